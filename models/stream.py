@@ -1,0 +1,94 @@
+"""The residual stream of a view, block by block: what went in, what attention and MLP added, what came out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from models import Refusal
+from models.families import Sublayer
+from models.view import View
+
+# visit(place, before, attention, mlp, after), tensors of shape (windows, tokens, width) in the model's dtype
+Visit = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
+
+
+def watch(view: View, visit: Visit) -> None:
+    """Call ``visit`` after each block of every later forward pass of this view.
+
+    The view belongs to the caller, so the hooks stay on it and nothing has to be taken off. Only one block is held at a
+    time: whoever wants to keep a tensor does so.
+    """
+    factor = view.family.factor(view.dense_config)
+    for place, block in enumerate(view.layers):
+        held: dict[str, torch.Tensor] = {}
+        _hold(block, view.family.attention, factor, held, "attention")
+        _hold(block, view.family.mlp, factor, held, "mlp")
+        block.register_forward_pre_hook(_before(held), with_kwargs=True)
+        block.register_forward_hook(_after(place, held, visit))
+
+
+def check_stream(view: View, tokens: torch.Tensor) -> float:
+    """Prove on these tokens that each block is its input plus the two addends.
+
+    Returns
+    -------
+    float
+        The largest relative error over blocks and positions.
+
+    Raises
+    ------
+    Refusal
+        It is more than rounding: the family's wiring is not understood and every score would be wrong.
+    """
+    worst = [0.0]
+
+    def visit(place: int, *parts: torch.Tensor) -> None:
+        before, attention, mlp, after = (part.double() for part in parts)
+        gap = (after - before - attention - mlp).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-12)
+        worst[0] = max(worst[0], gap.max().item())
+
+    watch(view, visit)
+    view.logits(tokens, last=True)
+    if worst[0] > _TOLERANCE[view.model.dtype]:
+        raise Refusal(
+            f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst[0]:.1e} of "
+            "the output. Its wiring is not understood, so no score of its sublayers would be right."
+        )
+    return worst[0]
+
+
+def first(output: Any) -> torch.Tensor:
+    """The tensor of a module that returns a tensor or a tuple that begins with one."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _hold(block: nn.Module, sublayer: Sublayer, factor: float, held: dict[str, torch.Tensor], name: str) -> None:
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        added = first(output)
+        if sublayer.takes_residual:
+            added = added - args[1]
+        if sublayer.overwritten:
+            added = added.clone()
+        held[name] = added if factor == 1.0 else added * factor
+
+    block.get_submodule(sublayer.addend or sublayer.module).register_forward_hook(hook)
+
+
+def _before(held: dict[str, torch.Tensor]) -> Callable:
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        held["before"] = args[0] if args else kwargs["hidden_states"]
+
+    return hook
+
+
+def _after(place: int, held: dict[str, torch.Tensor], visit: Visit) -> Callable:
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        before, after = held["before"], first(output)
+        attention, mlp = held["attention"].reshape(before.shape), held["mlp"].reshape(before.shape)
+        held.clear()
+        visit(place, before, attention, mlp, after)
+
+    return hook
