@@ -1,0 +1,109 @@
+"""One long computation: where it stands, when it should end, and how to stop it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+_ACTIVE = ("queued", "running")
+
+
+class Cancelled(Exception):
+    """Raised out of ``progress`` when someone cancelled the job. Let it pass."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a job stands at one moment. Read it once and its numbers fit together."""
+
+    state: str = "queued"  # "queued", "running", "done", "failed" or "cancelled"
+    done: float = 0.0
+    total: float = 0.0  # 0 while unknown
+    text: str = ""
+    started: float | None = None  # unix seconds; None if it never ran
+    seconds: float = 0.0  # of running, so far
+    eta: float | None = None  # seconds left; None while nothing can be said
+    error: str | None = None  # a sentence, when failed
+
+
+class Job:
+    """One computation. Any thread may read it, wait for it and cancel it; only :class:`Jobs` makes and runs it."""
+
+    def __init__(self, key: str, label: str, clock: Callable[[], float]) -> None:
+        self.key, self.label = key, label
+        self._clock = clock
+        self._lock = threading.Lock()  # guards the next three
+        self._standing = Standing()
+        self._pace: tuple[float, float] | None = None  # (unix seconds, done) when the present stage began
+        self._end: float | None = None  # unix seconds
+        self._cancel = threading.Event()
+        self._finished = threading.Event()
+
+    @property
+    def standing(self) -> Standing:
+        """Everything about the job at this moment, consistent in itself."""
+        with self._lock:
+            now, standing, end = self._clock(), self._standing, self._end
+        if standing.state != "running":
+            return standing
+        return replace(standing, seconds=now - standing.started, eta=None if end is None else max(0.0, end - now))
+
+    state = property(attrgetter("standing.state"))
+    done = property(attrgetter("standing.done"))
+    total = property(attrgetter("standing.total"))
+    text = property(attrgetter("standing.text"))
+    started = property(attrgetter("standing.started"))
+    seconds = property(attrgetter("standing.seconds"))
+    eta = property(attrgetter("standing.eta"))
+    error = property(attrgetter("standing.error"))
+
+    @property
+    def active(self) -> bool:
+        """Whether it is still queued or running."""
+        return self.state in _ACTIVE
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was told to stop and has not yet come to a place where it can."""
+        return self._cancel.is_set() and self.active
+
+    def cancel(self) -> None:
+        """Stop it: at once if queued, at its next progress if running. An answer that is ready by then is kept."""
+        self._cancel.set()
+        self._finish("cancelled", "queued")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is done, failed or cancelled; False if that took longer than ``timeout`` seconds."""
+        return self._finished.wait(timeout)
+
+    def _start(self) -> bool:
+        """Begin to run; False if it was cancelled while queued."""
+        with self._lock:
+            if self._standing.state == "queued":
+                self._standing = replace(self._standing, state="running", started=self._clock())
+            return self._standing.state == "running"
+
+    def _progress(self, done: float, total: float, text: str) -> None:
+        """Note progress, and foresee the end from the pace since ``total`` last changed: a new stage has a new pace."""
+        if self._cancel.is_set():
+            raise Cancelled(f"{self.label} was cancelled.")
+        with self._lock:
+            now, before = self._clock(), self._standing
+            if self._pace is None:
+                self._pace = (before.started, 0.0)
+            elif total != before.total or done < before.done:
+                self._pace = (now, done)
+            since, base = self._pace
+            self._end = now + (now - since) * (total - done) / (done - base) if done > base else None
+            self._standing = replace(before, done=done, total=total, text=text)
+
+    def _finish(self, state: str, *only_from: str, error: str | None = None) -> None:
+        """Enter a final state, once: a cancel and the end of the work may come at the same moment."""
+        with self._lock:
+            before = self._standing
+            if before.state not in (only_from or _ACTIVE):
+                return
+            seconds = 0.0 if before.started is None else self._clock() - before.started
+            done = before.total if state == "done" else before.done
+            self._standing = replace(before, state=state, done=done, seconds=seconds, error=error)
+        self._finished.set()

@@ -1,0 +1,178 @@
+"""Long work beside the pages: each answer is computed once, with progress, an estimate of the end, and cancel.
+
+A job belongs to its key, not to who asked: whoever asks the same question while it runs gets the same job, and a cancel
+by one is a cancel for all. A lock file per key does the same between processes; it is free again when a process dies.
+Threads are daemons: the process may end at any moment, and the store then holds the whole answer or none.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from filelock import FileLock
+
+from cache.job import Cancelled, Job, Standing
+from cache.store import Store
+
+__all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
+
+Progress = Callable[[float, float, str], None]
+Work = Callable[[Progress], tuple[bytes, dict]]
+KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
+_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_log = logging.getLogger(__name__)
+
+
+class Jobs:
+    """Runs work one at a time (a model owns the cores) and puts its answers into a store.
+
+    Parameters
+    ----------
+    store : Store
+    workers : int
+        How many jobs may run at once.
+    clock : callable
+        Unix seconds; tests give their own.
+    """
+
+    def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._workers, self._clock = store, workers, clock
+        self._changed = threading.Condition()  # guards the next four
+        self._jobs: dict[str, Job] = {}
+        self._waiting: deque[tuple[Job, Work]] = deque()
+        self._threads: list[threading.Thread] = []
+        self._open = True
+
+    def submit(self, key: str, label: str, work: Work) -> Job:
+        """Ask for an answer.
+
+        Parameters
+        ----------
+        key : str
+            Name of the question.
+        label : str
+            What to call it on a page.
+        work : callable
+            Called with ``progress(done, total, text)``, which it calls between batches; returns the answer's bytes and
+            what to say about it (JSON values).
+
+        Returns
+        -------
+        Job
+            The one already queued or running for this key, unless it is being cancelled; else one that is done at once
+            if the store has the answer; else a new one.
+
+        Raises
+        ------
+        StoreError
+            When the store cannot be read.
+        """
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is not None and job.active and not job.cancelling:
+                return job
+            if not self._open:
+                raise RuntimeError("PruneScope is shutting down and takes no more questions.")
+            known = self._store.about(key) is not None
+            job = Job(key, label, self._clock)
+            self._remember(job)
+            if known:
+                job._finish("done")
+            else:
+                self._waiting.append((job, work))
+                self._call_worker()
+            return job
+
+    def get(self, key: str) -> Job | None:
+        """Find the latest job of a key; None if it was never asked or is forgotten."""
+        with self._changed:
+            return self._jobs.get(key)
+
+    def list(self) -> list[Job]:
+        """List all remembered jobs, in the order they were asked."""
+        with self._changed:
+            return list(self._jobs.values())
+
+    def forget(self, keep: int = 0) -> None:
+        """Forget the finished jobs but the last ``keep``; their answers stay in the store."""
+        with self._changed:
+            finished = [key for key, job in self._jobs.items() if not job.active]
+            for key in finished[: max(0, len(finished) - keep)]:
+                del self._jobs[key]
+
+    def shutdown(self, timeout: float | None = 5.0) -> None:
+        """Cancel everything, take nothing more, and wait up to ``timeout`` seconds per thread for the work to stop."""
+        with self._changed:
+            self._open = False
+            for job in self._jobs.values():
+                job.cancel()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def _remember(self, job: Job) -> None:
+        self._jobs.pop(job.key, None)  # so that an asked-again job is listed last
+        self._jobs[job.key] = job
+        # the lock of a Condition may be taken again by the thread that holds it
+        self.forget(keep=KEPT)
+
+    def _call_worker(self) -> None:
+        """Wake a worker, or start one: no thread exists before there is work."""
+        self._changed.notify()
+        if len(self._threads) < self._workers:
+            thread = threading.Thread(target=self._serve, name=f"job-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self) -> None:
+        """Run queued jobs until shutdown."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or not self._open)
+                if not self._waiting:
+                    return
+                taken = self._waiting.popleft()
+            self._run(*taken)
+            del taken  # the work holds a model; waiting for the next one must not keep it in memory
+
+    def _run(self, job: Job, work: Work) -> None:
+        """Run one job. The only place that catches everything: it shows what it caught."""
+        if not job._start():
+            return
+        try:
+            self._compute(job, work)
+        except Cancelled:
+            job._finish("cancelled")
+        except BaseException as error:  # SystemExit too: a job must never stay "running" when nobody runs it
+            _log.exception("Job %s (%s) failed", job.label, job.key)
+            job._finish("failed", error=sentence(error))
+        else:
+            job._finish("done")
+
+    def _compute(self, job: Job, work: Work) -> None:
+        """Compute and store the answer, unless another process has done so by the time we hold the lock of the key."""
+        folder = self._store.directory / "locks"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        name = hashlib.sha256(job.key.encode()).hexdigest()  # no key can name a path
+        with FileLock(folder / f"{name}.lock", poll_interval=0.1).acquire(cancel_check=lambda: _waiting(job)):
+            if self._store.about(job.key) is None:
+                self._store.put(job.key, *work(job._progress))
+
+
+def _waiting(job: Job) -> bool:
+    """Asked by the lock while another process holds it; leaves by :class:`Cancelled`."""
+    job._progress(0.0, 0.0, "another process is computing this answer")
+    return False
+
+
+def sentence(error: BaseException) -> str:
+    """Say to the person why work failed."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _MEMORY):
+        reason = f" ({text.splitlines()[0]})" if text else ""
+        return f"The memory is not enough. Ask with fewer windows, shorter windows or a smaller dtype.{reason}"
+    # ours speak to the person; a KeyError without its name would only say 'x'
+    return text if text and isinstance(error, ValueError | RuntimeError) else f"{type(error).__name__}: {text}"

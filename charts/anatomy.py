@@ -1,0 +1,57 @@
+"""Where the parameters of a model are, layer by layer, and which of them a plan takes out."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from charts import style
+from models.plan import Plan
+
+_PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "other", style.MUTED))
+
+
+def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
+    """Stacked bars of parameters per layer.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        ``layer``, ``attention``, ``mlp`` and, where not counted in these, ``norms``: numbers of parameters.
+    plan : Plan, optional
+        What it takes out is hatched.
+
+    Returns
+    -------
+    Figure
+        The first ``customdata`` of a bar is its part of a plan; of norms, the block.
+    """
+    plan = plan or Plan()
+    gone = {"attention": plan.dropped_attention, "mlp": plan.dropped_mlp, "norms": plan.blocks}
+    total = sum(row.get(part, 0) for row in rows for part, *_ in _PARTS) or 1
+    figure = go.Figure()
+    for part, name, colour in _PARTS:
+        if not any(row.get(part, 0) for row in rows):
+            continue
+        letter = style.LETTER.get(part, "b")
+        figure.add_bar(
+            x=[row["layer"] for row in rows],
+            y=[row.get(part, 0) for row in rows],
+            marker=style.marker(colour, [row["layer"] in gone[part] for row in rows]),
+            customdata=[
+                [
+                    f"{letter}{row['layer']}",
+                    f"<b>{style.capital(name)} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} parameters<br>"
+                    f"{100 * row.get(part, 0) / total:.2f} % of what the layers hold<br>"
+                    + style.invitation(row["layer"] in gone[part]),
+                ]
+                for row in rows
+            ],
+            hovertemplate="%{customdata[1]}<extra></extra>",
+            name=name,
+            **style.UNFADED,
+        )
+    if plan:
+        figure.add_trace(style.dropped_item())
+    figure.update_xaxes(style.layer_axis(len(rows), "layer"))
+    figure.update_yaxes(style.axis("parameters", nticks=4, exponentformat="SI"))
+    return style.frame(figure, 240, "sizes", barmode="stack", bargap=0.2)

@@ -1,0 +1,167 @@
+"""What all charts share: a colour per part, axes, the look of what is dropped, numbers and spans in words.
+
+Fonts and backgrounds are left to the theme of the page. The colours keep a contrast of 3 to 1 on white and on the dark
+page, and are told apart with any colour blindness; the tests measure both.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from models.plan import Plan, parse
+
+ATTENTION, MLP, BLOCK = "#4A6CF0", "#DB7413", "#12A06A"
+DROP = "#E5484D"  # what a plan takes out, and what that costs
+MUTED = "#848B98"
+GRID = "rgba(132, 139, 152, 0.20)"
+LINE = "rgba(132, 139, 152, 0.55)"
+
+COLOUR = {"attention": ATTENTION, "mlp": MLP, "block": BLOCK}
+LETTER = {"attention": "a", "mlp": "m", "block": "b"}
+NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
+
+# Even steps of lightness, so that it survives print and colour blindness; neither end drowns in white or in the dark page.
+NEAR_TO_FAR = ["#BFE08A", "#7CC596", "#3DA79C", "#27829A", "#34598C", "#3E3470"]
+
+_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
+
+
+def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go.Figure:
+    """Give a figure the common layout, in place.
+
+    Parameters
+    ----------
+    figure : Figure
+    height : int
+        Pixels.
+    revision : str
+        As long as this stays the same, zoom and hidden legend items survive a redraw.
+    layout
+        What this chart has otherwise.
+
+    Returns
+    -------
+    Figure
+        The same one.
+    """
+    # Anchored to the top edge of the picture: in units of the plot it would drift away from tall charts.
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container"}
+    legend |= {"itemsizing": "constant", "bgcolor": "rgba(0, 0, 0, 0)"}
+    common = {
+        "template": go.layout.Template(),  # an unset one would be plotly's own, with its colours
+        "height": height,
+        "uirevision": revision,
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "margin": {"l": 8, "r": 8, "t": 44, "b": 8},
+        "legend": legend,
+        "hoverlabel": {"align": "left", "namelength": -1},
+        "hovermode": "closest",
+    }
+    figure.update_layout(common | layout)
+    return figure
+
+
+def axis(title: str | None = None, **rest: object) -> dict:
+    """A quiet axis: thin grid, no zero line."""
+    common = {
+        "gridcolor": GRID,
+        "gridwidth": 1,
+        "zeroline": False,
+        "showline": False,
+        "ticks": "",
+        "automargin": True,
+    }
+    return common | ({"title": {"text": title, "standoff": 10}} if title else {}) | rest
+
+
+def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:
+    """An axis of whole numbers that labels at most about sixteen of them."""
+    step = next((step for step in _STEPS if count / step <= _LABELS), _STEPS[-1])
+    return axis(title, tickmode="linear", tick0=0, dtick=step, showgrid=False) | rest
+
+
+def marker(colour: str, dropped: Sequence[bool]) -> dict:
+    """Solid bars; the dropped ones only hatched, so that they are told apart without colour."""
+    return {
+        "color": colour,
+        "line": {"color": colour, "width": [1 if each else 0 for each in dropped]},
+        "pattern": {
+            "shape": ["/" if each else "" for each in dropped],
+            "fillmode": "replace",
+            "fgcolor": colour,
+            "size": 5,
+            "solidity": 0.25,
+        },
+    }
+
+
+def legend_item(name: str, **look: object) -> go.Scatter:
+    """An entry of the legend that stands for no trace."""
+    look = {"mode": "markers"} | look
+    return go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)
+
+
+def dropped_item() -> go.Bar:
+    """The legend entry of what a plan takes out."""
+    return go.Bar(x=[None], y=[None], name="dropped by the plan", marker=marker(MUTED, [True]), hoverinfo="skip")
+
+
+# A click selects, and plotly then fades all other points: here nothing is faded, the plan shows what was chosen.
+UNFADED = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 1}}}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Three significant digits, and never an exponent a person has to decode: 0.0031, 12.4, 1,230,000; ``4.2 × 10⁻⁷``."""
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "unknown")
+    if value == 0:
+        return "0"
+    power = math.floor(math.log10(abs(value)))
+    if power < -4:
+        raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{value / 10**power:.{digits - 1}f} × 10{raised}".replace("-", "−")
+    return f"{value:,.{max(0, digits - 1 - power)}f}".replace("-", "−")
+
+
+def count(value: float) -> str:
+    """A number of parameters: 884 thousand, 1.23 million, 7.24 billion."""
+    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if value >= size:
+            return f"{number(value / size)} {word}"
+    return f"{value:,.0f}"
+
+
+def span(start: int, stop: int) -> str:
+    """The layers from ``start`` to before ``stop``: ``layers 21–28 (8 layers)``."""
+    return f"layer {start}" if stop - start == 1 else f"layers {start}–{stop - 1} ({stop - start} layers)"
+
+
+def blocks(start: int, stop: int) -> str:
+    """The same as the text of a plan: ``b21-28``."""
+    return str(Plan(blocks=frozenset(range(start, stop))))
+
+
+def runs(plan: Plan) -> list[tuple[int, int]]:
+    """``(start, stop)`` of each unbroken run of dropped blocks."""
+    items = [parse(item).blocks for item in str(Plan(blocks=plan.blocks)).split(",") if item]
+    return [(min(item), max(item) + 1) for item in items]
+
+
+def plain(text: str) -> str:
+    """Text of a token as a person can see it, with nothing that the browser would read as markup."""
+    seen = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
+    return html.escape("".join(letter if letter.isprintable() else "�" for letter in seen), quote=False)
+
+
+def invitation(dropped: bool) -> str:
+    """The last line of a hover text: what a click does."""
+    return "<i>dropped; click to keep it</i>" if dropped else "<i>click to drop</i>"
+
+
+def capital(text: str) -> str:
+    """The same with a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,144 @@
+"""The probes from a shell: the same questions, the same cache and the same numbers as the app."""
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache.jobs import Jobs
+from cache.store import StoreError
+from models import Refusal
+from models.corpus import CorpusRef
+from models.load import ModelRef, load
+from probes import PROBES
+from probes.ask import Answer, Question, find, open_store, probe_named, submit
+from probes.base import as_dict
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one probe; 0, or 2 with one line on stderr."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.list:
+        for probe in PROBES:
+            params = " ".join(f"--param {field.name}={field.default}" for field in fields(probe.params))
+            print(f"{probe.name:<12} {probe.title} {params}".rstrip())
+        return 0
+    try:
+        if not options.probe:
+            raise Refusal("Name a probe; python -m probes --list shows them.")
+        question = _question(options)
+        begun = time.perf_counter()
+        answer = _answer(question)
+        _write(options.json, _document(answer, time.perf_counter() - begun), probe_named(question.probe).title)
+    except (Refusal, StoreError, OSError, MemoryError) as error:
+        print(f"probes: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m probes", description=__doc__)
+    parser.add_argument("probe", nargs="?", metavar="NAME", help="which probe; see --list")
+    parser.add_argument("--list", action="store_true", help="list the probes and their parameters")
+    parser.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")
+    parser.add_argument("--revision", help="branch, tag or commit of a hub id")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
+    parser.add_argument("--corpus", default="python-docs", help="python-docs, wikitext-2-raw, c4-validation or a path")
+    parser.add_argument("--windows", type=int, default=8, help="how many windows of text (default 8)")
+    parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
+    parser.add_argument("--bos", action="store_true", help="begin each window with the BOS token")
+    parser.add_argument("--plan", default="", help="what is dropped, as a25,a26,m3,b20-23")
+    parser.add_argument("--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe")
+    parser.add_argument("--json", metavar="FILE", help="write question, result and circumstances; - for stdout")
+    return parser
+
+
+def _question(options: argparse.Namespace) -> Question:
+    params = {}
+    for given in options.param:
+        name, equals, value = given.partition("=")
+        if not equals:
+            raise Refusal(f"--param takes KEY=VALUE, not '{given}'.")
+        params[name] = value
+    model = ModelRef(options.model, options.revision, options.dtype, options.device)
+    corpus = CorpusRef(options.corpus, options.windows, options.length, options.bos)
+    return Question(probe_named(options.probe).name, model, corpus, options.plan, params)
+
+
+def _answer(question: Question) -> Answer:
+    store = open_store()
+    found = find(store, question)
+    if found is not None:
+        return found
+    jobs = Jobs(store)
+    job = submit(jobs, question, load(question.model, _tell))
+    try:
+        while not job.wait(0.2):
+            _tell(job.done, job.total, job.text)
+    except KeyboardInterrupt:
+        job.cancel()
+        raise Refusal("Cancelled.") from None
+    if job.state != "done":
+        raise Refusal(job.error or f"The job was {job.state}.")
+    answer = find(store, question)
+    if answer is None:
+        raise Refusal("The answer was computed but is no longer in the store. Is the data directory shared or full?")
+    return Answer(answer.result, answer.about | {"from_cache": False})
+
+
+def _tell(done: float, total: float, text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+
+
+def _document(answer: Answer, elapsed: float) -> dict[str, Any]:
+    about = dict(answer.about)
+    question = about.pop("question", {})
+    return _plain({"question": question, "result": as_dict(answer.result), "about": about | {"elapsed": elapsed}})
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, and numbers that JSON does not know as null."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(target: str | None, document: dict[str, Any], title: str) -> None:
+    if target == "-":
+        print(json.dumps(document, indent=1))
+    elif target:
+        Path(target).write_text(json.dumps(document, indent=1) + "\n")
+    if target != "-":
+        print(title)
+        for name, value in document["result"].items():
+            print(f"  {name:<18} {_short(value)}")
+        print(f"  {'from cache' if document['about']['from_cache'] else 'computed'} in {document['about']['elapsed']:.1f} s")
+
+
+def _short(value: Any) -> str:
+    """One line of a value: numbers in full, long lists by their beginning."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list) and value and isinstance(value[0], int | float | str):
+        shown = " ".join(_short(each) for each in value[:10])
+        return shown + (f" … ({len(value)})" if len(value) > 10 else "")
+    if isinstance(value, list):
+        return f"{len(value)} rows, in --json"
+    return "in --json" if isinstance(value, dict) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

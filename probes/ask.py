@@ -1,0 +1,121 @@
+"""Ask a question: look whether it was answered, or submit it as a job.
+
+A question is data alone, so its canonical text hashed is the name of its answer, whoever asks and from where.
+"""
+
+import importlib.metadata
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cache.codec import decode, encode
+from cache.jobs import Job, Jobs
+from cache.keys import key as key_of_data
+from cache.store import Store
+from models import Progress, Refusal
+from models.corpus import CorpusRef, cut, text_digest
+from models.folders import data_directory
+from models.load import ModelRef, Subject, fingerprint
+from models.plan import parse
+from probes import PROBES
+from probes.base import Probe, as_dict, from_dict, read_params
+
+# A number may change with these, so an answer belongs to them.
+_LIBRARIES = ("torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe asked of a model on a corpus, with a plan where the probe takes one."""
+
+    probe: str
+    model: ModelRef = ModelRef()
+    corpus: CorpusRef = CorpusRef()
+    plan: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result and how it came about: ``question, seconds, versions, tokens, digest, created, from_cache``."""
+
+    result: Any
+    about: dict[str, Any]
+
+
+def probe_named(name: str) -> Probe:
+    """The registered probe of that name; a Refusal lists the names there are."""
+    for probe in PROBES:
+        if probe.name == name:
+            return probe
+    raise Refusal(f"There is no probe '{name}'. There are: {', '.join(probe.name for probe in PROBES)}.")
+
+
+def spelled_out(question: Question) -> dict[str, Any]:
+    """The question with nothing left implicit: what its key is made of, and what a reader of the answer is told."""
+    probe = probe_named(question.probe)
+    params = asdict(read_params(probe, question.params))
+    corpus = asdict(question.corpus) | {"text": text_digest(question.corpus.name)}
+    return {
+        "probe": probe.name,
+        "probe_version": probe.version,
+        "model": {**asdict(question.model), "fingerprint": fingerprint(question.model)},
+        "corpus": corpus,
+        "plan": str(parse(question.plan)) if probe.takes_plan else "",
+        "params": params,
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def key(question: Question) -> str:
+    """The name of the answer. How the model was named does not matter, only what it is; so for the text."""
+    data = spelled_out(question)
+    model, corpus = dict(data["model"]), dict(data["corpus"])
+    named = {"model": {"fingerprint": model["fingerprint"]}, "corpus": {k: v for k, v in corpus.items() if k != "name"}}
+    return key_of_data(data | named)
+
+
+def find(store: Store, question: Question) -> Answer | None:
+    """The answer, if somebody got it before; never computes."""
+    payload = store.get(name := key(question))
+    if payload is None:
+        return None
+    about = store.about(name) or {}
+    return Answer(from_dict(probe_named(question.probe).result, decode(payload)), about | {"from_cache": True})
+
+
+def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
+    """Ask for the answer; the job of an equal question that is running is handed back as it is.
+
+    Raises
+    ------
+    Refusal
+        The question cannot be asked of this subject: a layer it does not have, too short a text, …
+    """
+    probe = probe_named(question.probe)
+    params, plan = read_params(probe, question.params), parse(question.plan).checked(subject.layers)
+    corpus = cut(question.corpus, subject.tokenizer, subject.context)
+    spelled, name = spelled_out(question), key(question)
+
+    def work(progress: Progress) -> tuple[bytes, dict[str, Any]]:
+        begun = time.perf_counter()
+        result = probe.run(subject, corpus, plan, params, progress)
+        about = {
+            "question": spelled,
+            "seconds": time.perf_counter() - begun,
+            "tokens": int(corpus.tokens.size),
+            "windows": len(corpus.tokens),
+            "digest": corpus.digest,
+            "created": time.time(),
+            "versions": spelled["versions"],
+            "device": str(subject.device),
+            "dtype": str(subject.dtype).removeprefix("torch."),
+        }
+        return encode(as_dict(result)), about
+
+    return jobs.submit(name, f"{probe.title} · {question.model.name} {spelled['plan']}".strip(), work)
+
+
+def open_store() -> Store:
+    """The store of answers in the data directory."""
+    return Store(data_directory() / "answers")

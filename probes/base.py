@@ -1,0 +1,84 @@
+"""What a probe is: a question with a name, parameters and a frozen result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from models import Refusal
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """For probes that take none."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One kind of question.
+
+    Attributes
+    ----------
+    name, title : str
+        For the shell and for people.
+    version : int
+        Raised whenever a number changes, so that old answers are not found any more.
+    params, result : type
+        Frozen dataclasses; every parameter has a default.
+    run : callable
+        ``run(subject, corpus, plan, params, progress) -> result``.
+    takes_plan : bool
+        Whether the answer depends on a plan; if not, a plan given is not part of the question.
+    """
+
+    name: str
+    title: str
+    version: int
+    params: type
+    result: type
+    run: Callable[..., Any]
+    takes_plan: bool
+
+
+def read_params(probe: Probe, given: dict[str, Any]) -> Any:
+    """The probe's parameters with the given ones put in, texts converted to the field's type.
+
+    Raises
+    ------
+    Refusal
+        A name is not a parameter of this probe, or a value does not fit its type.
+    """
+    hints = get_type_hints(probe.params)
+    known = {field.name for field in fields(probe.params)}
+    for name in given:
+        if name not in known:
+            options = ", ".join(sorted(known)) or "none"
+            raise Refusal(f"The probe '{probe.name}' has no parameter '{name}'. It has: {options}.")
+    try:
+        return probe.params(**{name: _fit(value, hints[name]) for name, value in given.items()})
+    except (TypeError, ValueError) as error:
+        raise Refusal(f"A parameter of '{probe.name}' does not fit: {error}.") from error
+
+
+def _fit(value: Any, kind: type) -> Any:
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"'{value}' is neither true nor false")
+        return value.lower() == "true"
+    return kind(value)
+
+
+def as_dict(result: Any) -> dict[str, Any]:
+    """A result's fields by name, nested results as dictionaries, arrays as they are."""
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    return {name: as_dict(value) if is_dataclass(value) else value for name, value in values.items()}
+
+
+def from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """The inverse of `as_dict`."""
+    hints = get_type_hints(kind)
+    return kind(
+        **{
+            name: from_dict(hints[name], value) if is_dataclass(hints[name]) else value
+            for name, value in values.items()
+        }
+    )

@@ -1,0 +1,117 @@
+"""The bundled model: unpacked once, the same as its GGUF file, and able to answer."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from models import Refusal, bundled
+from models.load import ModelRef, estimate, fingerprint, load
+
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return load(ModelRef())
+
+
+def test_not_installed(monkeypatch):
+    monkeypatch.setattr(bundled, "DISTRIBUTION", "no-such-distribution")
+    with pytest.raises(Refusal, match=r"not installed.*make run"):
+        bundled.folder()
+
+
+def test_two_at_once_convert_once(monkeypatch, tmp_path):
+    """The second waits for the first; were it not to, both would meet at the barrier."""
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    monkeypatch.setattr(bundled, "_installed_version", lambda: "1")
+    monkeypatch.setattr(bundled, "gguf", lambda: tmp_path / "a.gguf")
+    both, conversions = threading.Barrier(2), []
+
+    def convert(source, target, progress):
+        conversions.append(source)
+        try:
+            both.wait(timeout=0.5)
+        except threading.BrokenBarrierError:
+            target.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(bundled, "_convert", convert)
+    threads = [threading.Thread(target=bundled.folder) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(conversions) == 1
+
+
+def test_a_conversion_that_fails_leaves_nothing(monkeypatch, tmp_path):
+    class Cancelled(Exception):
+        pass
+
+    class Model:
+        config = None
+
+        def save_pretrained(self, folder):
+            (folder / "model.safetensors").write_bytes(b"half")
+            raise Cancelled
+
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    monkeypatch.setattr(bundled.AutoModelForCausalLM, "from_pretrained", lambda *args, **options: Model())
+    monkeypatch.setattr(bundled.AutoTokenizer, "from_pretrained", lambda *args, **options: SimpleNamespace())
+    with pytest.raises(Cancelled):
+        bundled.folder()
+    assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]
+
+
+@pytest.mark.real
+def test_estimate(subject):
+    guess = estimate(ModelRef(device="cpu"))
+    assert guess.parameters == 134_515_008
+    assert str(guess).startswith("needs 0.6 GB, ")
+
+
+@pytest.mark.real
+def test_estimate_before_it_is_unpacked(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    assert estimate(ModelRef()).parameters == 134_515_008
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.real
+def test_loads_fast_the_second_time(subject):
+    start = time.perf_counter()
+    again = load(ModelRef())
+    assert time.perf_counter() - start < 3  # seconds
+    assert again.fingerprint == subject.fingerprint == fingerprint(ModelRef())
+
+
+@pytest.mark.real
+def test_same_logits_as_the_gguf_file(subject):
+    """The file loaded by its path has the same weights; only the bundled tokenizer is cared for."""
+    direct = load(ModelRef(str(bundled.gguf()), device="cpu"))
+    assert direct.dtype == torch.float32
+    assert not hasattr(direct.model.config, "quantization_config")
+    tokens = subject.tokenizer("The capital of France is Paris.", return_tensors="pt").input_ids
+    assert torch.equal(subject.model(tokens).logits, direct.model(tokens).logits)
+
+
+@pytest.mark.real
+def test_tokenizer(subject):
+    tokenizer = subject.tokenizer
+    text = "Hello, wörld!\n\n    def f(x):  # 1234  7\n\t🙂 "
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+    assert tokenizer.tokenize("x  42") == ["x", "ĠĠ", "4", "2"]
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
+    assert not subject.expects_bos
+
+
+@pytest.mark.real
+def test_it_knows_the_capital_of_france(subject):
+    asked = subject.tokenizer.apply_chat_template(
+        QUESTION, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+    said = subject.model.generate(**asked, max_new_tokens=20, do_sample=False)[0, asked["input_ids"].shape[1] :]
+    assert subject.tokenizer.decode(said) == "The capital of France is Paris.<|im_end|>"
