@@ -40,7 +40,8 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
             customdata=[
                 [
                     f"{letter}{row['layer']}",
-                    f"<b>{style.capital(name)} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} parameters<br>"
+                    f"<b>{style.capital(name)} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} "
+                    "parameters<br>"
                     f"{100 * row.get(part, 0) / total:.2f} % of what the layers hold<br>"
                     + style.invitation(row["layer"] in gone[part]),
                 ]
@@ -54,4 +55,4 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
         figure.add_trace(style.dropped_item())
     figure.update_xaxes(style.layer_axis(len(rows), "layer"))
     figure.update_yaxes(style.axis("parameters", nticks=4, exponentformat="SI"))
-    return style.frame(figure, 240, "sizes", barmode="stack", bargap=0.2)
+    return style.frame(figure, 240, "sizes", barmode="stack", bargap=0.2, legend_traceorder="normal")

@@ -11,7 +11,7 @@ from probes.fidelity import FidelityResult
 
 _CONTEXT = 8  # tokens before the predicted one in the hover text
 _WORST = 5  # tokens named in the chart
-_LABEL = 24  # letters of a plan beside its point
+_LABEL = 18  # letters of a plan beside its point
 
 
 def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) -> go.Figure:
@@ -50,18 +50,18 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
         customdata=[[_sentence(i, kl[i - 1], *both, texts)] for i, both in enumerate(nll, 1)],
         hovertemplate="%{customdata[0]}<extra></extra>",
         name="KL per token",
-        showlegend=False,
         **style.UNFADED,
     )
-    mean = float(kl.mean())
-    label = f"mean {style.number(mean)}"
-    line = {"color": style.MUTED, "width": 1, "dash": "dot"}
-    figure.add_hline(y=mean, line=line, annotation={"text": label, "xanchor": "right", "font": {"size": 11}})
+    mean, ends = float(kl.mean()), [0.5, len(kl) + 0.5]
+    look = {"mode": "lines", "line": {"color": style.MUTED, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}
+    figure.add_scatter(x=ends, y=[mean, mean], name=f"mean of the window: {style.number(mean)} nats", **look)
     for i in _worst(kl) if texts else ():
-        figure.add_annotation(x=i + 1, y=kl[i], text=_clipped(texts[i + 1].strip() or "␣"), showarrow=False, yshift=9)
-    figure.update_xaxes(style.axis("token of the window", showgrid=False, nticks=12, range=[0.5, len(kl) + 0.5]))
+        side = "left" if i < len(kl) / 20 else "right" if i > len(kl) * 19 / 20 else "center"
+        label = _clipped(texts[i + 1].strip() or "␣")
+        figure.add_annotation(x=i + 1, y=kl[i], text=label, showarrow=False, yshift=9, xanchor=side, font={"size": 12})
+    figure.update_xaxes(style.axis("token of the window", showgrid=False, nticks=12, range=ends))
     figure.update_yaxes(style.axis("KL (nats)", rangemode="tozero", nticks=5))
-    return style.frame(figure, 300, f"damage-{window}", hovermode="x", bargap=0.1, margin={"l": 8, "r": 8, "t": 28, "b": 8})
+    return style.frame(figure, 320, f"damage-{window}", hovermode="x", bargap=0.1)
 
 
 def _sentence(i: int, kl: float, dense: float, pruned: float, texts: list[str] | None) -> str:
@@ -123,22 +123,26 @@ def tried(rows: Sequence[dict]) -> go.Figure:
                 mode="markers+text",
                 marker={"size": 11, "color": colour},
                 text=[_clipped(row["plan"] or "dense", _LABEL) if row in labelled else "" for row in mine],
-                textposition="top center",
+                # Nothing lies left of and below the front, so its labels go there.
+                textposition=["bottom left" if row in front else "top right" for row in mine],
                 textfont={"size": 11},
                 cliponaxis=False,
                 customdata=[[row["plan"], _told(row)] for row in mine],
                 hovertemplate="%{customdata[1]}<extra></extra>",
-                name={"mixed": "mixed"}.get(kind, f"{style.NAME.get(kind, kind)} only"),
+                name=f"{style.NAME[kind]} only" if kind in style.NAME else kind,
                 **style.UNFADED,
             )
-    figure.update_xaxes(style.axis("parameters kept (%)", nticks=8))
-    figure.update_yaxes(style.axis("KL (nats per token)", type="log", nticks=6, exponentformat="power"))
+    least = min((100 * row["parameters"] for row in rows), default=0.0)
+    ends = [least - 0.18 * (100 - least) - 0.1, 100 + 0.1 * (100 - least) + 0.1]
+    figure.update_xaxes(style.axis("parameters kept (%)", nticks=8, range=ends))
+    figure.update_yaxes(style.axis("KL (nats per token)", type="log", nticks=6, tickformat="~g"))
     return style.frame(figure, 380, "tried")
 
 
 def _kind(plan: Plan) -> str:
     """The kind of part a plan drops, if it drops only one."""
-    found = [kind for kind, places in (("attention", plan.attention), ("mlp", plan.mlp), ("block", plan.blocks)) if places]
+    dropped = {"attention": plan.attention, "mlp": plan.mlp, "block": plan.blocks}
+    found = [kind for kind, places in dropped.items() if places]
     return found[0] if len(found) == 1 else "mixed"
 
 

@@ -66,11 +66,13 @@ def importance(
     figure.update_xaxes(style.layer_axis(result.layers, None))
     figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=len(kinds))
     scale = {"type": "log", "range": np.log10([low, high]).tolist(), "dtick": 1} if log else {"rangemode": "tozero"}
-    figure.update_yaxes(style.axis("1 − cosine", nticks=5, exponentformat="power", **scale))
+    figure.update_yaxes(style.axis("1 − cosine", nticks=5, tickformat="~g", **scale))
     figure.update_annotations(x=0, xanchor="left", yshift=2, font={"size": 14})
     # In mode "x" the whole column of a bar answers to the mouse: the bars worth a click are the shortest.
-    height = 60 + 50 * len(kinds) + 120 * len(kinds)
-    return style.frame(figure, height, f"importance-{log}-{','.join(kinds)}", hovermode="x", bargap=0.25)
+    margin = {"l": 8, "r": 8, "t": 64, "b": 8}
+    height = 80 + 170 * len(kinds)
+    revision = f"importance-{log}-{','.join(kinds)}"
+    return style.frame(figure, height, revision, hovermode="x", bargap=0.25, margin=margin)
 
 
 def _means(result: SimilarityResult, first: bool) -> SimilarityResult | Summary:
@@ -151,7 +153,8 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
             sentence = (
                 "adds %{customdata[1]} of the stream’s length"
                 if row == 1
-                else "adds at a cosine of %{customdata[1]} to the stream<br>(below 0 erases, 0 is new, above 0 strengthens)"
+                else "adds at a cosine of %{customdata[1]} to the stream<br>"
+                "(below 0 erases, 0 is new, above 0 strengthens)"
             )
             figure.add_scatter(
                 x=list(range(result.layers)),
@@ -169,10 +172,10 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
                 **style.UNFADED,
             )
     figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
-    figure.update_xaxes(style.layer_axis(result.layers, None))
+    figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
     figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=2)
-    scale = {"type": "log", "dtick": 1, "exponentformat": "power"} if log else {"rangemode": "tozero"}
-    figure.update_yaxes(style.axis("length added ÷ length", **scale), row=1)
+    scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
+    figure.update_yaxes(style.axis("length added ÷ stream", **scale), row=1)
     figure.update_yaxes(style.axis("cosine with the stream", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}")
 
@@ -209,6 +212,8 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
     if any(chosen):
         look = {"color": style.DROP, "symbol": "x", "size": 9}
         figure.add_trace(style.legend_item("dropped by the plan", marker=look))
-    figure.update_xaxes(style.layer_axis(result.layers, "layers dropped in one piece"))
+    figure.update_xaxes(
+        style.layer_axis(result.layers, "layers dropped in one piece", range=[0.5, result.layers + 0.5])
+    )
     figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
     return style.frame(figure, 320, "span-curve")

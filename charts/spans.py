@@ -3,7 +3,7 @@
 A click on a heat map does not reach Python, so every cell has an almost invisible square on top that carries the plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -55,21 +55,13 @@ def states(
     shown[before, after] = values[before, after]
     word = "cosine" if measure == "cosine" else "distance"
     figure = go.Figure()
-    _cells(figure, shown, style.capital(MEASURES[measure]), reverse=measure == "cosine")
+    _cells(figure, shown, style.capital(MEASURES[measure]), measure == "cosine", style.NEAR_TO_FAR)
     _guides(figure, plan)
-    _targets(
-        figure, [(stop, start) for start, stop in pairs], pairs, plan, result.layers,
-        [f"{word} {style.number(values[pair])}" for pair in pairs],
-    )  # fmt: skip
+    places = [(stop, start) for start, stop in pairs]
+    _targets(figure, places, pairs, plan, result.layers, [f"{word} {style.number(values[pair])}" for pair in pairs])
     _marks(figure, [(stop, start) for start, stop in best], [(stop, start) for start, stop in style.runs(plan)])
-    ends = {"range": [0.5, result.layers + 0.5], "constrain": "domain", "constraintoward": "left"}
-    figure.update_xaxes(style.layer_axis(result.layers, "to the input of layer", **ends))
-    figure.update_yaxes(
-        style.layer_axis(
-            result.layers, "from the input of layer", range=[result.layers - 0.5, -0.5],
-            scaleanchor="x", constrain="domain", constraintoward="top",
-        )  # fmt: skip
-    )
+    across, down = (0.5, result.layers + 0.5), (result.layers - 0.5, -0.5)
+    _square(figure, result.layers, ("to the input of layer", across), ("from the input of layer", down))
     return _framed(figure, f"states-{measure}")
 
 
@@ -98,36 +90,28 @@ def spans(
     for length in range(1, layers + 1):
         row = np.diagonal(values, length)
         shown[length - 1, : len(row)] = _stretched(row, measure) if rowwise else row
-    best = [_best(values, length, measure) for length in range(1, layers + 1)]
-    pairs = [(start, start + length) for length in range(1, layers + 1) for start in range(layers - length + 1)]
+    best = {length: _best(values, length, measure) for length in range(1, layers + 1)}
+    pairs = [(start, start + length) for length in best for start in range(layers - length + 1)]
     word = "cosine" if measure == "cosine" else "distance"
-    title = f"{style.capital(MEASURES[measure])}, each row from its best (0) to its worst (1)"
+    texts = [
+        f"{word} {style.number(values[start, stop])}; the best of this length has "
+        f"{style.number(values[best[stop - start]])}"
+        for start, stop in pairs
+    ]
+    title = "Distance within its row: 0 best, 1 worst" if rowwise else style.capital(MEASURES[measure])
     figure = go.Figure()
-    _cells(
-        figure, shown, title if rowwise else style.capital(MEASURES[measure]),
-        reverse=measure == "cosine" and not rowwise, y0=1,
-    )  # fmt: skip
-    _targets(
-        figure, [(start, stop - start) for start, stop in pairs], pairs, plan, layers,
-        [
-            f"{word} {style.number(values[start, stop])}, the best of this length has {style.number(values[best[stop - start - 1]])}"
-            for start, stop in pairs
-        ],
-    )  # fmt: skip
-    _marks(
-        figure,
-        [(start, stop - start) for start, stop in best],
-        [(start, stop - start) for start, stop in style.runs(plan)],
-    )
-    ends = {"constrain": "domain", "constraintoward": "left"}
-    figure.update_xaxes(style.layer_axis(layers, "first layer dropped", range=[-0.5, layers - 0.5], **ends))
-    figure.update_yaxes(
-        style.layer_axis(
-            layers, "layers dropped", range=[0.5, layers + 0.5],
-            scaleanchor="x", constrain="domain", constraintoward="top",
-        )  # fmt: skip
-    )
+    # Starting at the embeddings is far worse than anywhere else; squared steps keep the rest of the row apart.
+    scale = [((i / (len(style.NEAR_TO_FAR) - 1)) ** 2, colour) for i, colour in enumerate(style.NEAR_TO_FAR)]
+    _cells(figure, shown, title, measure == "cosine" and not rowwise, scale if rowwise else style.NEAR_TO_FAR, y0=1)
+    _targets(figure, _by_length(pairs), pairs, plan, layers, texts)
+    _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)))
+    across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
+    _square(figure, layers, ("first layer dropped", across), ("layers dropped", up))
     return _framed(figure, f"spans-{measure}-{rowwise}")
+
+
+def _by_length(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(start, stop - start) for start, stop in pairs]
 
 
 def _matrix(result: SimilarityResult, measure: str, first: bool) -> np.ndarray:
@@ -150,19 +134,19 @@ def _stretched(row: np.ndarray, measure: str) -> np.ndarray:
     return (cost - cost.min()) / (np.ptp(cost) or 1.0)
 
 
-def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, y0: int = 0) -> None:
+def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, scale: list, y0: int = 0) -> None:
+    gap = 0.5 if len(shown) < 60 else 0
+    bar = {"orientation": "h", "title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0, "nticks": 5}
+    bar |= {"lenmode": "pixels", "len": 300, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     figure.add_heatmap(
         z=[[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in shown],
         y0=y0,
-        colorscale=style.NEAR_TO_FAR,
+        colorscale=scale,
         reversescale=reverse,
         hoverinfo="skip",
-        xgap=0.5 if len(shown) < 60 else 0,
-        ygap=0.5 if len(shown) < 60 else 0,
-        colorbar={
-            "orientation": "h", "title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0, "nticks": 5,
-            "lenmode": "pixels", "len": 300, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom",
-        },  # fmt: skip
+        xgap=gap,
+        ygap=gap,
+        colorbar=bar,
     )
 
 
@@ -214,6 +198,17 @@ def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[i
             figure.add_scatter(x=x, y=y, mode="markers", marker=look, name=name, hoverinfo="skip", **style.UNFADED)
 
 
+def _square(figure: go.Figure, layers: int, across: tuple[str, tuple], up: tuple[str, tuple]) -> None:
+    """Title and range of both axes, with cells as high as wide, flush with the top left corner."""
+    figure.update_xaxes(
+        style.layer_axis(layers, across[0], range=across[1], constrain="domain", constraintoward="left")
+    )
+    figure.update_yaxes(style.layer_axis(layers, up[0], range=up[1], constrain="domain", constraintoward="top"))
+    figure.update_yaxes(scaleanchor="x", automargin=False)
+    # With a constrained domain plotly takes the tick labels for no height and would write the title over them.
+    figure.update_xaxes(automargin=False, title_standoff=32)
+
+
 def _framed(figure: go.Figure, revision: str) -> go.Figure:
-    margin = {"l": 8, "r": 8, "t": 100, "b": 8}
+    margin = {"l": 64, "r": 8, "t": 100, "b": 64}
     return style.frame(figure, _PLOT + 170, revision, margin=margin)

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from models.plan import Plan, parse
 
-ATTENTION, MLP, BLOCK = "#4A6CF0", "#DB7413", "#12A06A"
+ATTENTION, MLP, BLOCK = "#0E9C7C", "#D67410", "#6366F1"
 DROP = "#E5484D"  # what a plan takes out, and what that costs
 MUTED = "#848B98"
 GRID = "rgba(132, 139, 152, 0.20)"
@@ -22,7 +22,7 @@ COLOUR = {"attention": ATTENTION, "mlp": MLP, "block": BLOCK}
 LETTER = {"attention": "a", "mlp": "m", "block": "b"}
 NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
 
-# Even steps of lightness, so that it survives print and colour blindness; neither end drowns in white or in the dark page.
+# Even steps of lightness, for print and colour blindness; neither end drowns in white or in the dark page.
 NEAR_TO_FAR = ["#BFE08A", "#7CC596", "#3DA79C", "#27829A", "#34598C", "#3E3470"]
 
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -49,7 +49,7 @@ def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go
     """
     # Anchored to the top edge of the picture: in units of the plot it would drift away from tall charts.
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container"}
-    legend |= {"itemsizing": "constant", "bgcolor": "rgba(0, 0, 0, 0)"}
+    legend |= {"bgcolor": "rgba(0, 0, 0, 0)"}
     common = {
         "template": go.layout.Template(),  # an unset one would be plotly's own, with its colours
         "height": height,
@@ -60,6 +60,8 @@ def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go
         "legend": legend,
         "hoverlabel": {"align": "left", "namelength": -1},
         "hovermode": "closest",
+        # Its default is half of the paper, which is transparent black here: a grey box.
+        "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": LINE, "activecolor": MUTED},
     }
     figure.update_layout(common | layout)
     return figure
@@ -115,7 +117,7 @@ UNFADED = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"op
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three significant digits, and never an exponent a person has to decode: 0.0031, 12.4, 1,230,000; ``4.2 × 10⁻⁷``."""
+    """Three significant digits, as one writes them: ``0.0031``, ``12.4``, ``1,230,000``, ``4.20 × 10⁻⁷``."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "unknown")
     if value == 0:

@@ -85,6 +85,7 @@ class Writer:
         self.cache = view.cache()
         self._prompt = prompt
         self._next = prompt
+        self.prompt_length = prompt.shape[1]
         self.written: list[int] = []
         self.text = ""
 
@@ -124,11 +125,17 @@ class Writer:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def write(writers: Sequence[Writer], settings: Settings) -> Iterator[tuple[int, Token]]:
-    """Steps of all writers in turn, as (writer's place, token); a writer stops at its end-of-text token."""
+def write(
+    writers: Sequence[Writer], settings: Settings, context: int | None = None
+) -> Iterator[tuple[int, Token]]:
+    """Steps of all writers in turn, as (writer's place, token); a writer stops at its end-of-text token.
+
+    No writer reads beyond ``context``, the most tokens that the model was made for.
+    """
     dice = torch.Generator().manual_seed(settings.seed)
     open_places = list(range(len(writers)))
-    for _ in range(settings.length):
+    room = settings.length if context is None else context - writers[0].prompt_length + 1
+    for _ in range(min(settings.length, room)):
         roll = float(torch.rand((), generator=dice))
         for place in list(open_places):
             token = writers[place].step(roll)

@@ -86,6 +86,8 @@ def _answer(question: Question) -> Answer:
     except KeyboardInterrupt:
         job.cancel()
         raise Refusal("Cancelled.") from None
+    finally:
+        jobs.shutdown()
     if job.state != "done":
         raise Refusal(job.error or f"The job was {job.state}.")
     answer = find(store, question)

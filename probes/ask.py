@@ -51,15 +51,18 @@ def probe_named(name: str) -> Probe:
     raise Refusal(f"There is no probe '{name}'. There are: {', '.join(probe.name for probe in PROBES)}.")
 
 
-def spelled_out(question: Question) -> dict[str, Any]:
-    """The question with nothing left implicit: what its key is made of, and what a reader of the answer is told."""
+def spelled_out(question: Question, subject: Subject | None = None) -> dict[str, Any]:
+    """The question with nothing left implicit: what its key is made of, and what a reader of the answer is told.
+
+    A ``subject`` that is loaded saves looking at the model's files again.
+    """
     probe = probe_named(question.probe)
     params = asdict(read_params(probe, question.params))
     corpus = asdict(question.corpus) | {"text": text_digest(question.corpus.name)}
     return {
         "probe": probe.name,
         "probe_version": probe.version,
-        "model": {**asdict(question.model), "fingerprint": fingerprint(question.model)},
+        "model": {**asdict(question.model), "fingerprint": subject.fingerprint if subject else fingerprint(question.model)},
         "corpus": corpus,
         "plan": str(parse(question.plan)) if probe.takes_plan else "",
         "params": params,
@@ -67,17 +70,17 @@ def spelled_out(question: Question) -> dict[str, Any]:
     }
 
 
-def key(question: Question) -> str:
+def key(question: Question, subject: Subject | None = None) -> str:
     """The name of the answer. How the model was named does not matter, only what it is; so for the text."""
-    data = spelled_out(question)
-    model, corpus = dict(data["model"]), dict(data["corpus"])
-    named = {"model": {"fingerprint": model["fingerprint"]}, "corpus": {k: v for k, v in corpus.items() if k != "name"}}
-    return key_of_data(data | named)
+    data = spelled_out(question, subject)
+    model, corpus = data["model"], dict(data["corpus"])
+    corpus.pop("name")
+    return key_of_data(data | {"model": {"fingerprint": model["fingerprint"]}, "corpus": corpus})
 
 
-def find(store: Store, question: Question) -> Answer | None:
+def find(store: Store, question: Question, subject: Subject | None = None) -> Answer | None:
     """The answer, if somebody got it before; never computes."""
-    payload = store.get(name := key(question))
+    payload = store.get(name := key(question, subject))
     if payload is None:
         return None
     about = store.about(name) or {}
@@ -95,7 +98,7 @@ def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
     probe = probe_named(question.probe)
     params, plan = read_params(probe, question.params), parse(question.plan).checked(subject.layers)
     corpus = cut(question.corpus, subject.tokenizer, subject.context)
-    spelled, name = spelled_out(question), key(question)
+    spelled, name = spelled_out(question, subject), key(question, subject)
 
     def work(progress: Progress) -> tuple[bytes, dict[str, Any]]:
         begun = time.perf_counter()
@@ -119,3 +122,22 @@ def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
 def open_store() -> Store:
     """The store of answers in the data directory."""
     return Store(data_directory() / "answers")
+
+
+def measured(store: Store, probe: str, subject: Subject, corpus: CorpusRef) -> list[tuple[str, Answer]]:
+    """Every known answer of a probe on this subject and text, with its plan, newest first."""
+    wanted = spelled_out(Question(probe, subject.ref, corpus), subject)
+    same = {name: value for name, value in wanted["corpus"].items() if name != "name"}
+    found = []
+    for entry in store.entries():
+        asked = entry.about.get("question", {})
+        if (
+            asked.get("probe") == probe
+            and asked["probe_version"] == wanted["probe_version"]
+            and asked["model"]["fingerprint"] == subject.fingerprint
+            and {name: value for name, value in asked["corpus"].items() if name != "name"} == same
+            and (payload := store.get(entry.key)) is not None
+        ):
+            result = from_dict(probe_named(probe).result, decode(payload))
+            found.append((asked["plan"], Answer(result, entry.about | {"from_cache": True})))
+    return found

@@ -59,8 +59,9 @@ def test_a_conversion_that_fails_leaves_nothing(monkeypatch, tmp_path):
             raise Cancelled
 
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    tokenizer = SimpleNamespace(backend_tokenizer=SimpleNamespace())
     monkeypatch.setattr(bundled.AutoModelForCausalLM, "from_pretrained", lambda *args, **options: Model())
-    monkeypatch.setattr(bundled.AutoTokenizer, "from_pretrained", lambda *args, **options: SimpleNamespace())
+    monkeypatch.setattr(bundled.AutoTokenizer, "from_pretrained", lambda *args, **options: tokenizer)
     with pytest.raises(Cancelled):
         bundled.folder()
     assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]

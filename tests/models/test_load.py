@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM
 
 from models import Refusal, memory, weights
 from models.load import ModelRef, estimate, fingerprint, load
-
 from tests.models.hub import COMMIT, Hub
 
 

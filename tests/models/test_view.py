@@ -6,13 +6,13 @@ import threading
 
 import pytest
 import torch
-from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
 
 from models import Refusal
 from models.families import KNOWN, family_of
 from models.plan import Plan, parse
 from models.stream import check_stream
 from models.view import cut
+from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
 
 PLANS = ["a0", "a0,a2", "m1,m3", "m0", "b0", "b1-2", "b4", "a0,m2,b3", "a0,a1,a2,a3,a4", "m0,m1,m2,m3,m4", "b0-4"]
 # Written from the modelling files and not from the table, so that a wrong row of the table shows.

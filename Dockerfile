@@ -1,0 +1,47 @@
+# PruneScope for CPUs:  docker build -t prunescope .
+# For NVIDIA GPUs:      docker build -t prunescope:cuda --build-arg TORCH_INDEX= .
+# The wheels of torch that everybody gets on Linux carry CUDA and need nothing but the driver of the host; those for CPUs
+# are a tenth of the size, and come from PyTorch's own index.
+
+FROM python:3.12-slim AS build
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /app
+COPY pyproject.toml ./
+COPY scripts ./scripts
+RUN TORCH_INDEX="$TORCH_INDEX" scripts/install.sh /opt/venv
+# The bundled model is unpacked here, so that the first visitor does not wait for it.
+COPY models ./models
+RUN PRUNESCOPE_DATA=/data /opt/venv/bin/python -c "from models import bundled; bundled.folder()"
+
+FROM python:3.12-slim
+RUN useradd --create-home --uid 10001 prunescope
+COPY --from=build /opt/venv /opt/venv
+# A named volume starts as a copy of this folder; a mounted host folder starts empty and unpacks the model itself.
+COPY --from=build --chown=prunescope:prunescope /data /data
+WORKDIR /app
+COPY .streamlit ./.streamlit
+COPY benchmarks ./benchmarks
+COPY cache ./cache
+COPY charts ./charts
+COPY models ./models
+COPY pages ./pages
+COPY probes ./probes
+COPY app.py ./
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PRUNESCOPE_DATA=/data \
+    HF_HOME=/data/hub \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    STREAMLIT_BROWSER_GATHER_USAGE_STATS=false \
+    STREAMLIT_SERVER_FILE_WATCHER_TYPE=none \
+    STREAMLIT_SERVER_HEADLESS=true
+USER 10001
+VOLUME /data
+EXPOSE 8501
+# Any path answers 200 with the page itself, so what the health address says is read. There is no curl in this image.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
+    CMD ["python", "-c", "import sys, urllib.request as u; sys.exit(u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=8).read() != b'ok')"]
+CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address=0.0.0.0", "--server.port=8501"]

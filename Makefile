@@ -1,0 +1,37 @@
+# make run    install what is missing, then the app on http://localhost:8501
+# make test   the same, and the whole test suite
+#
+# PYTHON=python3.12 chooses the interpreter; PORT=8080 another port.
+
+PYTHON ?= python3
+PORT ?= 8501
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
+NEEDS := pyproject.toml $(wildcard scripts/*)
+
+.PHONY: run test bench lint clean
+
+run: $(VENV)/.installed
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+lint: $(VENV)/.installed-test
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.installed: $(NEEDS)
+	$(INSTALL)
+	@touch $@
+
+$(VENV)/.installed-test: $(NEEDS)
+	$(INSTALL) test
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,18 @@
+"""PruneScope's menu: every page gets the same sidebar, so model, text and plan go along."""
+
+import streamlit as st
+
+from pages import _shell
+
+st.set_page_config(page_title="PruneScope", page_icon=":material/content_cut:", layout="wide")
+page = st.navigation(
+    [
+        st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
+        st.Page("pages/similarity.py", title="Similarity", icon=":material/layers:"),
+        st.Page("pages/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
+        st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
+    ]
+)
+_shell.sidebar()
+st.title(page.title, anchor=False)
+page.run()

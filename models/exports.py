@@ -1,0 +1,81 @@
+"""A plan in the words of other tools, with layer ranges that cannot be misread."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from models.load import ModelRef
+from models.plan import Plan
+
+Write = Callable[[ModelRef, int, Plan], str | None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write a plan down; ``write`` gives None for a plan that the format has no words for."""
+
+    what: str
+    cannot: str
+    file: str
+    language: str
+    write: Write
+
+
+def _own(ref: ModelRef, layers: int, plan: Plan) -> str:
+    return json.dumps(
+        {
+            "model": ref.name, "revision": ref.revision, "layers": layers, "plan": str(plan),
+            "drop_attention": sorted(plan.dropped_attention), "drop_mlp": sorted(plan.dropped_mlp),
+            "says": plan.sentence(layers),
+        },
+        indent=1,
+    )  # fmt: skip
+
+
+def _llm_drop(ref: ModelRef, layers: int, plan: Plan) -> str:
+    """Lists of indices: a list of booleans is misread by one of its config classes."""
+    lists = {"drop_attn_list": sorted(plan.dropped_attention), "drop_mlp_list": sorted(plan.dropped_mlp)}
+    return json.dumps(lists, indent=1)
+
+
+def kept_ranges(layers: int, plan: Plan) -> list[tuple[int, int]]:
+    """Half-open ranges of the blocks that stay."""
+    ranges: list[tuple[int, int]] = []
+    for i in (i for i in range(layers) if i not in plan.blocks):
+        if ranges and ranges[-1][1] == i:
+            ranges[-1] = (ranges[-1][0], i + 1)
+        else:
+            ranges.append((i, i + 1))
+    return ranges
+
+
+def _mergekit(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+    if plan.attention or plan.mlp or len(plan.blocks) == layers:
+        return None
+    lines = [f"# {plan.sentence(layers)}; mergekit's ranges end before their second number", "slices:"]
+    for begin, end in kept_ranges(layers, plan):
+        lines += ["  - sources:", f"      - model: {json.dumps(ref.name)}", f"        layer_range: [{begin}, {end}]"]
+    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
+
+
+def _llama_cpp(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+    if plan.attention or plan.mlp or len(plan.blocks) == layers:
+        return None
+    return f"llama-quantize --prune-layers {','.join(map(str, sorted(plan.blocks)))} in.gguf out.gguf COPY\n"
+
+
+def _shell(ref: ModelRef, layers: int, plan: Plan) -> str:
+    revision = f" --revision {ref.revision}" if ref.revision else ""
+    return f"python -m probes fidelity --model '{ref.name}'{revision} --plan {plan} --json plan.json\n"
+
+
+_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan drops single sublayers or every block."
+FORMATS: dict[str, Format] = {
+    "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
+    "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),
+    "mergekit": Format(
+        "A passthrough merge that keeps the other blocks.", _BLOCKS_ONLY, "mergekit.yaml", "yaml", _mergekit
+    ),
+    "LLM-Drop": Format("Entries for its config.json.", "", "llm_drop.json", "json", _llm_drop),
+    "llama.cpp": Format("Removes the blocks from a GGUF file.", _BLOCKS_ONLY, "prune.sh", "bash", _llama_cpp),
+}

@@ -1,0 +1,179 @@
+"""Drop parts of the model live: dense and pruned answer the same prompt, and the plan is measured."""
+
+import streamlit as st
+
+from charts import answers, fidelity, style
+from models import Refusal
+from models.anatomy import Anatomy
+from models.generate import Settings, prompt_tokens
+from models.plan import Plan
+from pages import _exports, _shell, _tried
+from probes.fidelity import FidelityResult
+
+_KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
+_PROMPT = "What is the capital of France?"
+
+
+def _grid(layers: int, plan: Plan) -> None:
+    """A row of toggles per kind; a dropped block shows in its own row only."""
+    for kind, label in _KINDS.items():
+        st.session_state[f"grid_{kind}"] = sorted(getattr(plan, kind))
+        st.pills(
+            label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid, width="stretch",
+            help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
+            "A block is attention and MLP together; dropping both of a layer comes to the same.",
+        )  # fmt: skip
+
+
+def _from_grid() -> None:
+    """Callback: the plan that the toggles show. What was switched off in its row is put back."""
+    picked = {kind: frozenset(st.session_state[f"grid_{kind}"]) for kind in _KINDS}
+    _shell.set_plan(Plan(**picked))
+
+
+def _savings(dense: Anatomy, plan: Plan) -> None:
+    left = dense.after(plan)
+    rows = [
+        ("Parameters", dense.parameters, left.parameters, style.count, "Left after the plan."),
+        ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB", "Memory of the weights that are left."),
+        ("KV cache per token", dense.cache_bytes, left.cache_bytes, lambda b: f"{b / 1024:.1f} KiB",
+         "Only dropped attention frees it."),
+        ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Of the weights, per token."),
+    ]  # fmt: skip
+    for column, (label, before, after, spoken, why) in zip(st.columns(4), rows, strict=True):
+        change = f"{after / before - 1:+.1%}" if before and after != before else None
+        column.metric(label, spoken(after), change, delta_color="inverse", help=why, border=True)
+
+
+def _write(plan: Plan) -> None:
+    """Callback: let both answer."""
+    state, bench = st.session_state, _shell.workbench()
+    _stop()
+    try:
+        prompt = prompt_tokens(bench.subject.tokenizer, state.prompt, state.chat, bench.subject.context)
+        settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed))
+        state.live = bench.write([Plan(), plan], prompt, settings)
+    except Refusal as refusal:
+        state.live_error = str(refusal)
+
+
+def _stop() -> None:
+    live = _shell.workbench().lives.get(st.session_state.get("live"))
+    if live is not None:
+        live.stop()
+
+
+def _prompt_form(plan: Plan, has_template: bool) -> None:
+    st.text_area("Prompt", key="prompt", height=90, bind="query-params")
+    chat, length, temperature, seed, write, stop = st.columns([1.6, 1, 1, 1, 1.4, 1], vertical_alignment="bottom")
+    chat.toggle(
+        "Chat template", key="chat", bind="query-params", disabled=not has_template,
+        help="Ask as a user's turn, in the format that the model was tuned on." if has_template else
+        "This tokenizer has none.",
+    )  # fmt: skip
+    length.number_input("Tokens", 1, 4096, key="answer_length", bind="query-params", help="The longest answer.")
+    temperature.number_input(
+        "Temperature", 0.0, 5.0, step=0.1, key="temperature", bind="query-params",
+        help="0 always takes the most likely token. Above 0 both models draw with the same dice.",
+    )  # fmt: skip
+    seed.number_input("Seed", 0, 2**31 - 1, key="seed", bind="query-params", help="Of the dice, at temperature above 0.")
+    write.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width="stretch")
+    stop.button("Stop", key="stop", on_click=_stop, width="stretch")
+    if error := st.session_state.pop("live_error", None):
+        st.error(error, icon=":material/error:")
+
+
+def _side_by_side() -> None:
+    live = _shell.workbench().lives.get(st.session_state.get("live"))
+    if live is None:
+        st.caption("Both answers appear here, token by token, with what they cost.")
+    elif live.over.is_set():
+        _answers(live)
+    else:
+        _watch_answers()
+
+
+@st.fragment(run_every=0.25)
+def _watch_answers() -> None:
+    live = _shell.workbench().lives.get(st.session_state.get("live"))
+    if live is None or live.over.is_set():
+        st.rerun()
+    _answers(live)
+
+
+def _answers(live) -> None:
+    names = [f"Pruned · {plan}" if plan else "Dense" for plan in live.plans]
+    tokens = [list(each) for each in live.tokens]
+    for place, column in enumerate(st.columns(2)):
+        with column.container(border=True):
+            other = tokens[1 - place]
+            st.markdown(f"**{names[place]}**")
+            st.html(answers.answer(tokens[place], other))
+            rate, first = answers.speed(tokens[place]), tokens[place][0].seconds if tokens[place] else None
+            facts = [f"{len(tokens[place])} tokens"]
+            facts += [f"{rate:.1f} tokens/s"] if rate else []
+            facts += [f"prompt of {live.prompt_tokens} tokens read in {first * 1e3:.0f} ms"] if first else []
+            facts += [f"KV cache {live.cache_bytes[place] / 1024:,.0f} KiB"]
+            st.caption(" · ".join(facts))
+    if live.error:
+        st.error(live.error, icon=":material/error:")
+    apart = answers.first_divergence(*([token.id for token in each] for each in tokens))
+    if apart is not None:
+        st.caption(f"They part at token {apart + 1} (red edge). Amber: not in the other answer. Dotted: less likely than ½.")
+    elif live.over.is_set() and not live.error:
+        st.caption("Token for token the same." if len(tokens[0]) == len(tokens[1]) else "One is the beginning of the other.")
+    if live.over.is_set():
+        with st.expander("Every step as a table"):
+            st.dataframe(answers.rows(tokens, ["dense", "pruned"]), hide_index=True, key="steps", alt="Every step")
+
+
+def _measured(subject, plan: Plan) -> None:
+    if not plan:
+        st.caption("Drop something first; then perplexity and KL of the plan are measured here.")
+    else:
+        answer = _shell.ask(
+            "fidelity", "Measure this plan", "Dense and pruned predict the same text: perplexity, KL, agreement.",
+            subject, str(plan),
+        )  # fmt: skip
+        if answer is not None:
+            _fidelity(answer.result, subject)
+            _shell.told(answer)
+    _tried.table(subject)
+
+
+def _fidelity(result: FidelityResult, subject) -> None:
+    cells = [
+        ("Perplexity", f"{result.perplexity:.2f}", f"{result.perplexity / result.dense_perplexity - 1:+.1%}",
+         f"exp of the mean negative log-likelihood, in nats per token; dense: {result.dense_perplexity:.2f}."),
+        ("KL(dense‖pruned)", f"{result.kl:.4f} nats", None, f"Per token. The other way round: {result.reverse_kl:.4f}."),
+        ("Same top token", f"{result.top1_agreement:.1%}", None,
+         f"And {result.top5_agreement:.1%} of the five most likely are shared."),
+        ("Cosine of logits", f"{result.logit_cosine:.4f}", None, "Mean over tokens."),
+        ("Cosine of probabilities", f"{result.prob_cosine:.4f}", None, "Mean over tokens."),
+    ]  # fmt: skip
+    for column, (label, value, change, why) in zip(st.columns(5), cells, strict=True):
+        column.metric(label, value, change, delta_color="inverse", help=why, border=True)
+    with st.expander("Where it hurts, token by token"):
+        windows = len(result.token_kl)
+        window = st.slider("Window", 0, windows - 1, key="window") if windows > 1 else 0
+        st.plotly_chart(
+            fidelity.damage(result, _tried.pieces(subject, window), window), key="damage", config=_shell.CHART,
+            alt="KL at each token of a window",
+        )  # fmt: skip
+
+
+for name, value in {"prompt": _PROMPT, "answer_length": 64, "temperature": 0.0, "seed": 0}.items():
+    st.session_state.setdefault(name, value)
+subject = _shell.subject_or_stop()
+st.session_state.setdefault("chat", bool(subject.tokenizer.chat_template))
+plan = _shell.current_plan(subject.layers)
+with st.expander("Layers", expanded=True):
+    _grid(subject.layers, plan)
+_savings(_shell.workbench().anatomy, plan)
+st.subheader("Side by side", anchor=False)
+_prompt_form(plan, bool(subject.tokenizer.chat_template))
+_side_by_side()
+st.subheader("Measured", anchor=False)
+_measured(subject, plan)
+st.subheader("Take it with you", anchor=False)
+_exports.draw(subject, plan)
