@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages import _shell
+from pages import _sidebar
 
 st.set_page_config(page_title="PruneScope", page_icon=":material/content_cut:", layout="wide")
 page = st.navigation(
@@ -13,6 +13,8 @@ page = st.navigation(
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )
-_shell.sidebar()
+st.logo("pages/logo.svg", size="large")
+st.html("<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}</style>")
+_sidebar.draw()
 st.title(page.title, anchor=False)
 page.run()

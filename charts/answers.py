@@ -38,7 +38,7 @@ def answer(tokens: Sequence[Token], other: Sequence[Token]) -> str:
         kinds += ["parts"] if place == parts else []
         kinds += ["unsure"] if token.probability < _UNSURE else []
         kinds += ["end"] if token.ends else []
-        text = "⏹ end of text" if token.ends else token.piece
+        text = " ⟨end of text⟩" if token.ends else token.piece
         title = html.escape(hover(place, token), quote=True)
         spans.append(f'<span class="{" ".join(kinds)}" title="{title}">{html.escape(text)}</span>')
     return f'{STYLE}<div class="answer">{"".join(spans)}</div>'
@@ -58,7 +58,7 @@ def rows(answers: Sequence[Sequence[Token]], names: Sequence[str]) -> list[dict]
         for name, tokens in zip(names, answers, strict=True):
             if step < len(tokens):
                 token = tokens[step]
-                row[name] = token.piece if not token.ends else "⏹"
+                row[name] = token.piece if not token.ends else "⟨end⟩"
                 row[f"{name}: probability"] = token.probability
                 row[f"{name}: runners-up"] = " · ".join(f"{text!r} {p:.0%}" for text, p in token.runners[:3])
         table.append(row)

@@ -28,7 +28,7 @@ def _own(ref: ModelRef, layers: int, plan: Plan) -> str:
             "drop_attention": sorted(plan.dropped_attention), "drop_mlp": sorted(plan.dropped_mlp),
             "says": plan.sentence(layers),
         },
-        indent=1,
+        indent=1, ensure_ascii=False,
     )  # fmt: skip
 
 
@@ -73,9 +73,7 @@ _BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan 
 FORMATS: dict[str, Format] = {
     "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
     "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),
-    "mergekit": Format(
-        "A passthrough merge that keeps the other blocks.", _BLOCKS_ONLY, "mergekit.yaml", "yaml", _mergekit
-    ),
+    "mergekit": Format("A passthrough merge that keeps the other blocks.", _BLOCKS_ONLY, "mergekit.yaml", "yaml", _mergekit),
     "LLM-Drop": Format("Entries for its config.json.", "", "llm_drop.json", "json", _llm_drop),
     "llama.cpp": Format("Removes the blocks from a GGUF file.", _BLOCKS_ONLY, "prune.sh", "bash", _llama_cpp),
 }

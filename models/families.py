@@ -89,13 +89,9 @@ def _sandwich(before: tuple[str, str], after: tuple[str, str]) -> Family:
 
 _LLAMA = _family()
 _SHARED_NORM = _family("", "", parallel=True)  # both sublayers read one norm, which must stay
-_GEMMA = _sandwich(
-    ("input_layernorm", "pre_feedforward_layernorm"), ("post_attention_layernorm", "post_feedforward_layernorm")
-)
+_GEMMA = _sandwich(("input_layernorm", "pre_feedforward_layernorm"), ("post_attention_layernorm", "post_feedforward_layernorm"))
 _POST_NORM = _sandwich(("", ""), ("post_attention_layernorm", "post_feedforward_layernorm"))
-_GLM4 = _sandwich(
-    ("input_layernorm", "post_attention_layernorm"), ("post_self_attn_layernorm", "post_mlp_layernorm")
-)
+_GLM4 = _sandwich(("input_layernorm", "post_attention_layernorm"), ("post_self_attn_layernorm", "post_mlp_layernorm"))
 _GRANITE = replace(_LLAMA, scale="residual_multiplier")
 _ROUTED_TUPLE = replace(_LLAMA, mlp=replace(_LLAMA.mlp, returns_tuple=True))
 

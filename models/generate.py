@@ -88,6 +88,7 @@ class Writer:
         self.prompt_length = prompt.shape[1]
         self.written: list[int] = []
         self.text = ""
+        view.logits(prompt[:, :1], last=True)  # the first pass through a model sets kernels up; it is not the prompt's
 
     @property
     def cache_bytes(self) -> int:
@@ -125,9 +126,7 @@ class Writer:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def write(
-    writers: Sequence[Writer], settings: Settings, context: int | None = None
-) -> Iterator[tuple[int, Token]]:
+def write(writers: Sequence[Writer], settings: Settings, context: int | None = None) -> Iterator[tuple[int, Token]]:
     """Steps of all writers in turn, as (writer's place, token); a writer stops at its end-of-text token.
 
     No writer reads beyond ``context``, the most tokens that the model was made for.

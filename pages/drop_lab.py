@@ -7,9 +7,10 @@ from models import Refusal
 from models.anatomy import Anatomy
 from models.generate import Settings, prompt_tokens
 from models.plan import Plan
-from pages import _exports, _shell, _tried
+from pages import _exports, _presets, _shell, _tried
 from probes.fidelity import FidelityResult
 
+_shell.menu_first()
 _KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
 _PROMPT = "What is the capital of France?"
 
@@ -19,7 +20,7 @@ def _grid(layers: int, plan: Plan) -> None:
     for kind, label in _KINDS.items():
         st.session_state[f"grid_{kind}"] = sorted(getattr(plan, kind))
         st.pills(
-            label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid, width="stretch",
+            label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid,
             help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
             "A block is attention and MLP together; dropping both of a layer comes to the same.",
         )  # fmt: skip
@@ -145,11 +146,11 @@ def _fidelity(result: FidelityResult, subject) -> None:
     cells = [
         ("Perplexity", f"{result.perplexity:.2f}", f"{result.perplexity / result.dense_perplexity - 1:+.1%}",
          f"exp of the mean negative log-likelihood, in nats per token; dense: {result.dense_perplexity:.2f}."),
-        ("KL(dense‖pruned)", f"{result.kl:.4f} nats", None, f"Per token. The other way round: {result.reverse_kl:.4f}."),
+        ("KL(dense‖pruned), nats", f"{result.kl:.4f}", None, f"Per token. Reversed: {result.reverse_kl:.4f} nats."),
         ("Same top token", f"{result.top1_agreement:.1%}", None,
          f"And {result.top5_agreement:.1%} of the five most likely are shared."),
-        ("Cosine of logits", f"{result.logit_cosine:.4f}", None, "Mean over tokens."),
-        ("Cosine of probabilities", f"{result.prob_cosine:.4f}", None, "Mean over tokens."),
+        ("Logit cosine", f"{result.logit_cosine:.4f}", None, "Mean over tokens."),
+        ("Probability cosine", f"{result.prob_cosine:.4f}", None, "Mean over tokens."),
     ]  # fmt: skip
     for column, (label, value, change, why) in zip(st.columns(5), cells, strict=True):
         column.metric(label, value, change, delta_color="inverse", help=why, border=True)
@@ -169,6 +170,7 @@ st.session_state.setdefault("chat", bool(subject.tokenizer.chat_template))
 plan = _shell.current_plan(subject.layers)
 with st.expander("Layers", expanded=True):
     _grid(subject.layers, plan)
+    _presets.draw(subject)
 _savings(_shell.workbench().anatomy, plan)
 st.subheader("Side by side", anchor=False)
 _prompt_form(plan, bool(subject.tokenizer.chat_template))

@@ -9,6 +9,8 @@ from models.corpus import keep_text
 from models.load import estimate
 from pages import _shell
 
+_shell.menu_first()
+
 
 def _keep() -> None:
     """Callback: keep the pasted or uploaded text and make it the corpus."""

@@ -4,10 +4,12 @@ import streamlit as st
 
 from charts import similarity as charts
 from charts import style
-from models.plan import Plan, parse
+from models.plan import parse
 from pages import _shell
+from probes.ranking import most_redundant
 from probes.similarity import SimilarityResult
 
+_shell.menu_first()
 _KINDS = {"attention": "attention", "MLP": "mlp", "block": "block", "attention or MLP": "joint"}
 _MEASURES = {
     "angular distance, mean over tokens": "angular",
@@ -16,16 +18,9 @@ _MEASURES = {
 }
 
 
-def _most_redundant(result: SimilarityResult, kind: str, count: int) -> Plan:
-    """The first ``count`` of a ranking, as a plan."""
-    if kind == "joint":
-        return parse(",".join(result.joint_order[:count]))
-    return parse(",".join(f"{kind[0]}{i}" for i in getattr(result, f"{kind}_order")[:count]))
-
-
 def _take(result: SimilarityResult) -> None:
     kind, count = _KINDS[st.session_state.take_kind], st.session_state.take_count
-    _shell.set_plan(_shell.current_plan() | _most_redundant(result, kind, count))
+    _shell.set_plan(_shell.current_plan() | most_redundant(result, kind, count))
 
 
 def _take_span(result: SimilarityResult) -> None:

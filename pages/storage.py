@@ -7,6 +7,7 @@ import streamlit as st
 from cache.store import StoreError
 from pages import _shell
 
+_shell.menu_first()
 _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done", "failed": "✗ failed", "cancelled": "■ cancelled"}
 
 
@@ -68,7 +69,9 @@ def _jobs() -> None:
         if job.active and standing.total:
             state.progress(min(1.0, standing.done / standing.total), standing.text)
         else:
-            state.caption(f"{_STATES[standing.state]} · {standing.seconds:.1f} s" + (f" · {standing.error}" if standing.error else ""))
+            state.caption(
+                f"{_STATES[standing.state]} · {standing.seconds:.1f} s" + (f" · {standing.error}" if standing.error else "")
+            )
         if job.active:
             button.button("Cancel", key=f"stop_{job.key[:12]}", on_click=job.cancel)
 

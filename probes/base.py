@@ -77,8 +77,5 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
     """The inverse of `as_dict`."""
     hints = get_type_hints(kind)
     return kind(
-        **{
-            name: from_dict(hints[name], value) if is_dataclass(hints[name]) else value
-            for name, value in values.items()
-        }
+        **{name: from_dict(hints[name], value) if is_dataclass(hints[name]) else value for name, value in values.items()}
     )

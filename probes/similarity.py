@@ -24,6 +24,7 @@ from models.view import cut
 from probes.base import NoParams, Probe
 from probes.measures import angular_distance, cosine, gram
 from probes.moments import Means, Spread
+from probes.ranking import best_spans, order
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -216,38 +217,11 @@ def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
         **means,
         angular_last=sums.last.read("angular").numpy(),
         **{f"{part}_spread": spread.read(LEVELS).numpy() for part, spread in sums.spreads.items()},
-        **{f"{part}_order": _order(means[part]) for part in sums.spreads},
+        **{f"{part}_order": order(means[part]) for part in sums.spreads},
         joint_order=sorted(items, key=lambda item: -items[item]),  # sorted is stable: attention first at a tie
         spans=best_spans(means["cosine"], means["angular"]),
         without_first=Summary(**_summary(sums, sums.first)),
     )
-
-
-def _order(cosines: list[float]) -> list[int]:
-    return sorted(range(len(cosines)), key=lambda i: (-cosines[i], i))
-
-
-def best_spans(cosines: np.ndarray, angles: np.ndarray) -> list[dict]:
-    """For each length n the start whose state is most like the state n layers later (arXiv 2403.17887, eq. 7).
-
-    The reference code of LLM-Drop reads the column of n+1 here; see docs/probes.md.
-    """
-    layers = len(angles) - 1
-    spans = []
-    for length in range(1, layers + 1):
-        start = int(np.diagonal(angles, length).argmin())
-        stop = start + length
-        spans.append(
-            {
-                "length": length,
-                "start": start,
-                "stop": stop,
-                "cosine": float(cosines[start, stop]),
-                "angular": float(angles[start, stop]),
-                "plan": str(Plan(blocks=frozenset(range(start, stop)))),
-            }
-        )
-    return spans
 
 
 PROBE = Probe("similarity", "Layer similarity", 1, NoParams, SimilarityResult, _run, takes_plan=False)

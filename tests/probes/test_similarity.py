@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from tests.models.tiny import TINY, tiny_model, tokens
-from tests.probes.subjects import corpus_of, subject_of
-from tests.probes.toy import run
 
 from models import Refusal
 from models.plan import Plan, parse
 from probes.base import NoParams
-from probes.similarity import PROBE, _products, _result, _Sums, best_spans
+from probes.ranking import best_spans
+from probes.similarity import PROBE, _products, _result, _Sums
+from tests.models.tiny import TINY, tiny_model, tokens
+from tests.probes.subjects import corpus_of, subject_of
+from tests.probes.toy import run
 
 
 def toy_result(**how):
