@@ -15,12 +15,13 @@ from collections.abc import Callable
 from filelock import FileLock
 
 from cache.job import Cancelled, Job, Standing
-from cache.store import Store
+from cache.store import Store, StoreError
 
 __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
 
 Progress = Callable[[float, float, str], None]
 Work = Callable[[Progress], tuple[bytes, dict]]
+UNKEPT = 8  # answers held in memory while the disk is full
 KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Jobs:
         self._waiting: deque[tuple[Job, Work]] = deque()
         self._threads: list[threading.Thread] = []
         self._open = True
+        self._unkept: dict[str, tuple[bytes, dict]] = {}  # touched by one thread per key, which holds the key's lock
 
     def submit(self, key: str, label: str, work: Work) -> Job:
         """Ask for an answer.
@@ -159,7 +161,17 @@ class Jobs:
         name = hashlib.sha256(job.key.encode()).hexdigest()  # no key can name a path
         with FileLock(folder / f"{name}.lock", poll_interval=0.1).acquire(cancel_check=lambda: _waiting(job)):
             if self._store.about(job.key) is None:
-                self._store.put(job.key, *work(job._progress))
+                self._keep(job.key, self._unkept.pop(job.key, None) or work(job._progress))
+
+    def _keep(self, key: str, answer: tuple[bytes, dict]) -> None:
+        """Store an answer; one that the store does not take waits in memory for the next time it is asked."""
+        try:
+            self._store.put(key, *answer)
+        except StoreError as error:
+            self._unkept[key] = answer
+            while len(self._unkept) > UNKEPT:
+                del self._unkept[next(iter(self._unkept))]
+            raise StoreError(f"{error} What was computed waits in memory: ask again, and it is only stored.") from error
 
 
 def _waiting(job: Job) -> bool:

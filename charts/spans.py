@@ -59,7 +59,8 @@ def states(
     _guides(figure, plan)
     places = [(stop, start) for start, stop in pairs]
     _targets(figure, places, pairs, plan, result.layers, [f"{word} {style.number(values[pair])}" for pair in pairs])
-    _marks(figure, [(stop, start) for start, stop in best], [(stop, start) for start, stop in style.runs(plan)])
+    dropped = [(stop, start) for start, stop in style.runs(plan)]
+    _marks(figure, [(stop, start) for start, stop in best], dropped, result.layers)
     across, down = (0.5, result.layers + 0.5), (result.layers - 0.5, -0.5)
     _square(figure, result.layers, ("to the input of layer", across), ("from the input of layer", down))
     return _framed(figure, f"states-{measure}")
@@ -104,7 +105,7 @@ def spans(
     scale = [((i / (len(style.NEAR_TO_FAR) - 1)) ** 2, colour) for i, colour in enumerate(style.NEAR_TO_FAR)]
     _cells(figure, shown, title, measure == "cosine" and not rowwise, scale if rowwise else style.NEAR_TO_FAR, y0=1)
     _targets(figure, _by_length(pairs), pairs, plan, layers, texts)
-    _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)))
+    _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)), layers)
     across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
     _square(figure, layers, ("first layer dropped", across), ("layers dropped", up))
     return _framed(figure, f"spans-{measure}-{rowwise}")
@@ -138,11 +139,14 @@ def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, scal
     gap = 0.5 if len(shown) < 60 else 0
     bar = {"orientation": "h", "title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0, "nticks": 5}
     bar |= {"lenmode": "pixels", "len": 300, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     figure.add_heatmap(
         z=[[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in shown],
         y0=y0,
         colorscale=scale,
         reversescale=reverse,
+        zmin=low,
+        zmax=high if high > low else low + 1,  # a single cell has no range of its own
         hoverinfo="skip",
         xgap=gap,
         ygap=gap,
@@ -188,9 +192,10 @@ def _guides(figure: go.Figure, plan: Plan) -> None:
         figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
-def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[int, int]]) -> None:
+def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[int, int]], layers: int) -> None:
     """Squares on the best spans, crosses on the plan's: above the targets, but not in the way of the mouse."""
-    square = {"symbol": "square", "size": 7, "color": "#FFFFFF", "line": {"color": "#14171F", "width": 1.5}}
+    size = max(4, min(7, 0.5 * _PLOT / layers))
+    square = {"symbol": "square", "size": size, "color": "#FFFFFF", "line": {"color": "#14171F", "width": size / 5}}
     cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
     for name, places, look in (("best of its length", best, square), ("dropped by the plan", dropped, cross)):
         if places:

@@ -73,6 +73,12 @@ def free_memory(device: str) -> int:
     return free
 
 
+def native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself, which is then faster than float32; other CPUs imitate it slowly."""
+    asked = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return any(has for name, has in asked.items() if name.endswith("bf16"))
+
+
 def _place(device: str, needs: int) -> str:
     """The device that a model of so many bytes goes to; only "auto" chooses."""
     mps = torch.backends.mps.is_available()

@@ -1,5 +1,6 @@
 """The residual stream of a view, block by block: what went in, what attention and MLP added, what came out."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,33 +32,46 @@ def watch(view: View, visit: Visit) -> None:
 
 
 def check_stream(view: View, tokens: torch.Tensor) -> float:
-    """Prove on these tokens that each block is its input plus the two addends.
+    """Prove on these tokens that each block is its input plus the two addends; see `refuse_gap`.
 
     Returns
     -------
     float
         The largest relative error over blocks and positions.
+    """
+    gaps: list[float] = []
+    watch(view, lambda place, *parts: gaps.append(gap(*parts)))
+    view.logits(tokens, last=True)
+    refuse_gap(view, max(gaps))
+    return max(gaps)
+
+
+def gap(before: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor, after: torch.Tensor) -> float:
+    """The largest ‖after − before − attention − mlp‖ / ‖after‖ over positions, in float32 or wider."""
+    before, attention, mlp, after = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in
+                                     (before, attention, mlp, after))  # fmt: skip
+    missing = (after - before - attention - mlp).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-12)
+    return missing.max().item()
+
+
+def refuse_gap(view: View, worst: float) -> None:
+    """Refuse a model whose blocks do not add up to more than rounding: every score of it would be wrong.
 
     Raises
     ------
     Refusal
-        It is more than rounding: the family's wiring is not understood and every score would be wrong.
+        The family's wiring is not understood, or its states are not numbers.
     """
-    worst = [0.0]
-
-    def visit(place: int, *parts: torch.Tensor) -> None:
-        before, attention, mlp, after = (part.double() for part in parts)
-        gap = (after - before - attention - mlp).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-12)
-        worst[0] = max(worst[0], gap.max().item())
-
-    watch(view, visit)
-    view.logits(tokens, last=True)
-    if worst[0] > _TOLERANCE[view.model.dtype]:
+    if math.isnan(worst):
         raise Refusal(
-            f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst[0]:.1e} of "
-            "the output. Its wiring is not understood, so no score of its sublayers would be right."
+            "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; float16 "
+            "overflows in many models."
         )
-    return worst[0]
+    if worst > _TOLERANCE[view.model.dtype]:
+        raise Refusal(
+            f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "
+            "output. Its wiring is not understood, so no score of its sublayers would be right."
+        )
 
 
 def first(output: Any) -> torch.Tensor:

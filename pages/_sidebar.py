@@ -3,7 +3,7 @@
 import streamlit as st
 
 from models import Refusal
-from models.memory import DEVICES, DTYPES
+from models.memory import DEVICES, DTYPES, native_bfloat16
 from models.plan import parse
 from pages._shell import POLL, load_clicked, model_ref, set_plan, workbench
 
@@ -48,6 +48,10 @@ def _model_fields() -> None:
         st.text_input("Revision of a hub id", key="revision", bind="query-params", placeholder="main")
         st.selectbox("Computed in", list(DTYPES), key="dtype", bind="query-params")
         st.selectbox("Device", list(DEVICES), key="device", bind="query-params")
+        st.caption(
+            "This CPU computes bfloat16 itself: half the memory of float32, and faster." if native_bfloat16() else
+            "This CPU has no bfloat16 of its own; float32 is faster on it."
+        )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
         st.error(error)
     loading = bench.loading

@@ -29,8 +29,8 @@ class Question:
     """A probe asked of a model on a corpus, with a plan where the probe takes one."""
 
     probe: str
-    model: ModelRef = ModelRef()
-    corpus: CorpusRef = CorpusRef()
+    model: ModelRef = field(default_factory=ModelRef)
+    corpus: CorpusRef = field(default_factory=CorpusRef)
     plan: str = ""
     params: dict[str, Any] = field(default_factory=dict)
 

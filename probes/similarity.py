@@ -9,6 +9,7 @@ arXiv 2406.15786 (attention, MLP, joint), 2403.03853 (block influence), 2403.178
 2505.13898 (relative contributions).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from models import Progress, Refusal, silent
 from models.corpus import Corpus
 from models.load import Subject
 from models.plan import Plan
-from models.stream import check_stream, watch
+from models.stream import gap, refuse_gap, watch
 from models.view import cut
 from probes.base import NoParams, Probe
 from probes.measures import angular_distance, cosine, gram
@@ -116,14 +117,32 @@ class _Sums:
     def __init__(self, layers: int, device: torch.device, parallel: bool) -> None:
         self.all, self.first, self.last = Means(), Means(), Means()
         self.spreads = {part: Spread(layers, device) for part in ("attention", "mlp", "block")}
-        self.parallel = parallel
+        self.device, self.parallel = device, parallel
+        self._room: dict[tuple[int, ...], Tensor] = {}
+
+    def products(self, *rows: Tensor) -> Tensor:
+        """Scalar products of h, a and m of one layer, each (tokens, width), as (tokens, 3, 3)."""
+        return gram(self._stack(rows, slice(None)))
+
+    def _stack(self, rows: Sequence[Tensor], part: slice) -> Tensor:
+        """Some tokens of tensors (tokens, width), as float64 (some tokens, rows, width).
+
+        The room is used again for the next rows: asking the system for fresh memory costs more than the sums.
+        """
+        shape = (len(rows[0][part]), len(rows), rows[0].shape[-1])
+        if shape not in self._room:
+            self._room[shape] = torch.empty(shape, dtype=torch.float64, device=self.device)
+        for place, row in enumerate(rows):
+            self._room[shape][:, place] = row[part]  # widened, and moved to the device, on the way
+        return self._room[shape]
 
     def add(self, states: list[Tensor], products: list[Tensor]) -> None:
-        """Add one window: layers+1 states of shape (tokens, width) and the `_products` of each layer."""
+        """Add one window: layers+1 states of shape (tokens, width) and the `products` of each layer."""
         count = states[0].shape[0]
+        together = torch.stack(products, 1)
         for begin in range(0, count, _CHUNK):
             part = slice(begin, begin + _CHUNK)
-            values = self._measure(_stack(states, part), torch.stack(products, 1)[:, :, part])
+            values = self._measure(self._stack(states, part), together[part])
             if not all(bool(value.isfinite().all()) for value in values.values()):
                 raise Refusal(
                     "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; "
@@ -138,12 +157,12 @@ class _Sums:
                 spread.add(values[name])
 
     def _measure(self, states: Tensor, products: Tensor) -> dict[str, Tensor]:
-        """One value per token and layer, from states (tokens, layers+1, width) and products (6, layers, tokens)."""
+        """One value per token and layer, from states (tokens, layers+1, width) and products (tokens, layers, 3, 3)."""
         squares = gram(states)
         lengths = squares.diagonal(dim1=-2, dim2=-1)
         cosines = cosine(squares, lengths.unsqueeze(-1), lengths.unsqueeze(-2))
         values = {"cosine": cosines, "angular": angular_distance(cosines)}
-        hh, ha, aa, hm, am, mm = products.transpose(1, 2)
+        hh, ha, aa, hm, am, mm = (products[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)))
         into_mlp = (hh, hm) if self.parallel else (hh + 2 * ha + aa, hm + am)
         triples = {"attention": (hh, ha, aa), "mlp": (*into_mlp, mm), "block": (hh, ha + hm, aa + 2 * am + mm)}
         for part, (xx, xc, cc) in triples.items():
@@ -156,21 +175,25 @@ class _Sums:
 def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> SimilarityResult:
     """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
-    check_stream(cut(subject.model, subject.family), tokens[:1, :64])
     view = cut(subject.model, subject.family)
     sums = _Sums(subject.layers, _wide(subject.device), subject.family.parallel)
     states: list[Tensor] = []
     products: list[Tensor] = []
+    gaps: list[float] = []
 
     def visit(place: int, *parts: Tensor) -> None:
+        if len(gaps) < subject.layers:  # the first window proves that the family is understood
+            gaps.append(gap(*parts))
         before, attention, mlp, after = (_flat(part) for part in parts)
         states.extend((before, after) if place == 0 else (after,))
-        products.append(_products(before, attention, mlp))
+        products.append(sums.products(before, attention, mlp))
 
     watch(view, visit)
     for i, window in enumerate(tokens):
         progress(i, len(tokens), f"window {i + 1} of {len(tokens)}")
         view.logits(window[None], last=True)
+        if i == 0:
+            refuse_gap(view, max(gaps))
         sums.add(states, products)
         states.clear()
         products.clear()
@@ -185,21 +208,6 @@ def _wide(device: torch.device) -> torch.device:
 def _flat(states: Tensor) -> Tensor:
     """(1, tokens, width) → (tokens, width) where float64 works. Offloaded models spread blocks over devices."""
     return states[0].to(_wide(states.device))
-
-
-def _products(h: Tensor, a: Tensor, m: Tensor) -> Tensor:
-    """⟨h,h⟩ ⟨h,a⟩ ⟨a,a⟩ ⟨h,m⟩ ⟨a,m⟩ ⟨m,m⟩ per token, shape (6, tokens); one layer at a time stays in the CPU's cache."""
-    h, a, m = h.double(), a.double(), m.double()
-    return torch.stack([(x * y).sum(-1) for x, y in ((h, h), (h, a), (a, a), (h, m), (a, m), (m, m))])
-
-
-def _stack(rows: list[Tensor], part: slice) -> Tensor:
-    """Some tokens of tensors of shape (tokens, width), in float64: (some tokens, rows, width)."""
-    first = rows[0][part]
-    wide = torch.empty((len(first), len(rows), first.shape[-1]), dtype=torch.float64, device=first.device)
-    for place, row in enumerate(rows):
-        wide[:, place] = row[part].to(wide.device)  # widened on the way, without a copy in between
-    return wide
 
 
 def _summary(sums: _Sums, without: Means | None = None) -> dict:

@@ -20,8 +20,8 @@ CACHE_DOORS = {"pages/_shell.py", "pages/_workbench.py", "pages/storage.py", "pr
 AT_HOME = {"streamlit": ("app", "pages"), "plotly": ("charts",)}
 FILE_LINES, FUNCTION_LINES = 250, 40
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-# Written in two halves, or this file would be found as well.
-WORKPLACE = re.compile(r"\bissu" r"es?\b|/wo" r"rk/|/ro" r"ot/|pypi\.o" r"rg|pythonho" r"sted|\bhelper ses" r"sion", re.I)
+# Letters in brackets, or this file would be found as well.
+WORKPLACE = re.compile(r"\biss[u]es?\b|/wor[k]/|/roo[t]/|pypi[.]org|pythonhoste[d]|\bhelper sessio[n]", re.I)
 
 
 # The rules
@@ -176,7 +176,8 @@ def test_a_probe_brings_its_chart_page_docs_and_tests(probe):
 
 
 def test_the_project_speaks_of_itself_alone(tracked):
-    assert workplace(ROOT, [name for name in tracked if not name.endswith((".png", ".gif", ".ico"))]) == []
+    ours = [name for name in tracked if name != "LICENSE" and not name.endswith((".png", ".gif", ".ico"))]
+    assert workplace(ROOT, ours) == []
 
 
 def test_the_readme_names_every_file(tracked):
@@ -265,7 +266,7 @@ def test_what_a_probe_lacks_is_seen(tmp_path):
 
 
 def test_words_of_the_workplace_are_seen(tmp_path):
-    planted(tmp_path, "a.md", "See issu" "e 7, in /wo" "rk/main.")
+    planted(tmp_path, "a.md", f"See issu{'e'} 7, in /wor{'k'}/main.")
     planted(tmp_path, "b.md", "A tissue of lies, about the roots of network/work.")
     assert len(workplace(tmp_path, ["a.md"])) == 2
     assert workplace(tmp_path, ["b.md"]) == []

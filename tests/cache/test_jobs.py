@@ -473,3 +473,29 @@ def test_nothing_here_knows_streamlit_or_models():
     code = "import sys, cache.jobs, cache.codec, cache.keys; print({'streamlit', 'torch', 'models'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout == "set()\n", out.stderr
+
+
+def test_what_a_full_disk_refuses_is_not_computed_again(tmp_path):
+    class Full(Store):
+        full = True
+
+        def put(self, key, payload, about):
+            if self.full:
+                raise StoreError("The disk is full.")
+            super().put(key, payload, about)
+
+    store, calls = Full(tmp_path / "answers"), []
+
+    def work(progress):
+        calls.append(1)
+        return b"answer", {}
+
+    jobs = Jobs(store)
+    failed = jobs.submit("k", "label", work)
+    assert failed.wait(10) and failed.state == "failed"
+    assert "disk is full" in failed.error and "waits in memory" in failed.error
+    store.full = False
+    again = jobs.submit("k", "label", work)
+    assert again.wait(10) and again.state == "done"
+    assert store.get("k") == b"answer" and len(calls) == 1
+    jobs.shutdown()

@@ -129,6 +129,15 @@ def test_the_text_of_a_cell_is_a_sentence():
     assert "removes <b>layers 21–28 (8 layers)</b>" in text and "click to drop" in text
 
 
+def test_colours_span_what_is_there_even_if_it_is_one_cell():
+    for layers in LAYERS:
+        for figure in (similarity.states(similar(layers), Plan()), similarity.spans(similar(layers), Plan())):
+            heat = figure.data[0]
+            values = [value for row in heat.z for value in row if value is not None]
+            assert heat.zmin == pytest.approx(min(values), rel=1e-3) and heat.zmax > heat.zmin
+            assert layers == 1 or heat.zmax == pytest.approx(max(values), rel=1e-3)
+
+
 def test_targets_cover_the_cells_unseen():
     few, many = (_targets(similarity.states(similar(layers), Plan())).marker for layers in (5, 80))
     assert few.size > many.size >= 3

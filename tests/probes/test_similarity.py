@@ -8,7 +8,7 @@ from models import Refusal
 from models.plan import Plan, parse
 from probes.base import NoParams
 from probes.ranking import best_spans
-from probes.similarity import PROBE, _products, _result, _Sums
+from probes.similarity import PROBE, _result, _Sums
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import corpus_of, subject_of
 from tests.probes.toy import run
@@ -17,7 +17,7 @@ from tests.probes.toy import run
 def toy_result(**how):
     states, a, m = run(**how)
     sums = _Sums(4, torch.device("cpu"), parallel=False)
-    sums.add(states, [_products(*layer) for layer in zip(states, a, m, strict=False)])
+    sums.add(states, [sums.products(*layer) for layer in zip(states, a, m, strict=False)])
     return _result(sums, 4, 3)
 
 

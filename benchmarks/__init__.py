@@ -1,0 +1,1 @@
+"""How fast PruneScope is, as ratios of medians measured side by side: ``make bench``."""

@@ -1,0 +1,39 @@
+"""Measure everything and say which targets are kept; the exit code is 0 either way, because machines differ."""
+
+import argparse
+
+import torch
+import transformers
+
+from benchmarks import answers, loading, similarity, views
+from models.corpus import CorpusRef, cut
+from models.load import ModelRef, load
+
+
+def main() -> None:
+    """Print one line per number."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repeats: a look, not a measurement")
+    quick = parser.parse_args().quick
+    rounds, windows = (2, 1) if quick else (7, 8)
+    subject = load(ModelRef(dtype="float32", device="cpu"))
+    corpus = cut(CorpusRef(windows=1), subject.tokenizer, subject.context)
+    print(
+        f"bundled model, {subject.layers} layers, float32 · {torch.get_num_threads()} threads, "
+        f"{torch.backends.cpu.get_cpu_capability()} · torch {torch.__version__}, transformers {transformers.__version__} · "
+        f"medians of {rounds} rounds, [quartiles of single turns]\n"
+    )
+    for lines in (
+        lambda: views.first_view(subject, 5 * rounds),
+        lambda: answers.known_answer(subject, 5 * rounds),
+        lambda: views.half_the_attention(subject, 512, 8 if quick else 32, rounds),
+        lambda: loading.half_precision(subject, torch.from_numpy(corpus.tokens), rounds),
+        lambda: loading.bundled_model(1 if quick else 3),
+        lambda: similarity.memory(1 if quick else 3),
+        lambda: similarity.speed(subject, windows, rounds),
+    ):
+        print(*lines(), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

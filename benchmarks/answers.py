@@ -1,0 +1,35 @@
+"""A known answer: how long a page waits for it inside a running process."""
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.timing import Line, in_turns, spoken
+from cache.jobs import Jobs
+from cache.store import Store
+from models.corpus import CorpusRef
+from models.load import Subject
+from probes.ask import Question, find, submit
+
+
+def known_answer(subject: Subject, rounds: int) -> list[Line]:
+    """Find the answer to the similarity question on the default text, in a store of its own.
+
+    The answer is that of one window: its size does not depend on how many there are.
+    """
+    question = Question("similarity", subject.ref, CorpusRef(windows=1))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        jobs = Jobs(store)
+        job = submit(jobs, question, subject)
+        job.wait()
+        jobs.shutdown()
+        if job.state != "done":
+            raise RuntimeError(f"The answer to look for was not computed: {job.error or job.state}")
+        times = in_turns(
+            rounds,
+            {"page": lambda: find(store, question, subject), "shell": lambda: find(store, question)},
+        )
+        note = f"{store.size / 1e3:.0f} KB; {spoken(times['shell'])} where the model's files have to be looked at"
+        store.close()
+    middle = sorted(times["page"])[rounds // 2] * 1e3
+    return [Line("cached answer", middle, "ms", most=50, note=note)]

@@ -1,0 +1,73 @@
+"""The similarity probe: its time against a bare forward pass and against three passes, and its memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks.passes import three_passes
+from benchmarks.timing import Line, in_turns, ratio
+from models.corpus import CorpusRef, cut
+from models.load import Subject
+from models.plan import Plan
+from probes.base import NoParams
+from probes.similarity import PROBE
+
+ROOT = Path(__file__).parent.parent
+
+
+def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
+    """One pass with all statistics, a bare forward pass over the same windows, and a pass per target."""
+    corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
+    tokens = torch.from_numpy(corpus.tokens)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        """As much of the model as the probe runs: the head sees the last position alone."""
+        for window in tokens:
+            subject.model(input_ids=window[None], use_cache=False, logits_to_keep=1)
+
+    @torch.inference_mode()
+    def bare_with_logits() -> None:
+        for window in tokens:
+            subject.model(input_ids=window[None], use_cache=False)
+
+    _same_numbers(subject, corpus, tokens)
+    times = in_turns(
+        rounds,
+        {
+            "bare forward, last logits": bare,
+            "bare forward, all logits": bare_with_logits,
+            "similarity": lambda: PROBE.run(subject, corpus, Plan(), NoParams()),
+            "three passes": lambda: three_passes(subject.model, tokens),
+        },
+    )
+    return [
+        ratio(times, "similarity", "bare forward, last logits", most=1.2),
+        ratio(times, "similarity", "bare forward, all logits"),
+        ratio(times, "three passes", "bare forward, last logits"),
+        ratio(times, "similarity", "three passes"),
+    ]
+
+
+def memory(rounds: int) -> list[Line]:
+    """What the pass takes on top of the model, over few and over many windows, each in a fresh process."""
+    peaks: dict[int, list[float]] = {2: [], 8: []}
+    for _ in range(rounds):
+        for windows, found in peaks.items():
+            command = [sys.executable, "-m", "benchmarks.peak", str(windows)]
+            found.append(float(subprocess.check_output(command, cwd=ROOT, text=True)) / 1e6)
+    few, many = median(peaks[2]), median(peaks[8])
+    note = f"{many:.0f} MB against {few:.0f} MB on top of the model"
+    return [Line("similarity, peak memory of 8 windows ÷ 2 windows", many / few, most=1.1, note=note)]
+
+
+def _same_numbers(subject: Subject, corpus: object, tokens: torch.Tensor) -> None:
+    """A comparison is fair only if both compute the same thing."""
+    ours, theirs = PROBE.run(subject, corpus, Plan(), NoParams()), three_passes(subject.model, tokens)
+    apart = max(np.abs(np.subtract(getattr(ours, target), found)).max() for target, found in theirs.items())
+    if apart > 1e-5:
+        raise RuntimeError(f"The probe and the three passes disagree by {apart:.1e}; one of them is wrong.")

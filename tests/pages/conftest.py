@@ -1,0 +1,72 @@
+"""A fresh process' state for every test of the pages: nothing loaded, nothing computed, nothing running."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import streamlit as st
+
+import probes.ask
+from pages import _shell
+from probes import PROBES
+from tests.pages.visitor import Visitor
+
+
+@pytest.fixture(autouse=True)
+def bench(tmp_path, monkeypatch):
+    """The workbench of this test, with a data directory of its own."""
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
+    st.cache_resource.clear()
+    yield
+    made = _shell.workbench()
+    for live in made.lives.values():
+        live.stop()
+    made.jobs.shutdown()
+    made.store.close()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def link(tiny_folder):
+    """The fields of a link to the tiny model and a small text."""
+    return {"model": tiny_folder, "windows": 2, "length": 32, "device": "cpu"}
+
+
+@pytest.fixture
+def visit(link):
+    """Open a page with the tiny model loaded."""
+
+    def opened(page="model", **more):
+        visitor = Visitor(page, **(link | more))
+        if visitor.bench.subject is None:
+            visitor.click("load_main" if page == "model" else "load_here").wait()
+        return visitor
+
+    return opened
+
+
+class Slow:
+    """Probes that stop in the middle of their work until ``gate`` is opened."""
+
+    def __init__(self) -> None:
+        self.begun, self.gate = threading.Event(), threading.Event()
+
+    def around(self, run):
+        def slowly(subject, corpus, plan, params, progress):
+            progress(1, 4, "window 1 of 4")
+            self.begun.set()
+            assert self.gate.wait(60)
+            progress(2, 4, "window 2 of 4")
+            return run(subject, corpus, plan, params, progress)
+
+        return slowly
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Make every probe wait for ``gate``, so that a test can look at a job that runs."""
+    made = Slow()
+    waiting = tuple(replace(probe, run=made.around(probe.run)) for probe in PROBES)
+    monkeypatch.setattr(probes.ask, "PROBES", waiting)
+    yield made
+    made.gate.set()

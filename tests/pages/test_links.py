@@ -1,0 +1,94 @@
+"""The sidebar is the address: a link restores the view, a wrong one is told, and the plan can be undone."""
+
+import pytest
+
+from tests.pages.visitor import Visitor
+
+
+def test_a_link_restores_model_text_and_plan(tiny_folder):
+    visitor = Visitor(
+        "drop_lab", model=tiny_folder, dtype="bfloat16", device="cpu", corpus="python-docs", windows=3, length=64,
+        bos="true", plan="a1,b2-3", revision="v1",
+    )  # fmt: skip
+    state = visitor.at.session_state
+    assert [state[name] for name in ("model", "dtype", "device", "corpus", "revision")] == [
+        str(tiny_folder), "bfloat16", "cpu", "python-docs", "v1",
+    ]  # fmt: skip
+    assert (state["windows"], state["length"], state["bos"], state["plan"]) == (3, 64, True, "a1,b2-3")
+    visitor.click("load_here").wait()
+    assert visitor.bench.subject.ref.dtype == "bfloat16"
+    assert visitor.at.session_state["grid_attention"] == [1] and visitor.at.session_state["grid_blocks"] == [2, 3]
+
+
+def test_a_link_without_anything_has_the_defaults():
+    state = Visitor().at.session_state
+    assert (state["model"], state["corpus"], state["windows"], state["length"], state["plan"]) == (
+        "bundled", "python-docs", 8, 512, "",
+    )  # fmt: skip
+
+
+def test_prompt_and_settings_are_in_the_link_too(visit):
+    visitor = visit("drop_lab", prompt="the capital", answer_length=5, temperature=0.5, seed=7, chat="false")
+    state = visitor.at.session_state
+    found = [state[name] for name in ("prompt", "answer_length", "temperature", "seed", "chat")]
+    assert found == ["the capital", 5, 0.5, 7, False]
+
+
+@pytest.mark.parametrize(
+    "name, given, taken",
+    [
+        ("dtype", "int4", "auto"),
+        ("device", "tpu", "auto"),
+        ("windows", "0", 8),
+        ("windows", "many", 8),
+        ("length", "-5", 512),
+        ("bos", "perhaps", False),
+    ],
+)
+def test_a_value_of_a_link_that_is_not_possible_is_told(name, given, taken):
+    visitor = Visitor(**{name: given})
+    assert visitor.at.session_state[name] == taken
+    assert any(f"{name}={given}" in each.value for each in visitor.at.warning)
+
+
+@pytest.mark.parametrize("page", ["model", "similarity", "drop_lab", "storage"])
+def test_a_plan_of_a_link_with_a_typo_is_told(visit, page):
+    visitor = visit(page, plan="a1,x9") if page != "storage" else Visitor("storage", plan="a1,x9")
+    assert any("'x9' is not part of a plan" in each for each in visitor.errors())
+
+
+def test_undo_redo_and_clear(visit):
+    visitor = visit("drop_lab")
+    for plan in ("a1", "a1,m2", "a1,m2,b3"):
+        visitor.at.text_input(key="plan").set_value(plan).run()
+    assert visitor.click("undo").plan == "a1,m2"
+    assert visitor.click("undo").plan == "a1"
+    assert visitor.click("redo").plan == "a1,m2"
+    assert visitor.click("clear").plan == ""
+    assert visitor.click("undo").plan == "a1,m2"
+
+
+def test_a_new_plan_after_an_undo_forgets_what_was_undone(visit):
+    visitor = visit("drop_lab")
+    for plan in ("a1", "a2"):
+        visitor.at.text_input(key="plan").set_value(plan).run()
+    visitor.click("undo")
+    visitor.at.text_input(key="plan").set_value("m3").run()
+    assert visitor.at.button(key="redo").disabled
+    assert visitor.click("undo").plan == "a1"
+    assert visitor.click("undo").plan == ""
+    assert visitor.at.button(key="undo").disabled
+
+
+def test_the_plan_goes_along_to_other_pages(visit):
+    visitor = visit("drop_lab")
+    visitor.at.text_input(key="plan").set_value("a1,m2").run()
+    for page in ("similarity", "storage", "model", "drop_lab"):
+        assert visitor.go(page).plan == "a1,m2"
+    assert visitor.click("undo").plan == ""
+
+
+def test_what_is_loaded_is_told_on_every_page(visit):
+    visitor = visit()
+    for page in ("similarity", "drop_lab", "storage", "model"):
+        assert "is loaded** · 4 layers" in visitor.go(page).texts() or "is loaded · 4 layers" in visitor.texts()

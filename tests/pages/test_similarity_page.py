@@ -1,0 +1,145 @@
+"""From nothing to a plan: load, measure, cancel, measure again, click layers away."""
+
+import pytest
+
+from models.plan import parse
+from tests.pages.visitor import SECONDS, Visitor
+
+
+@pytest.fixture
+def measured(visit):
+    """The similarity page with its answer there."""
+    return visit("similarity").click("ask_similarity").wait()
+
+
+def test_load_run_cancel_run_cached(link, slow):
+    visitor = Visitor("similarity", **link)
+    assert "No model is loaded yet" in visitor.texts()
+    visitor.click("load_here").wait()
+    assert not visitor.figures() and visitor.has("ask_similarity")
+
+    visitor.click("ask_similarity")
+    assert slow.begun.wait(SECONDS)
+    [bar] = visitor.look().at.get("progress")
+    assert "window 1 of 4" in bar.proto.text and bar.proto.value == 25
+    [cancel] = [each.key for each in visitor.at.button if each.label == "Cancel"]
+    visitor.click(cancel)
+    slow.gate.set()
+    visitor.wait()
+    assert "Cancelled. Nothing else was lost" in visitor.texts() and not visitor.figures()
+
+    visitor.click("ask_similarity").wait()
+    assert set(visitor.figures()) == {"importance", "states", "spans", "curve", "contributions"}
+    assert "64 tokens in 2 windows · float32 on cpu" in visitor.texts()
+    [entry] = visitor.bench.store.entries()
+
+    other = Visitor("similarity", **link)
+    assert "importance" in other.figures() and not other.has("ask_similarity")
+    assert "from the cache" in other.texts() and len(other.bench.jobs.list()) == 1
+    assert other.bench.store.entries()[0].key == entry.key
+
+
+def test_two_people_asking_the_same_watch_one_job(visit, slow):
+    one, other = visit("similarity"), visit("similarity")
+    one.click("ask_similarity")
+    assert slow.begun.wait(SECONDS)
+    other.look()
+    assert not other.has("ask_similarity") and other.at.get("progress")
+    slow.gate.set()
+    assert one.wait().figures() and other.wait().figures()
+    assert len(one.bench.jobs.list()) == 1
+
+
+def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
+    visitor = visit("similarity")
+
+    def full(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("probes.similarity.check_stream", full)
+        visitor.click("ask_similarity").wait()
+        assert ["memory is not enough" in each for each in visitor.errors()] == [True]
+    visitor.click("ask_similarity").wait()
+    assert visitor.figures() and not visitor.errors()
+
+
+def test_take_the_most_redundant_in_one_click(measured):
+    result = measured.bench.store.entries()[0]
+    assert result.about["question"]["probe"] == "similarity"
+    table = measured.at.dataframe(key="ranking").value
+    order = [item for item in table["part"] if item[0] == "a"]
+    measured.at.number_input(key="take_count").set_value(2).run()
+    measured.click("take")
+    assert parse(measured.plan) == parse(",".join(order[:2]))
+    assert "removes the attention of layers" in measured.texts()
+
+
+@pytest.mark.parametrize("chosen, letter", [("attention", "a"), ("MLP", "m"), ("block", "b")])
+def test_take_of_each_kind(measured, chosen, letter):
+    measured.at.selectbox(key="take_kind").select(chosen)
+    measured.at.number_input(key="take_count").set_value(1).run()
+    first = next(item for item in measured.at.dataframe(key="ranking").value["part"] if item[0] == letter)
+    assert measured.click("take").plan == first
+
+
+def test_take_of_either_kind_and_all_of_it(measured):
+    measured.at.selectbox(key="take_kind").select("attention or MLP")
+    measured.at.number_input(key="take_count").set_value(8).run()
+    assert measured.click("take").plan == "b0-3"
+
+
+def test_take_adds_to_the_plan_that_is_there(measured):
+    measured.at.text_input(key="plan").set_value("m0").run()
+    measured.at.number_input(key="take_count").set_value(1).run()
+    assert len(measured.click("take").plan.split(",")) == 2 and "m0" in measured.plan
+
+
+def test_take_the_best_span(measured):
+    measured.at.number_input(key="span_length").set_value(2).run()
+    measured.click("take_span")
+    blocks = parse(measured.plan).blocks
+    assert len(blocks) == 2 and max(blocks) - min(blocks) == 1
+
+
+@pytest.mark.parametrize("chart, item", [("importance", "a2"), ("importance", "b1"), ("states", "b1-2"), ("spans", "b0-1")])
+def test_a_click_on_a_chart_drops_and_a_second_one_puts_back(measured, chart, item):
+    assert measured.point(chart, item).plan == item
+    assert measured.point(chart, item).plan == ""
+
+
+def test_clicks_add_up(measured):
+    measured.point("importance", "a2").point("importance", "m0").point("states", "b1-2")
+    assert measured.plan == "m0,b1-2"
+    assert measured.point("importance", "b2").plan == "m0,b1"
+
+
+def test_a_click_beside_everything_changes_nothing(measured):
+    measured.select("importance", points=[], point_indices=[], box=[], lasso=[])
+    measured.select("importance", points=[{"x": 1}], point_indices=[1], box=[], lasso=[])
+    assert measured.plan == ""
+
+
+def test_what_is_clicked_is_what_the_charts_offer(measured):
+    for name, count in (("importance", 12), ("states", 10), ("spans", 10)):
+        items = {row[0] for trace in measured.figures()[name]["data"] for row in trace.get("customdata", [])}
+        assert len(items) == count, name
+        for item in items:
+            parse(item).checked(4)
+
+
+@pytest.mark.parametrize("name", ["angular distance, mean over tokens", "angular distance, last token", "cosine"])
+@pytest.mark.parametrize("without", [True, False])
+def test_every_view_of_the_answer_can_be_drawn(measured, name, without):
+    measured.at.selectbox(key="measure").select(name)
+    measured.at.toggle(key="without_first").set_value(without)
+    measured.at.toggle(key="log").set_value(without)
+    measured.look()
+    assert len(measured.figures()) == 5 and len(measured.at.dataframe(key="ranking").value) == 12
+
+
+def test_another_text_is_another_question(measured):
+    measured.at.number_input(key="windows").set_value(1).run()
+    assert measured.has("ask_similarity") and not measured.figures()
+    measured.at.number_input(key="windows").set_value(2).run()
+    assert measured.figures()
