@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages import _sidebar
+from pages import _shell, _sidebar
 
 st.set_page_config(page_title="PruneScope", page_icon=":material/content_cut:", layout="wide")
 page = st.navigation(
@@ -17,4 +17,5 @@ st.logo("pages/logo.svg", size="large")
 st.html("<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}</style>")
 _sidebar.draw()
 st.title(page.title, anchor=False)
+_shell.tell_load_error()
 page.run()

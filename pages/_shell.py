@@ -86,6 +86,13 @@ def subject_or_stop() -> Subject:
     st.stop()
 
 
+def tell_load_error() -> None:
+    """Say why the last model did not load, until another is asked for; app.py does so on every page."""
+    loading = workbench().loading
+    if loading is not None and loading.over.is_set() and loading.error:
+        st.error(loading.error, icon=":material/error:")
+
+
 def load_clicked() -> None:
     """Callback: load what the sidebar names."""
     try:
@@ -147,6 +154,13 @@ def _watch_job(name: str) -> None:
     left, right = st.columns([5, 1], vertical_alignment="center")
     left.progress(share, f"{job.label}: {wait}{eta}")
     right.button("Cancel", key=f"cancel_{name[:12]}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+
+
+def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
+    """A row of numbers, wrapped where the window is narrow; each is label, value, change (lower is better), explanation."""
+    row = st.container(horizontal=True)
+    for label, value, change, why in cells:
+        row.metric(label, value, change, delta_color="inverse", help=why, border=True, width=228)
 
 
 def told(answer: Answer) -> None:

@@ -27,7 +27,7 @@ def draw() -> None:
         _text_fields()
         st.subheader("Plan", anchor=False)
         _plan_fields()
-        _warn_of_link(asked)
+    _warn_of_link(asked)
 
 
 def _warn_of_link(asked: dict[str, str]) -> None:
@@ -62,8 +62,6 @@ def _model_fields() -> None:
     same = subject is not None and subject.ref == model_ref()
     if not same:
         st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
-    if loading is not None and loading.error:
-        st.error(loading.error, icon=":material/error:")
     if subject is not None:
         place = f"{str(subject.dtype).removeprefix('torch.')} · {subject.device}"
         st.caption(f":green[●] **{subject.ref.name}** is loaded · {subject.layers} layers · {place}")

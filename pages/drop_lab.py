@@ -41,9 +41,12 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
          "Only dropped attention frees it."),
         ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Of the weights, per token."),
     ]  # fmt: skip
-    for column, (label, before, after, spoken, why) in zip(st.columns(4), rows, strict=True):
-        change = f"{after / before - 1:+.1%}" if before and after != before else None
-        column.metric(label, spoken(after), change, delta_color="inverse", help=why, border=True)
+    _shell.metrics(
+        [
+            (label, spoken(after), f"{after / before - 1:+.1%}" if before and after != before else None, why)
+            for label, before, after, spoken, why in rows
+        ]
+    )
 
 
 def _write(plan: Plan) -> None:
@@ -66,20 +69,22 @@ def _stop() -> None:
 
 def _prompt_form(plan: Plan, has_template: bool) -> None:
     st.text_area("Prompt", key="prompt", height=90, bind="query-params")
-    chat, length, temperature, seed, write, stop = st.columns([1.6, 1, 1, 1, 1.4, 1], vertical_alignment="bottom")
-    chat.toggle(
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.number_input("Tokens", 1, 4096, key="answer_length", bind="query-params", width=110, help="The longest answer.")
+    row.number_input(
+        "Temperature", 0.0, 5.0, step=0.1, key="temperature", bind="query-params", width=130,
+        help="0 always takes the most likely token. Above 0 both models draw with the same dice.",
+    )  # fmt: skip
+    row.number_input(
+        "Seed", 0, 2**31 - 1, key="seed", bind="query-params", width=110, help="Of the dice, at a temperature above 0."
+    )
+    row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
+    row.button("Stop", key="stop", on_click=_stop, width=100)
+    row.toggle(
         "Chat template", key="chat", bind="query-params", disabled=not has_template,
         help="Ask as a user's turn, in the format that the model was tuned on." if has_template else
         "This tokenizer has none.",
     )  # fmt: skip
-    length.number_input("Tokens", 1, 4096, key="answer_length", bind="query-params", help="The longest answer.")
-    temperature.number_input(
-        "Temperature", 0.0, 5.0, step=0.1, key="temperature", bind="query-params",
-        help="0 always takes the most likely token. Above 0 both models draw with the same dice.",
-    )  # fmt: skip
-    seed.number_input("Seed", 0, 2**31 - 1, key="seed", bind="query-params", help="Of the dice, at temperature above 0.")
-    write.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width="stretch")
-    stop.button("Stop", key="stop", on_click=_stop, width="stretch")
     if error := st.session_state.pop("live_error", None):
         st.error(error, icon=":material/error:")
 
@@ -152,8 +157,7 @@ def _fidelity(result: FidelityResult, subject) -> None:
         ("Logit cosine", f"{result.logit_cosine:.4f}", None, "Mean over tokens."),
         ("Probability cosine", f"{result.prob_cosine:.4f}", None, "Mean over tokens."),
     ]  # fmt: skip
-    for column, (label, value, change, why) in zip(st.columns(5), cells, strict=True):
-        column.metric(label, value, change, delta_color="inverse", help=why, border=True)
+    _shell.metrics(cells)
     with st.expander("Where it hurts, token by token"):
         windows = len(result.token_kl)
         window = st.slider("Window", 0, windows - 1, key="window") if windows > 1 else 0

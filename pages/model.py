@@ -55,17 +55,14 @@ if verdict := st.session_state.pop("estimate", None):
 
 if subject is not None and bench.anatomy is not None:
     dense, plan = bench.anatomy, _shell.current_plan(subject.layers)
-    for column, (label, value, why) in zip(
-        st.columns(4),
+    _shell.metrics(
         [
-            ("Parameters", style.count(dense.parameters), "Each weight once, shared embeddings too."),
-            ("Weights", f"{dense.bytes / 1e9:.2f} GB", "Parameters times bytes of each."),
-            ("KV cache per token", f"{dense.cache_bytes / 1024:.1f} KiB", "Keys and values that one more token adds."),
-            ("Multiply-adds per token", style.count(dense.multiply_adds), "Of the weights; attention's own come on top."),
-        ],
-        strict=True,
-    ):
-        column.metric(label, value, help=why, border=True)
+            ("Parameters", style.count(dense.parameters), None, "Each weight once, shared embeddings too."),
+            ("Weights", f"{dense.bytes / 1e9:.2f} GB", None, "Parameters times bytes of each."),
+            ("KV cache per token", f"{dense.cache_bytes / 1024:.1f} KiB", None, "Keys and values that a token adds."),
+            ("Multiply-adds per token", style.count(dense.multiply_adds), None, "Of the weights; attention's come on top."),
+        ]
+    )
     rows = [
         {"layer": i, **{kind: sum(p.parameters for p in dense.parts if p.layer == i and p.kind == kind) for kind in
                         ("attention", "mlp")},

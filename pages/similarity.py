@@ -48,7 +48,7 @@ _shell.told(answer)
 
 with st.container(border=True):
     kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
-    kind.selectbox("Take the most redundant", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
+    kind.selectbox("Take", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
     count.number_input("How many", 1, 2 * result.layers, 4, key="take_count")
     chosen = st.session_state.take_kind
     take.button(

@@ -24,7 +24,7 @@ def _age(created: float) -> str:
 def _entries() -> None:
     store = _shell.workbench().store
     entries = store.entries()
-    st.caption(f"{len(entries)} answers, {store.size / 1e6:,.1f} MB of {store.limit / 1e9:,.0f} GB, in {store.directory}.")
+    st.caption(f"{len(entries)} answers, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB, in {store.directory}.")
     if not entries:
         st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
         return

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import streamlit as st
+from streamlit import config
 
 import probes.ask
 from pages import _shell
@@ -16,6 +17,7 @@ from tests.pages.visitor import Visitor
 def bench(tmp_path, monkeypatch):
     """The workbench of this test, with a data directory of its own."""
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(config.get_config_options()["client.showErrorDetails"], "value", "full")  # in a test's report
     st.cache_resource.clear()
     yield
     made = _shell.workbench()

@@ -19,6 +19,7 @@ class Visitor:
 
     def __init__(self, page: str = "model", **link: Any) -> None:
         self.at = AppTest.from_file(str(APP), default_timeout=SECONDS)
+        self._selected: dict[str, str] = {}
         self.at.query_params.update({name: str(value) for name, value in link.items()})
         self.go(page)
 
@@ -58,7 +59,7 @@ class Visitor:
     def select(self, key: str, **selection: Any) -> "Visitor":
         """Click points of a chart or rows of a table, as a browser reports it."""
         found = [each for kind in ("plotly_chart", "arrow_data_frame") for each in self.at.get(kind)]
-        name = next(each.proto.id for each in found if each.proto.id.endswith(f"-{key}"))
+        name = next(each.proto.id for each in found if _keyed(each, key))
         states = WidgetStates()
         states.CopyFrom(self.at._tree.get_widget_states())
         states.widgets.add(id=name, string_value=json.dumps({"selection": selection}))
@@ -71,7 +72,7 @@ class Visitor:
 
     def whole(self) -> "Visitor":
         """Check that no page has ended in a traceback."""
-        assert not self.at.exception, [each.message for each in self.at.exception]
+        assert not self.at.exception, [(each.message, *each.stack_trace[-3:]) for each in self.at.exception]
         return self
 
     def has(self, key: str) -> bool:
@@ -85,7 +86,16 @@ class Visitor:
         parts = (*self.at.caption, *self.at.info, *self.at.warning, *self.at.success, *self.at.markdown)
         return "\n".join(str(each.value) for each in parts)
 
+    def table(self, key: str) -> list[dict]:
+        """The rows of a table."""
+        found = next(each for each in self.at.dataframe if _keyed(each, key))
+        return found.value.to_dict("records")
+
     def figures(self) -> dict[str, dict]:
         """Charts by key, as their JSON."""
         charts = {each.proto.id.rpartition("-")[2]: each.proto.spec for each in self.at.get("plotly_chart")}
         return {key: json.loads(spec) for key, spec in charts.items()}
+
+
+def _keyed(element: Any, key: str) -> bool:
+    return element.proto.id.endswith(f"-{key}")

@@ -1,0 +1,196 @@
+"""The drop lab: toggles and plan are one thing, both models answer, and what a plan costs is kept."""
+
+import html
+import re
+import threading
+
+import pytest
+
+from models.anatomy import anatomy
+from models.exports import FORMATS
+from models.generate import Writer
+from models.plan import parse
+from tests.pages.visitor import SECONDS
+
+
+@pytest.fixture
+def lab(visit):
+    """The drop lab with the tiny model and a plan."""
+    return visit("drop_lab", plan="a1", answer_length=6)
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Writers that stop before each token after the third until the gate is opened."""
+    step, gate, reached = Writer.step, threading.Event(), threading.Event()
+
+    def slowly(self, dice):
+        if len(self.written) >= 3:
+            reached.set()
+            assert gate.wait(SECONDS)
+        return step(self, dice)
+
+    monkeypatch.setattr(Writer, "step", slowly)
+    yield reached, gate
+    gate.set()
+
+
+def answers(visitor):
+    """The text of both answers as they stand on the page."""
+    bodies = [each.proto.body for each in visitor.at.get("html") if 'class="answer"' in each.proto.body]
+    return [re.sub(r"<style>.*?</style>|<[^>]+>", "", body, flags=re.S) for body in bodies]
+
+
+def grid(visitor, kind):
+    return next(each for each in visitor.at.button_group if each.key == f"grid_{kind}")
+
+
+def test_the_grid_shows_the_plan_and_makes_it(lab):
+    lab.at.text_input(key="plan").set_value("a1,m0,b2-3").run()
+    assert [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")] == [[1], [0], [2, 3]]
+    grid(lab, "attention").set_value([]).run()
+    assert lab.whole().plan == "m0,b2-3"
+    grid(lab, "blocks").set_value([3]).run()
+    assert lab.whole().plan == "m0,b3"
+    grid(lab, "mlp").set_value([0, 1]).run()
+    assert lab.whole().plan == "m0,m1,b3"
+
+
+def test_attention_and_mlp_of_a_layer_become_its_block(lab):
+    grid(lab, "mlp").set_value([1]).run()
+    assert lab.whole().plan == "b1"
+    assert lab.at.session_state["grid_attention"] == [] and lab.at.session_state["grid_blocks"] == [1]
+
+
+def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab):
+    rules = list(lab.at.selectbox(key="preset").options)
+    for name in rules:
+        lab.at.selectbox(key="preset").select(name)
+        lab.at.number_input(key="preset_count").set_value(2).run()
+        lab.click("preset_use")
+        plan = parse(lab.plan).checked(4)
+        assert len(plan.dropped_attention | plan.dropped_mlp) == 2, name
+    lab.go("similarity").click("ask_similarity").wait()
+    offered = lab.go("drop_lab").at.selectbox(key="preset").options
+    assert set(rules) < set(offered) and "most redundant attention" in offered
+    lab.at.selectbox(key="preset").select("most redundant span of blocks")
+    lab.at.number_input(key="preset_count").set_value(4).run()
+    assert lab.click("preset_use").plan == "b0-3"
+
+
+@pytest.mark.parametrize("plan", ["", "a1", "b0-1,m3", "b0-3"])
+def test_savings_are_those_of_the_anatomy(lab, plan):
+    lab.at.text_input(key="plan").set_value(plan).run()
+    dense = anatomy(lab.bench.subject)
+    left = dense.after(parse(plan))
+    shown = {each.label: (each.value, each.delta) for each in lab.whole().at.metric}
+    assert shown["KV cache per token"][0] == f"{left.cache_bytes / 1024:.1f} KiB"
+    change = f"{left.parameters / dense.parameters - 1:+.1%}" if plan else ""
+    assert shown["Parameters"][1] == change
+
+
+def test_both_models_answer_side_by_side(lab):
+    lab.click("answer").wait()
+    [live] = lab.bench.lives.values()
+    assert live.error is None and [len(each) for each in live.tokens] == [6, 6]
+    assert answers(lab) == [html.escape("".join(token.piece for token in each)) for each in live.tokens]
+    assert "**Dense**" in lab.texts() and "**Pruned · a1**" in lab.texts()
+    assert lab.texts().count("6 tokens · ") == 2 and lab.texts().count("tokens/s") == 2
+    assert "They part at token" in lab.texts() or "Token for token the same" in lab.texts()
+    assert len(lab.table("steps")) == 6
+
+
+def test_without_a_plan_both_are_the_same(lab):
+    lab.click("clear").click("answer").wait()
+    assert len(set(answers(lab))) == 1 and "Token for token the same." in lab.texts()
+
+
+def test_an_answer_is_shown_while_it_grows_and_stops_at_once(lab, held):
+    reached, gate = held
+    lab.at.number_input(key="answer_length").set_value(64).run()
+    lab.click("answer")
+    assert reached.wait(SECONDS)
+    assert "3 tokens" in lab.look().texts() and "Every step as a table" not in str(lab.at.expander)
+    lab.click("stop")
+    gate.set()
+    [live] = lab.bench.lives.values()
+    assert live.over.wait(SECONDS)
+    assert sum(map(len, live.tokens)) <= 7, "it went on after the token that was being computed"
+    assert len(answers(lab.look())) == 2
+
+
+def test_a_new_answer_ends_the_one_that_is_being_written(lab, held):
+    reached, gate = held
+    lab.at.number_input(key="answer_length").set_value(64).run()
+    lab.click("answer")
+    assert reached.wait(SECONDS)
+    lab.click("answer")
+    gate.set()
+    first, second = lab.wait().bench.lives.values()
+    assert sum(map(len, first.tokens)) <= 7 and max(map(len, second.tokens)) > 7
+
+
+def test_sampling_with_a_seed_gives_the_same_answer_again(lab):
+    lab.at.number_input(key="temperature").set_value(1.5).run()
+    first = answers(lab.click("answer").wait())
+    assert answers(lab.click("answer").wait()) == first
+    lab.at.number_input(key="seed").set_value(99).run()
+    assert answers(lab.click("answer").wait()) != first
+
+
+def test_the_chat_template_may_be_left_out(lab):
+    lab.click("answer").wait()
+    lab.at.toggle(key="chat").set_value(False).run()
+    lab.click("answer").wait()
+    turn, plain = (live.prompt_tokens for live in lab.bench.lives.values())
+    assert turn > plain
+
+
+@pytest.mark.parametrize("prompt, says", [("  ", "prompt is empty"), ("Paris " * 100, "reads at most 128")])
+def test_a_prompt_that_cannot_be_answered_is_told(lab, prompt, says):
+    lab.at.text_area(key="prompt").set_value(prompt).run()
+    lab.click("answer")
+    assert any(says in each for each in lab.errors()) and not lab.bench.lives
+    lab.at.text_area(key="prompt").set_value("Paris").run()
+    assert len(answers(lab.click("answer").wait())) == 2 and not lab.errors()
+
+
+def test_measure_and_the_table_of_plans_tried(lab):
+    assert "tried" not in lab.figures()
+    lab.click("ask_fidelity").wait()
+    labels = [each.label for each in lab.at.metric]
+    assert {"Perplexity", "Same top token"} <= set(labels) and any("KL" in label for label in labels)
+    lab.at.text_input(key="plan").set_value("b0-3").run()
+    lab.click("ask_fidelity").wait()
+    rows = lab.table("tried_table")
+    assert {row["plan"] for row in rows} == {"a1", "b0-3"}
+    assert [row["kl"] for row in rows] == sorted(row["kl"] for row in rows)
+    assert {"tried", "damage"} <= set(lab.figures())
+    other = next(i for i, row in enumerate(rows) if row["plan"] == "a1")
+    assert lab.select("tried_table", rows=[other], columns=[], cells=[]).plan == "a1"
+
+
+def test_where_it_hurts_can_be_seen_for_each_window(lab):
+    lab.click("ask_fidelity").wait()
+    for window in (0, 1):
+        lab.at.slider(key="window").set_value(window).run()
+        assert len(lab.whole().figures()["damage"]["data"][0]["x"]) == 31
+
+
+def test_every_export_is_offered(lab):
+    shown = [each.value for each in lab.at.code]
+    wanted = [form.write(lab.bench.subject.ref, 4, parse("a1")) for form in FORMATS.values()]
+    assert shown == [text for text in wanted if text is not None]
+    assert len(lab.at.get("download_button")) == len(shown)
+    assert sum(form.cannot in lab.texts() for form in FORMATS.values() if form.cannot) >= 1
+
+
+def test_several_people_with_several_plans_use_one_model(visit):
+    people = [visit("drop_lab", plan=plan, answer_length=8) for plan in ("a0", "b1-2", "m3")]
+    alone = []
+    for person in people:
+        alone.append(answers(person.click("answer").wait()))
+    for person in people:
+        person.click("answer")
+    assert [answers(person.wait()) for person in people] == alone
+    assert len({dense for dense, _ in alone}) == 1

@@ -1,0 +1,113 @@
+"""Storage: what is kept can be seen, forgotten one by one, by model, or all of it; what runs can be cancelled."""
+
+import shutil
+
+import pytest
+
+from cache.store import StoreError
+from tests.pages.visitor import SECONDS, Visitor
+
+
+@pytest.fixture
+def stored(visit):
+    """Three answers on the tiny model, seen from the storage page."""
+    visitor = visit("similarity").click("ask_similarity").wait()
+    for plan in ("a1", "m2"):
+        visitor.go("drop_lab").at.text_input(key="plan").set_value(plan).run()
+        visitor.click("ask_fidelity").wait()
+    return visitor.go("storage")
+
+
+def rows(visitor):
+    """Probe and plan of each entry shown."""
+    return {(row["probe"], row["plan"]) for row in visitor.table("entries")}
+
+
+def test_nothing_is_stored_at_first():
+    visitor = Visitor("storage")
+    assert "Nothing is stored yet" in visitor.texts() and "No job has run" in visitor.texts()
+
+
+def test_entries_and_jobs_are_listed(stored, tiny_folder):
+    assert rows(stored) == {("similarity", ""), ("fidelity", "a1"), ("fidelity", "m2")}
+    for row in stored.table("entries"):
+        assert row["model"] == str(tiny_folder) and row["text"] == "python-docs" and row["tokens"] == 64
+        assert row["size (KB)"] > 0 and row["age"] == "0 min"
+    assert "3 answers" in stored.texts()
+    assert stored.texts().count("✓ done") == 3
+
+
+def test_forget_one(stored):
+    assert stored.at.button(key="forget").disabled
+    place = next(i for i, row in enumerate(stored.table("entries")) if row["plan"] == "a1")
+    stored.select("entries", rows=[place], columns=[], cells=[])
+    assert not stored.at.button(key="forget").disabled
+    keep = [entry.key for i, entry in enumerate(stored.bench.store.entries()) if i != place]
+    stored.click("forget")
+    assert [entry.key for entry in stored.bench.store.entries()] == keep
+    assert rows(stored.look()) == {("similarity", ""), ("fidelity", "m2")}
+
+
+def test_forget_by_model(stored, visit, tiny_folder, tmp_path):
+    other = shutil.copytree(tiny_folder, tmp_path / "other")
+    (other / "chat_template.jinja").write_text("another model")
+    stored.at.text_input(key="model").set_value(str(other)).run()
+    stored.click("load").wait().go("similarity").click("ask_similarity").wait().go("storage")
+    assert len(stored.table("entries")) == 4
+    stored.at.selectbox(key="forget_model_name").select(str(tiny_folder)).run()
+    stored.click("forget_model")
+    assert [row["model"] for row in stored.look().table("entries")] == [str(other)]
+
+
+def test_forget_everything_and_ask_again(stored):
+    stored.click("forget_all")
+    assert stored.bench.store.entries() == [] and "Nothing is stored yet" in stored.look().texts()
+    stored.go("similarity")
+    assert stored.has("ask_similarity")
+    assert stored.click("ask_similarity").wait().figures()
+
+
+def test_a_running_job_can_be_cancelled_here(visit, slow):
+    visitor = visit("similarity").click("ask_similarity")
+    assert slow.begun.wait(SECONDS)
+    visitor.go("storage")
+    [cancel] = [each.key for each in visitor.at.button if each.label == "Cancel"]
+    visitor.click(cancel)
+    slow.gate.set()
+    assert "■ cancelled" in visitor.wait().texts() and not visitor.bench.store.entries()
+
+
+def test_a_waiting_job_is_cancelled_at_once(visit, slow):
+    visitor = visit("similarity").click("ask_similarity")
+    assert slow.begun.wait(SECONDS)
+    visitor.go("drop_lab").at.text_input(key="plan").set_value("a1").run()
+    visitor.click("ask_fidelity")
+    assert "waiting for its turn" in visitor.at.get("progress")[-1].proto.text
+    running, waiting = visitor.bench.jobs.list()
+    visitor.go("storage").click(f"stop_{waiting.key[:12]}")
+    assert waiting.state == "cancelled" and running.state == "running"
+    slow.gate.set()
+    assert visitor.wait() and running.state == "done"
+
+
+@pytest.mark.parametrize("what, key", [("delete", "forget_model"), ("delete_all", "forget_all")])
+def test_a_store_that_cannot_be_written_is_told(stored, monkeypatch, what, key):
+    def refuse(*_):
+        raise StoreError("The store could not be changed: the folder is not writable.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stored.bench.store), what, refuse)
+        stored.click(key)
+        assert any("not writable" in each for each in stored.errors())
+    assert len(stored.look().table("entries")) == 3
+
+
+def test_a_store_that_cannot_be_read_is_told(stored, monkeypatch):
+    def refuse(*_):
+        raise StoreError("The store could not be read: its database is damaged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stored.bench.store), "entries", refuse)
+        assert any("damaged" in each for each in stored.look().errors())
+        stored.go("drop_lab")
+    assert len(stored.go("storage").table("entries")) == 3
