@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats: a look, not a measurement")
     quick = parser.parse_args().quick
-    rounds, windows = (2, 1) if quick else (7, 8)
+    rounds, windows = (2, 1) if quick else (5, 8)
     subject = load(ModelRef(dtype="float32", device="cpu"))
     corpus = cut(CorpusRef(windows=1), subject.tokenizer, subject.context)
     print(

@@ -35,7 +35,7 @@ def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
         for window in tokens:
             subject.model(input_ids=window[None], use_cache=False)
 
-    _same_numbers(subject, corpus, tokens)
+    _same_numbers(subject)
     times = in_turns(
         rounds,
         {
@@ -65,9 +65,11 @@ def memory(rounds: int) -> list[Line]:
     return [Line("similarity, peak memory of 8 windows ÷ 2 windows", many / few, most=1.1, note=note)]
 
 
-def _same_numbers(subject: Subject, corpus: object, tokens: torch.Tensor) -> None:
+def _same_numbers(subject: Subject) -> None:
     """A comparison is fair only if both compute the same thing."""
-    ours, theirs = PROBE.run(subject, corpus, Plan(), NoParams()), three_passes(subject.model, tokens)
+    corpus = cut(CorpusRef(windows=1), subject.tokenizer, subject.context)
+    ours = PROBE.run(subject, corpus, Plan(), NoParams())
+    theirs = three_passes(subject.model, torch.from_numpy(corpus.tokens))
     apart = max(np.abs(np.subtract(getattr(ours, target), found)).max() for target, found in theirs.items())
     if apart > 1e-5:
         raise RuntimeError(f"The probe and the three passes disagree by {apart:.1e}; one of them is wrong.")

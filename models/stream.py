@@ -42,7 +42,7 @@ def check_stream(view: View, tokens: torch.Tensor) -> float:
     gaps: list[float] = []
     watch(view, lambda place, *parts: gaps.append(gap(*parts)))
     view.logits(tokens, last=True)
-    refuse_gap(view, max(gaps))
+    refuse_gap(view, gaps)
     return max(gaps)
 
 
@@ -54,20 +54,20 @@ def gap(before: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor, after:
     return missing.max().item()
 
 
-def refuse_gap(view: View, worst: float) -> None:
-    """Refuse a model whose blocks do not add up to more than rounding: every score of it would be wrong.
+def refuse_gap(view: View, gaps: list[float]) -> None:
+    """Refuse a model whose blocks do not add up, but for rounding: every score of it would be wrong.
 
     Raises
     ------
     Refusal
         The family's wiring is not understood, or its states are not numbers.
     """
-    if math.isnan(worst):
+    if any(map(math.isnan, gaps)):  # max would pass over them
         raise Refusal(
             "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; float16 "
             "overflows in many models."
         )
-    if worst > _TOLERANCE[view.model.dtype]:
+    if (worst := max(gaps)) > _TOLERANCE[view.model.dtype]:
         raise Refusal(
             f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "
             "output. Its wiring is not understood, so no score of its sublayers would be right."

@@ -7,7 +7,6 @@ import streamlit as st
 from models.load import Subject
 from models.plan import Plan, parse
 from pages import _shell
-from probes.ask import Question, find
 from probes.ranking import most_redundant
 from probes.similarity import SimilarityResult
 
@@ -48,7 +47,7 @@ def presets(found: SimilarityResult | None) -> dict[str, Preset]:
 
 def draw(subject: Subject) -> None:
     """A chooser of presets; one click makes the preset the plan."""
-    answer = find(_shell.workbench().store, Question("similarity", subject.ref, _shell.corpus_ref()), subject)
+    answer = _shell.known("similarity", subject)
     known = presets(answer.result if answer else None)
     name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
     chosen = name.selectbox(

@@ -9,7 +9,7 @@ from models.corpus import CorpusRef
 from models.load import ModelRef, Subject
 from models.plan import Plan, parse
 from pages._workbench import Workbench
-from probes.ask import Answer, Question, find, key, submit
+from probes.ask import Answer, Question, find, key, measured, submit
 
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 POLL = 0.5  # seconds between looks at something that runs
@@ -133,6 +133,22 @@ def ask(probe: str, button: str, what: str, subject: Subject, plan: str = "") ->
     if error := st.session_state.pop(f"refused_{probe}", None):
         st.error(error, icon=":material/error:")
     return None
+
+
+def known(probe: str, subject: Subject) -> Answer | None:
+    """The answer to a question on the current model and text if there is one; what is wrong with them is told elsewhere."""
+    try:
+        return find(workbench().store, Question(probe, subject.ref, corpus_ref()), subject)
+    except (Refusal, StoreError):
+        return None
+
+
+def tried(probe: str, subject: Subject) -> list[tuple[str, Answer]]:
+    """Every known answer of a probe on the current model and text, with its plan."""
+    try:
+        return measured(workbench().store, probe, subject, corpus_ref())
+    except (Refusal, StoreError):
+        return []
 
 
 def _submit(question: Question, subject: Subject) -> None:

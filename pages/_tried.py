@@ -7,13 +7,12 @@ from models.corpus import cut
 from models.load import Subject
 from models.plan import parse
 from pages import _shell
-from probes.ask import measured
 
 
 def table(subject: Subject) -> None:
     """Every measured plan, the least damage first, with a picture of damage against size."""
     bench = _shell.workbench()
-    found = measured(bench.store, "fidelity", subject, _shell.corpus_ref())
+    found = _shell.tried("fidelity", subject)
     if not found:
         return
     rows = []

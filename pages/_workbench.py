@@ -99,10 +99,10 @@ class Workbench:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def write(self, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> str:
+    def write(self, subject: Subject, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> str:
         """Begin to write; returns the name under which the answers can be watched."""
         name = uuid.uuid4().hex
-        self.lives[name] = Live(self.subject, plans, prompt, settings)
+        self.lives[name] = Live(subject, plans, prompt, settings)
         while len(self.lives) > _LIVES:
             self.lives.popitem(last=False)[1].stop()
         return name

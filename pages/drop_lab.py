@@ -52,11 +52,14 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
 def _write(plan: Plan) -> None:
     """Callback: let both answer."""
     state, bench = st.session_state, _shell.workbench()
+    subject = bench.subject
+    if subject is None:  # somebody has taken the model away since this page was drawn; it says so when drawn again
+        return
     _stop()
     try:
-        prompt = prompt_tokens(bench.subject.tokenizer, state.prompt, state.chat, bench.subject.context)
+        prompt = prompt_tokens(subject.tokenizer, state.prompt, state.chat, subject.context)
         settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed))
-        state.live = bench.write([Plan(), plan], prompt, settings)
+        state.live = bench.write(subject, [Plan(), plan], prompt, settings)
     except Refusal as refusal:
         state.live_error = str(refusal)
 

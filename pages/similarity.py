@@ -6,8 +6,8 @@ from charts import similarity as charts
 from charts import style
 from models.plan import parse
 from pages import _shell
-from probes.ranking import most_redundant
-from probes.similarity import SimilarityResult
+from probes.ranking import best_spans, most_redundant
+from probes.similarity import SimilarityResult, Summary
 
 _shell.menu_first()
 _KINDS = {"attention": "attention", "MLP": "mlp", "block": "block", "attention or MLP": "joint"}
@@ -18,13 +18,13 @@ _MEASURES = {
 }
 
 
-def _take(result: SimilarityResult) -> None:
+def _take(means: SimilarityResult | Summary) -> None:
     kind, count = _KINDS[st.session_state.take_kind], st.session_state.take_count
-    _shell.set_plan(_shell.current_plan() | most_redundant(result, kind, count))
+    _shell.set_plan(_shell.current_plan() | most_redundant(means, kind, count))
 
 
-def _take_span(result: SimilarityResult) -> None:
-    _shell.set_plan(_shell.current_plan() | parse(result.spans[st.session_state.span_length - 1]["plan"]))
+def _take_span(span: dict) -> None:
+    _shell.set_plan(_shell.current_plan() | parse(span["plan"]))
 
 
 def _chart(figure, name: str, alt: str) -> None:
@@ -46,6 +46,12 @@ result: SimilarityResult = answer.result
 plan = _shell.current_plan(result.layers)
 _shell.told(answer)
 
+without = st.toggle(
+    "Leave position 0 out", key="without_first", bind="query-params",
+    help="The first token of a window has huge activations that hardly turn; without it the scores are a little higher.",
+)  # fmt: skip
+means = result.without_first if without else result
+
 with st.container(border=True):
     kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
     kind.selectbox("Take", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
@@ -53,19 +59,15 @@ with st.container(border=True):
     chosen = st.session_state.take_kind
     take.button(
         f"Take the {st.session_state.take_count} most redundant {chosen} layers", key="take", type="primary",
-        on_click=_take, args=(result,), width="stretch",
+        on_click=_take, args=(means,), width="stretch",
     )  # fmt: skip
     length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Blocks in a row.")
-    best = result.spans[st.session_state.span_length - 1]
+    best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
     span.button(
-        f"Take {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(result,),
+        f"Take {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
         width="stretch", help=f"The span of this length whose ends are most alike: angular distance {best['angular']:.3f}.",
     )  # fmt: skip
 
-without = st.toggle(
-    "Leave position 0 out", key="without_first", bind="query-params",
-    help="The first token of a window has huge activations that hardly turn; without it the scores are a little higher.",
-)  # fmt: skip
 importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
 with importance:
     log = st.toggle("Logarithmic", value=True, key="log")
@@ -83,7 +85,7 @@ with states:
         "between two states would skip; squares mark the best span of a length. Click a cell to drop it."
     )
 with spans:
-    _chart(charts.spans(result, plan), "spans", "Angular distance by start and length of a span")
+    _chart(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
     st.plotly_chart(charts.span_curve(result, plan), key="curve", alt="Best span by length", config=_shell.CHART)
 with added:
     st.plotly_chart(
@@ -94,7 +96,6 @@ with added:
         "part erases, near 0 it writes something new, above 0 it strengthens what is there."
     )
 with table:
-    means = result.without_first if without else result
     st.dataframe(
         [
             {"part": item, "importance (1 − cosine)": 1 - value, "added length (of the stream)": norm, "turn (cosine)": turn,

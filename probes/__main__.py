@@ -127,7 +127,7 @@ def _write(target: str | None, document: dict[str, Any], title: str) -> None:
         print(title)
         for name, value in document["result"].items():
             print(f"  {name:<18} {_short(value)}")
-        print(f"  {'from cache' if document['about']['from_cache'] else 'computed'} in {document['about']['elapsed']:.1f} s")
+        print(f"  {'from cache' if document['about']['from_cache'] else 'computed'} in {document['about']['elapsed']:.3g} s")
 
 
 def _short(value: Any) -> str:

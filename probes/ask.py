@@ -5,10 +5,11 @@ A question is data alone, so its canonical text hashed is the name of its answer
 
 import importlib.metadata
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cache.codec import decode, encode
+from cache.codec import CodecError, decode, encode
 from cache.jobs import Job, Jobs
 from cache.keys import key as key_of_data
 from cache.store import Store
@@ -79,12 +80,26 @@ def key(question: Question, subject: Subject | None = None) -> str:
 
 
 def find(store: Store, question: Question, subject: Subject | None = None) -> Answer | None:
-    """The answer, if somebody got it before; never computes."""
-    payload = store.get(name := key(question, subject))
+    """The answer, if somebody got it before; never computes.
+
+    Raises
+    ------
+    Refusal
+        The question is not one, or its stored answer was damaged and is forgotten now.
+    """
+    return _read(store, key(question, subject), question.probe)
+
+
+def _read(store: Store, name: str, probe: str) -> Answer | None:
+    payload = store.get(name)
     if payload is None:
         return None
-    about = store.about(name) or {}
-    return Answer(from_dict(probe_named(question.probe).result, decode(payload)), about | {"from_cache": True})
+    try:
+        result = from_dict(probe_named(probe).result, decode(payload))
+    except (CodecError, TypeError) as error:  # TypeError: the fields are not those of a result
+        store.delete(name)
+        raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
+    return Answer(result, (store.about(name) or {}) | {"from_cache": True})
 
 
 def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
@@ -136,8 +151,7 @@ def measured(store: Store, probe: str, subject: Subject, corpus: CorpusRef) -> l
             and asked["probe_version"] == wanted["probe_version"]
             and asked["model"]["fingerprint"] == subject.fingerprint
             and {name: value for name, value in asked["corpus"].items() if name != "name"} == same
-            and (payload := store.get(entry.key)) is not None
         ):
-            result = from_dict(probe_named(probe).result, decode(payload))
-            found.append((asked["plan"], Answer(result, entry.about | {"from_cache": True})))
-    return found
+            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
+                found.append((asked["plan"], _read(store, entry.key, probe)))
+    return [(plan, answer) for plan, answer in found if answer is not None]

@@ -35,8 +35,17 @@ def best_spans(cosines: np.ndarray, angles: np.ndarray) -> list[dict]:
     return spans
 
 
-def most_redundant(result: Any, kind: str, count: int) -> Plan:
-    """The first ``count`` of a ranking as a plan; kind is "attention", "mlp", "block" or "joint"."""
+def joint_order(attention: list[float], mlp: list[float]) -> list[str]:
+    """Attention and MLP sublayers in one ranking, as items of a plan; attention first at a tie."""
+    items = {f"a{i}": value for i, value in enumerate(attention)} | {f"m{i}": value for i, value in enumerate(mlp)}
+    return sorted(items, key=lambda item: -items[item])
+
+
+def most_redundant(means: Any, kind: str, count: int) -> Plan:
+    """The first ``count`` of a ranking as a plan, from a similarity result or its summary without position 0.
+
+    ``kind`` is "attention", "mlp", "block" or "joint".
+    """
     if kind == "joint":
-        return parse(",".join(result.joint_order[:count]))
-    return parse(",".join(f"{kind[0]}{i}" for i in getattr(result, f"{kind}_order")[:count]))
+        return parse(",".join(joint_order(means.attention, means.mlp)[:count]))
+    return parse(",".join(f"{kind[0]}{i}" for i in order(getattr(means, kind))[:count]))

@@ -25,7 +25,7 @@ from models.view import cut
 from probes.base import NoParams, Probe
 from probes.measures import angular_distance, cosine, gram
 from probes.moments import Means, Spread
-from probes.ranking import best_spans, order
+from probes.ranking import best_spans, joint_order, order
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -193,7 +193,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
         progress(i, len(tokens), f"window {i + 1} of {len(tokens)}")
         view.logits(window[None], last=True)
         if i == 0:
-            refuse_gap(view, max(gaps))
+            refuse_gap(view, gaps)
         sums.add(states, products)
         states.clear()
         products.clear()
@@ -217,8 +217,6 @@ def _summary(sums: _Sums, without: Means | None = None) -> dict:
 
 def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
     means = _summary(sums)
-    attention, mlp = means["attention"], means["mlp"]
-    items = {f"a{i}": value for i, value in enumerate(attention)} | {f"m{i}": value for i, value in enumerate(mlp)}
     return SimilarityResult(
         layers=layers,
         tokens=tokens,
@@ -226,7 +224,7 @@ def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
         angular_last=sums.last.read("angular").numpy(),
         **{f"{part}_spread": spread.read(LEVELS).numpy() for part, spread in sums.spreads.items()},
         **{f"{part}_order": order(means[part]) for part in sums.spreads},
-        joint_order=sorted(items, key=lambda item: -items[item]),  # sorted is stable: attention first at a tie
+        joint_order=joint_order(means["attention"], means["mlp"]),
         spans=best_spans(means["cosine"], means["angular"]),
         without_first=Summary(**_summary(sums, sums.first)),
     )

@@ -57,6 +57,11 @@ def wrong_imports(root: Path) -> list[str]:
     return wrong
 
 
+def docstring_lines(node: ast.FunctionDef) -> int:
+    """Lines of a function's docstring, which make it easier to hold and not longer."""
+    return node.body[0].end_lineno - node.body[0].lineno + 1 if ast.get_docstring(node) else 0
+
+
 def too_long(root: Path) -> list[str]:
     """Files and functions beyond the hard limits."""
     found = []
@@ -66,7 +71,7 @@ def too_long(root: Path) -> list[str]:
             found.append(f"{path} has {lines} lines")
         for node in ast.walk(module):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lines = node.end_lineno - node.lineno + 1
+                lines = node.end_lineno - node.lineno + 1 - docstring_lines(node)
                 if lines > FUNCTION_LINES:
                     found.append(f"{path}: {node.name} has {lines} lines")
     return found

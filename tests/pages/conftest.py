@@ -17,7 +17,7 @@ from tests.pages.visitor import Visitor
 def bench(tmp_path, monkeypatch):
     """The workbench of this test, with a data directory of its own."""
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(config.get_config_options()["client.showErrorDetails"], "value", "full")  # in a test's report
+    config.set_option("client.showErrorDetails", "full")  # a test's report must say what went wrong
     st.cache_resource.clear()
     yield
     made = _shell.workbench()

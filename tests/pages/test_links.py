@@ -27,7 +27,10 @@ def test_a_link_without_anything_has_the_defaults():
     )  # fmt: skip
 
 
-def test_prompt_and_settings_are_in_the_link_too(visit):
+@pytest.mark.parametrize("loaded", [False, True])
+def test_prompt_and_settings_are_in_the_link_too(visit, loaded):
+    if loaded:
+        visit()
     visitor = visit("drop_lab", prompt="the capital", answer_length=5, temperature=0.5, seed=7, chat="false")
     state = visitor.at.session_state
     found = [state[name] for name in ("prompt", "answer_length", "temperature", "seed", "chat")]

@@ -20,7 +20,7 @@ def stored(visit):
 
 def rows(visitor):
     """Probe and plan of each entry shown."""
-    return {(row["probe"], row["plan"]) for row in visitor.table("entries")}
+    return {(row["probe"], row["plan"]) for row in visitor.table("hits")}
 
 
 def test_nothing_is_stored_at_first():
@@ -30,7 +30,7 @@ def test_nothing_is_stored_at_first():
 
 def test_entries_and_jobs_are_listed(stored, tiny_folder):
     assert rows(stored) == {("similarity", ""), ("fidelity", "a1"), ("fidelity", "m2")}
-    for row in stored.table("entries"):
+    for row in stored.table("hits"):
         assert row["model"] == str(tiny_folder) and row["text"] == "python-docs" and row["tokens"] == 64
         assert row["size (KB)"] > 0 and row["age"] == "0 min"
     assert "3 answers" in stored.texts()
@@ -39,7 +39,7 @@ def test_entries_and_jobs_are_listed(stored, tiny_folder):
 
 def test_forget_one(stored):
     assert stored.at.button(key="forget").disabled
-    place = next(i for i, row in enumerate(stored.table("entries")) if row["plan"] == "a1")
+    place = next(i for i, row in enumerate(stored.table("hits")) if row["plan"] == "a1")
     stored.select("entries", rows=[place], columns=[], cells=[])
     assert not stored.at.button(key="forget").disabled
     keep = [entry.key for i, entry in enumerate(stored.bench.store.entries()) if i != place]
@@ -53,10 +53,10 @@ def test_forget_by_model(stored, visit, tiny_folder, tmp_path):
     (other / "chat_template.jinja").write_text("another model")
     stored.at.text_input(key="model").set_value(str(other)).run()
     stored.click("load").wait().go("similarity").click("ask_similarity").wait().go("storage")
-    assert len(stored.table("entries")) == 4
+    assert len(stored.table("hits")) == 4
     stored.at.selectbox(key="forget_model_name").select(str(tiny_folder)).run()
     stored.click("forget_model")
-    assert [row["model"] for row in stored.look().table("entries")] == [str(other)]
+    assert [row["model"] for row in stored.look().table("hits")] == [str(other)]
 
 
 def test_forget_everything_and_ask_again(stored):
@@ -97,9 +97,9 @@ def test_a_store_that_cannot_be_written_is_told(stored, monkeypatch, what, key):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(stored.bench.store), what, refuse)
-        stored.click(key)
+        stored.look().click(key)
         assert any("not writable" in each for each in stored.errors())
-    assert len(stored.look().table("entries")) == 3
+    assert len(stored.look().table("hits")) == 3
 
 
 def test_a_store_that_cannot_be_read_is_told(stored, monkeypatch):
@@ -110,4 +110,4 @@ def test_a_store_that_cannot_be_read_is_told(stored, monkeypatch):
         patch.setattr(type(stored.bench.store), "entries", refuse)
         assert any("damaged" in each for each in stored.look().errors())
         stored.go("drop_lab")
-    assert len(stored.go("storage").table("entries")) == 3
+    assert len(stored.go("storage").table("hits")) == 3

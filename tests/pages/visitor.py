@@ -15,11 +15,15 @@ SECONDS = 60  # the longest that anything in these tests may take
 
 
 class Visitor:
-    """One session of the app. ``bench`` is what all sessions share."""
+    """One session of the app. ``bench`` is what all sessions share.
 
-    def __init__(self, page: str = "model", **link: Any) -> None:
+    A corpus that is no option of its field is put into the session and not into the link: AppTest cannot tell the app of
+    such a value, though a browser can.
+    """
+
+    def __init__(self, page: str = "model", corpus: str = "python-docs", **link: Any) -> None:
         self.at = AppTest.from_file(str(APP), default_timeout=SECONDS)
-        self._selected: dict[str, str] = {}
+        self.at.session_state["corpus"] = str(corpus)
         self.at.query_params.update({name: str(value) for name, value in link.items()})
         self.go(page)
 
@@ -58,8 +62,8 @@ class Visitor:
 
     def select(self, key: str, **selection: Any) -> "Visitor":
         """Click points of a chart or rows of a table, as a browser reports it."""
-        found = [each for kind in ("plotly_chart", "arrow_data_frame") for each in self.at.get(kind)]
-        name = next(each.proto.id for each in found if _keyed(each, key))
+        found = [each.proto.id for each in (*self.at.get("plotly_chart"), *self.at.dataframe)]
+        name = next(each for each in found if each.endswith(f"-{key}"))
         states = WidgetStates()
         states.CopyFrom(self.at._tree.get_widget_states())
         states.widgets.add(id=name, string_value=json.dumps({"selection": selection}))
@@ -86,16 +90,13 @@ class Visitor:
         parts = (*self.at.caption, *self.at.info, *self.at.warning, *self.at.success, *self.at.markdown)
         return "\n".join(str(each.value) for each in parts)
 
-    def table(self, key: str) -> list[dict]:
-        """The rows of a table."""
-        found = next(each for each in self.at.dataframe if _keyed(each, key))
-        return found.value.to_dict("records")
+    def table(self, column: str) -> list[dict]:
+        """The rows of the table that has such a column."""
+        found = [each.value for each in self.at.dataframe if column in each.value.columns]
+        assert len(found) == 1, [list(each.value.columns) for each in self.at.dataframe]
+        return found[0].to_dict("records")
 
     def figures(self) -> dict[str, dict]:
         """Charts by key, as their JSON."""
         charts = {each.proto.id.rpartition("-")[2]: each.proto.spec for each in self.at.get("plotly_chart")}
         return {key: json.loads(spec) for key, spec in charts.items()}
-
-
-def _keyed(element: Any, key: str) -> bool:
-    return element.proto.id.endswith(f"-{key}")
