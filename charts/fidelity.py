@@ -133,7 +133,7 @@ def tried(rows: Sequence[dict]) -> go.Figure:
                 **style.UNFADED,
             )
     least = min((100 * row["parameters"] for row in rows), default=0.0)
-    ends = [least - 0.18 * (100 - least) - 0.1, 100 + 0.1 * (100 - least) + 0.1]
+    ends = [least - 0.5 * (100 - least) - 0.1, 100 + 0.1 * (100 - least) + 0.1]
     figure.update_xaxes(style.axis("parameters kept (%)", nticks=8, range=ends))
     figure.update_yaxes(style.axis("KL (nats per token)", type="log", nticks=6, tickformat="~g"))
     return style.frame(figure, 380, "tried")

@@ -176,7 +176,7 @@ def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
     """A row of numbers, wrapped where the window is narrow; each is label, value, change (lower is better), explanation."""
     row = st.container(horizontal=True)
     for label, value, change, why in cells:
-        row.metric(label, value, change, delta_color="inverse", help=why, border=True, width=228)
+        row.metric(label, value, change, delta_color="inverse", help=why, border=True, width=208 if len(cells) < 5 else 172)
 
 
 def told(answer: Answer) -> None:
