@@ -14,7 +14,10 @@ page = st.navigation(
     ]
 )
 st.logo("pages/logo.svg", size="large")
-st.html("<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}</style>")
+st.html(
+    "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
+    "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
+)
 _sidebar.draw()
 st.title(page.title, anchor=False)
 _shell.tell_load_error()

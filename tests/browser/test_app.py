@@ -1,0 +1,185 @@
+"""The main job in a real browser, on the real model."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
+from playwright.sync_api import Page, expect
+
+SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"
+SMALL = "windows=2&length=128&dtype=float32&device=cpu"
+LONG = 120_000  # milliseconds; unpacking the bundled model the first time takes most of it
+
+
+def settled(page: Page) -> Page:
+    """Wait until the page is drawn and shows no fault."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=LONG)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    return page
+
+
+def load(page: Page) -> None:
+    """Load the bundled model, unless another test has done so."""
+    settled(page)
+    button = page.get_by_role("button", name=re.compile("^Load ")).first
+    if button.count():
+        button.click()
+    expect(page.get_by_text("is loaded").first).to_be_visible(timeout=LONG)
+    settled(page)
+
+
+def plan_of(page: Page):
+    return page.locator(".st-key-plan input")
+
+
+def click_mark(page: Page, chart: str, mark: str, place: int) -> None:
+    """Click the middle of a mark of a chart, wherever it lies."""
+    target = page.locator(f".st-key-{chart} {mark}").nth(place)
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def grown(page: Page, tokens: int) -> None:
+    """Wait until both answers have so many tokens."""
+    page.wait_for_function(
+        "n => { const all = [...document.querySelectorAll('.answer')];"
+        " return all.length == 2 && all.every(each => each.querySelectorAll('span').length >= n) }",
+        arg=tokens,
+    )
+
+
+def counts(page: Page) -> list[int]:
+    return [page.locator(".answer").nth(i).locator("span").count() for i in (0, 1)]
+
+
+def test_the_main_job(open_page):
+    page = open_page(f"?{SMALL}")
+    load(page)
+    page.get_by_role("link", name="Similarity").click()
+    page.get_by_role("button", name="Measure similarity").click()
+    expect(page.get_by_role("button", name="Take the 4 most redundant attention layers")).to_be_visible(timeout=LONG)
+    settled(page)
+
+    click_mark(page, "importance", ".barlayer .trace.bars .point path", 7)
+    expect(plan_of(page)).to_have_value("a7")
+    settled(page)
+    click_mark(page, "importance", ".barlayer .trace.bars .point path", 7)
+    expect(plan_of(page)).to_have_value("")
+    settled(page)
+    page.get_by_role("button", name="Take the 4 most redundant attention layers").click()
+    expect(plan_of(page)).to_have_value(re.compile(r"^a\d+,a\d+,a\d+,a\d+$"))
+    settled(page)
+
+    page.get_by_role("tab", name="States").click()
+    expect(page.locator(".st-key-states .js-plotly-plot")).to_be_visible()
+    click_mark(page, "states", ".scatterlayer .trace .points path", 100)
+    expect(plan_of(page)).to_have_value(re.compile(r"b\d+(-\d+)?"))
+    settled(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(plan_of(page)).to_have_value(re.compile(r"^a\d+,a\d+,a\d+,a\d+$"))
+    assert "plan=a" in page.url
+
+    page.get_by_role("link", name="Drop lab").click()
+    expect(page.get_by_text("Side by side", exact=True)).to_be_visible()
+    settled(page)
+    length = page.locator(".st-key-answer_length input")
+    length.fill("24")
+    length.press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Answer", exact=True).click()
+    grown(page, 1)
+    expect(page.get_by_text("Every step as a table")).to_be_visible(timeout=LONG)
+    settled(page)
+    expect(page.locator(".answer").first).to_contain_text("The capital of France is Paris")
+    assert max(counts(page)) <= 24
+
+    page.locator(".st-key-prompt textarea").fill("Tell a long story about a fox.")
+    page.locator(".st-key-prompt textarea").press("Control+Enter")
+    length.fill("400")
+    length.press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Answer", exact=True).click()
+    expect(page.get_by_text("Every step as a table")).to_have_count(0)
+    grown(page, 3)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Every step as a table")).to_be_visible()
+    assert 3 <= max(counts(page)) < 400
+
+    page.get_by_role("button", name="Measure this plan").click()
+    expect(page.get_by_text("Plans tried on this model and text")).to_be_visible(timeout=LONG)
+    settled(page)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Perplexity")).to_be_visible()
+    expect(page.get_by_text("Take it with you")).to_be_visible()
+    expect(page.get_by_test_id("stCode").first).to_contain_text("drop_attention")
+
+
+def test_a_pasted_link_restores_the_view(open_page):
+    page = open_page(f"drop_lab?{SMALL}&plan=a25%2Cb20-21&prompt=Hello&answer_length=7&temperature=0.5&seed=3&chat=false")
+    load(page)
+    expect(plan_of(page)).to_have_value("a25,b20-21")
+    for key, value in {"windows": "2", "length": "128", "answer_length": "7", "seed": "3", "temperature": "0.50"}.items():
+        expect(page.locator(f".st-key-{key} input")).to_have_value(value)
+    expect(page.locator(".st-key-prompt textarea")).to_have_value("Hello")
+    expect(page.get_by_text("removes the attention of layer 25; layers 20–21 (2 layers)")).to_be_visible()
+    for name in ("plan=a25", "windows=2", "prompt=Hello", "seed=3"):
+        assert name in page.url
+    expect(page.locator(".st-key-chat input")).not_to_be_checked()
+
+
+def test_the_address_follows_what_is_chosen(open_page):
+    page = open_page(f"drop_lab?{SMALL}")
+    load(page)
+    plan_of(page).fill("a1,m2")
+    plan_of(page).press("Enter")
+    page.wait_for_url(re.compile(r"plan=a1(,|%2C)m2"))
+    other = open_page(page.url.split("/", 3)[3])
+    expect(plan_of(other)).to_have_value("a1,m2")
+    settled(other)
+
+
+def test_a_grid_of_toggles_works_by_keyboard(open_page):
+    page = open_page(f"drop_lab?{SMALL}")
+    load(page)
+    first = page.locator(".st-key-grid_attention button").nth(3)
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(plan_of(page)).to_have_value("a3")
+    settled(page)
+    page.locator(".st-key-grid_attention button").nth(3).focus()
+    page.keyboard.press("Enter")
+    expect(plan_of(page)).to_have_value("")
+
+
+def test_a_mistake_is_a_sentence(open_page):
+    page = open_page(f"?{SMALL}&plan=a99,x1")
+    load(page)
+    expect(page.get_by_test_id("stAlert").filter(has_text="'x1' is not part of a plan")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 800])
+def test_every_page_can_be_seen(open_page, theme, width):
+    """A picture of each page for people to look at; here only that nothing is cut off sideways."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page = open_page(f"?{SMALL}&plan=a7,b25-26", width, theme=theme)
+    load(page)
+    for name in ("model", "similarity", "drop_lab", "storage"):
+        page = open_page(f"{'' if name == 'model' else name}?{SMALL}&plan=a7,b25-26", width, theme=theme)
+        settled(page)
+        if name == "similarity":
+            ask = page.get_by_role("button", name="Measure similarity")
+            if ask.count():
+                ask.click()
+            expect(page.locator(".st-key-importance .js-plotly-plot")).to_be_visible(timeout=LONG)
+        if name == "model":
+            expect(page.locator(".st-key-sizes .js-plotly-plot")).to_be_visible()
+        settled(page)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{theme}-{width}.png")
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{name} is {wide} pixels wide"
+        page.context.close()
