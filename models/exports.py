@@ -1,6 +1,7 @@
 """A plan in the words of other tools, with layer ranges that cannot be misread."""
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,8 +66,10 @@ def _llama_cpp(ref: ModelRef, layers: int, plan: Plan) -> str | None:
 
 
 def _shell(ref: ModelRef, layers: int, plan: Plan) -> str:
-    revision = f" --revision {ref.revision}" if ref.revision else ""
-    return f"python -m probes fidelity --model '{ref.name}'{revision} --plan {plan} --json plan.json\n"
+    words = ["python", "-m", "probes", "fidelity", "--model", ref.name]
+    words += ["--revision", ref.revision] if ref.revision else []
+    words += [word for name in ("dtype", "device") if (value := getattr(ref, name)) != "auto" for word in (f"--{name}", value)]
+    return shlex.join([*words, "--plan", str(plan), "--json", "plan.json"]) + "\n"
 
 
 _BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan drops single sublayers or every block."

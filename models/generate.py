@@ -114,11 +114,18 @@ class Writer:
         self._next = torch.tensor([unread], device=self._prompt.device)
         if self.cache is None:
             self._next = torch.cat([self._prompt, self._next], 1)
-        whole = self.tokenizer.decode(self.written)
-        piece, self.text = whole[len(self.text) :], whole
+        piece = self._piece()
         names = self.tokenizer.batch_decode(best.indices[:, None])
         runners = tuple(zip(names, best.values.tolist(), strict=True))
         return Token(chosen, piece, float(chances[chosen]), runners, seconds, chosen in self._ends())
+
+    def _piece(self) -> str:
+        """What the newest token adds to the text; nothing while it is only the first bytes of a letter."""
+        whole = self.tokenizer.decode(self.written)
+        if whole.endswith("\ufffd"):
+            return ""
+        piece, self.text = whole[len(self.text) :], whole
+        return piece
 
     def _ends(self) -> set[int]:
         configured = getattr(self.view.model.generation_config, "eos_token_id", None)

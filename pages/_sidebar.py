@@ -8,18 +8,12 @@ from models.plan import parse
 from pages._shell import POLL, load_clicked, model_ref, set_plan, workbench
 
 CORPORA = ["python-docs", "wikitext-2-raw", "c4-validation"]
-# The fields of the sidebar: name in the URL → what it is without one.
-_FIELDS = {
-    "model": "bundled", "revision": "", "dtype": "auto", "device": "auto",
-    "corpus": "python-docs", "windows": 8, "length": 512, "bos": False, "plan": "",
-}  # fmt: skip
+_FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
 
 
 def draw() -> None:
     """Draw it; app.py does so on every page."""
     asked = {} if "model" in st.session_state else st.query_params.to_dict()
-    for name, value in _FIELDS.items():
-        st.session_state.setdefault(name, value)
     with st.sidebar:
         st.subheader("Model", anchor=False)
         _model_fields()
@@ -40,7 +34,7 @@ def _warn_of_link(asked: dict[str, str]) -> None:
 def _model_fields() -> None:
     bench = workbench()
     st.text_input(
-        "Name", key="model", bind="query-params", label_visibility="collapsed",
+        "Name", "bundled", key="model", bind="query-params", label_visibility="collapsed",
         placeholder="bundled, hub id, folder or .gguf",
         help="`bundled` is SmolLM2-135M-Instruct and needs no network. A hub id, a folder or a .gguf file works too.",
     )  # fmt: skip
@@ -76,7 +70,7 @@ def _watch_loading() -> None:
 
 
 def _text_fields() -> None:
-    known = [*CORPORA, *({st.session_state.corpus} - {*CORPORA, None, ""})]
+    known = [*CORPORA, *({st.session_state.get("corpus")} - {*CORPORA, None, ""})]
     st.selectbox(
         "Corpus", known, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
         format_func=lambda name: "own text " + name[5:13] if name.startswith("text:") else name,
@@ -84,8 +78,8 @@ def _text_fields() -> None:
         ".txt or .jsonl file on this machine; own text can be pasted on the Model page.",
     )  # fmt: skip
     left, right = st.columns(2)
-    left.number_input("Windows", 1, 100_000, key="windows", bind="query-params", help="How many stretches of text.")
-    right.number_input("Tokens each", 2, 1_000_000, key="length", bind="query-params", help="Length of a window.")
+    left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many stretches of text.")
+    right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="Length of a window.")
     st.toggle("Begin with BOS", key="bos", bind="query-params", help="Put the beginning-of-text token before each window.")
     subject = workbench().subject
     if subject is not None and subject.expects_bos != st.session_state.bos:

@@ -71,20 +71,19 @@ def _stop() -> None:
 
 
 def _prompt_form(plan: Plan, has_template: bool) -> None:
-    st.text_area("Prompt", key="prompt", height=90, bind="query-params")
+    kept = {"bind": "query-params", "persist_state": "session"}
+    st.text_area("Prompt", _PROMPT, key="prompt", height=90, **kept)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, key="answer_length", bind="query-params", width=110, help="The longest answer.")
+    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The longest answer.", **kept)
     row.number_input(
-        "Temperature", 0.0, 5.0, step=0.1, key="temperature", bind="query-params", width=130,
+        "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **kept,
         help="0 always takes the most likely token. Above 0 both models draw with the same dice.",
     )  # fmt: skip
-    row.number_input(
-        "Seed", 0, 2**31 - 1, key="seed", bind="query-params", width=110, help="Of the dice, at a temperature above 0."
-    )
+    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Of the dice, at a temperature above 0.", **kept)
     row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
     row.button("Stop", key="stop", on_click=_stop, width=100)
     row.toggle(
-        "Chat template", key="chat", bind="query-params", disabled=not has_template,
+        "Chat template", has_template, key="chat", disabled=not has_template, **kept,
         help="Ask as a user's turn, in the format that the model was tuned on." if has_template else
         "This tokenizer has none.",
     )  # fmt: skip
@@ -170,10 +169,7 @@ def _fidelity(result: FidelityResult, subject) -> None:
         )  # fmt: skip
 
 
-for name, value in {"prompt": _PROMPT, "answer_length": 64, "temperature": 0.0, "seed": 0}.items():
-    st.session_state.setdefault(name, value)
 subject = _shell.subject_or_stop()
-st.session_state.setdefault("chat", bool(subject.tokenizer.chat_template))
 plan = _shell.current_plan(subject.layers)
 with st.expander("Layers", expanded=True):
     _grid(subject.layers, plan)

@@ -11,9 +11,16 @@ _shell.menu_first()
 _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done", "failed": "✗ failed", "cancelled": "■ cancelled"}
 
 
-def _forget(keys: list[str]) -> None:
-    for key in keys:
-        _shell.workbench().store.delete(key)
+def _forget(keys: list[str] | None) -> None:
+    """Callback: forget some answers, or with None all of them."""
+    store = _shell.workbench().store
+    try:
+        if keys is None:
+            store.delete_all()
+        for key in keys or ():
+            store.delete(key)
+    except StoreError as error:
+        st.session_state.forget_error = str(error)
 
 
 def _age(created: float) -> str:
@@ -54,7 +61,7 @@ def _entries() -> None:
     button.button(f"Forget all {len(of_model)} of it", key="forget_model", on_click=_forget, args=(of_model,), width="stretch")
     with every.popover("Forget everything", width="stretch"):
         st.write("Every answer would have to be computed again.")
-        st.button("Yes, forget everything", key="forget_all", type="primary", on_click=store.delete_all)
+        st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
 
 
 @st.fragment(run_every=1.0)
@@ -79,6 +86,8 @@ def _jobs() -> None:
 st.subheader("Jobs", anchor=False)
 _jobs()
 st.subheader("Answers", anchor=False)
+if problem := st.session_state.pop("forget_error", None):
+    st.error(problem, icon=":material/error:")
 try:
     _entries()
 except StoreError as error:

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -43,8 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+class _OneLine(argparse.ArgumentParser):
+    """A parser whose complaint is one line, as every other one of this command."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"probes: {message}; see python -m probes --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m probes", description=__doc__)
+    parser = _OneLine(prog="python -m probes", description=__doc__)
     parser.add_argument("probe", nargs="?", metavar="NAME", help="which probe; see --list")
     parser.add_argument("--list", action="store_true", help="list the probes and their parameters")
     parser.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")

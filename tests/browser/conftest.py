@@ -82,8 +82,9 @@ def _wait_until_healthy(address, process, log):
 @pytest.fixture(scope="session")
 def browser(chromium):
     """One Chromium for all tests."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)  # milliseconds; the first visitor waits until torch is imported
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         yield launched
@@ -101,7 +102,7 @@ def open_page(browser, server):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda said: complaints.append(f"{said.text} {said.location}") if said.type == "error" else None)
         page.on("response", lambda got: complaints.append(f"{got.status} {got.url}") if got.status >= 400 else None)
         page.goto(f"{server}/{path}")
         return page

@@ -22,11 +22,12 @@ def settled(page: Page) -> Page:
 
 def load(page: Page) -> None:
     """Load the bundled model, unless another test has done so."""
+    button, loaded = page.get_by_role("button", name=re.compile("^Load ")).first, page.get_by_text("is loaded").first
+    expect(button.or_(loaded).first).to_be_visible()
     settled(page)
-    button = page.get_by_role("button", name=re.compile("^Load ")).first
-    if button.count():
+    if not loaded.count():
         button.click()
-    expect(page.get_by_text("is loaded").first).to_be_visible(timeout=LONG)
+    expect(loaded).to_be_visible(timeout=LONG)
     settled(page)
 
 
@@ -39,8 +40,11 @@ def click_mark(page: Page, chart: str, mark: str, place: int) -> None:
     target = page.locator(f".st-key-{chart} {mark}").nth(place)
     target.scroll_into_view_if_needed()
     box = target.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 1, y)
+    page.mouse.move(x, y)
+    expect(page.locator(f".st-key-{chart} .hoverlayer .hovertext").first).to_be_visible()  # a click goes to what is hovered
+    page.mouse.click(x, y)
 
 
 def grown(page: Page, tokens: int) -> None:
