@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import math
 import sys
 import time
@@ -23,8 +24,8 @@ from probes.base import as_dict
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one probe; 0, or 2 with one line on stderr."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     if options.list:
         for probe in PROBES:
             params = " ".join(f"--param {field.name}={field.default}" for field in fields(probe.params))

@@ -71,8 +71,9 @@ def test_it_knows_the_capital_of_france(subject):
     assert said(subject, "").startswith("The capital of France is Paris.")
 
 
-def test_it_still_knows_without_its_most_redundant_attention(subject):
-    assert "Paris" in said(subject, "a25")
+def test_one_redundant_attention_already_changes_what_it_says(subject):
+    """Attention 25 hardly turns the stream and costs little perplexity, but a model this small then writes in circles."""
+    assert not said(subject, "a25").startswith("The capital of France is Paris.")
 
 
 def test_it_does_not_without_its_first_layers(subject):
