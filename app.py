@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages import _shell, _sidebar
 
-st.set_page_config(page_title="PruneScope", page_icon=":material/content_cut:", layout="wide")
+st.set_page_config(page_title="PruneScope", page_icon="pages/icon.png", layout="wide")
 page = st.navigation(
     [
         st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
