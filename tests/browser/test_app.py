@@ -17,6 +17,7 @@ def settled(page: Page) -> Page:
     """Wait until the page is drawn and shows no fault."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=LONG)
     expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
     return page
 
 
@@ -134,7 +135,8 @@ def test_a_pasted_link_restores_the_view(open_page):
     for key, value in {"windows": "2", "length": "128", "answer_length": "7", "seed": "3", "temperature": "0.50"}.items():
         expect(page.locator(f".st-key-{key} input")).to_have_value(value)
     expect(page.locator(".st-key-prompt textarea")).to_have_value("Hello")
-    expect(page.get_by_text("removes the attention of layer 25; layers 20–21 (2 layers)")).to_be_visible()
+    said = page.get_by_test_id("stSidebar").get_by_text("removes the attention of layer 25; layers 20–21 (2 layers)")
+    expect(said).to_be_visible()
     for name in ("plan=a25", "windows=2", "prompt=Hello", "seed=3"):
         assert name in page.url
     expect(page.locator(".st-key-chat input")).not_to_be_checked()
@@ -154,12 +156,12 @@ def test_the_address_follows_what_is_chosen(open_page):
 def test_a_grid_of_toggles_works_by_keyboard(open_page):
     page = open_page(f"drop_lab?{SMALL}")
     load(page)
-    first = page.locator(".st-key-grid_attention button").nth(3)
+    first = page.locator(".st-key-grid_attention").get_by_role("button", name="3", exact=True)
     first.focus()
     page.keyboard.press("Enter")
     expect(plan_of(page)).to_have_value("a3")
     settled(page)
-    page.locator(".st-key-grid_attention button").nth(3).focus()
+    page.locator(".st-key-grid_attention").get_by_role("button", name="3", exact=True).focus()
     page.keyboard.press("Enter")
     expect(plan_of(page)).to_have_value("")
 
