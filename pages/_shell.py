@@ -87,9 +87,9 @@ def subject_or_stop() -> Subject:
 
 
 def tell_load_error() -> None:
-    """Say why the last model did not load, until another is asked for; app.py does so on every page."""
+    """Say why a model did not load, as long as the sidebar names it; app.py does so on every page."""
     loading = workbench().loading
-    if loading is not None and loading.over.is_set() and loading.error:
+    if loading is not None and loading.over.is_set() and loading.error and loading.ref == model_ref():
         st.error(loading.error, icon=":material/error:")
 
 

@@ -12,7 +12,7 @@ from cache.jobs import Jobs, sentence
 from cache.store import Store
 from models.anatomy import Anatomy, anatomy
 from models.generate import Settings, Token, Writer, write
-from models.load import ModelRef, Subject, load
+from models.load import ModelRef, Subject, estimate, load
 from models.plan import Plan
 from models.view import cut
 from probes.ask import open_store
@@ -109,6 +109,7 @@ class Workbench:
 
     def _load(self, loading: Loading) -> None:
         try:
+            estimate(loading.ref)  # a name that leads nowhere must not cost everybody the model that is loaded
             self.unload()
             subject = load(loading.ref, loading.progress)
             loading.text = "counting its parts"

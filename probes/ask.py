@@ -149,6 +149,7 @@ def measured(store: Store, probe: str, subject: Subject, corpus: CorpusRef) -> l
         if (
             asked.get("probe") == probe
             and asked["probe_version"] == wanted["probe_version"]
+            and asked["versions"] == wanted["versions"]
             and asked["model"]["fingerprint"] == subject.fingerprint
             and {name: value for name, value in asked["corpus"].items() if name != "name"} == same
         ):

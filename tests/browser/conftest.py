@@ -14,7 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 START = 60  # seconds for the server to answer
-# What a browser says that is not about the app, and why it may be ignored: (part of the message, reason).
 # Part of a complaint → why it is not ours.
 IGNORED: list[tuple[str, str]] = [
     ("/_stcore/health", "Streamlit looks for its server under the page's own address first, then at the root"),
