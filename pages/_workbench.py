@@ -10,6 +10,7 @@ import torch
 
 from cache.jobs import Jobs, sentence
 from cache.store import Store
+from models import Refusal
 from models.anatomy import Anatomy, anatomy
 from models.generate import Settings, Token, Writer, write
 from models.load import ModelRef, Subject, estimate, load
@@ -116,7 +117,7 @@ class Workbench:
             self.anatomy = anatomy(subject)
             self.subject = subject
         except Exception as error:  # a thread has nobody else to tell
-            _log.exception("loading %s failed", loading.ref.name)
+            _log.warning("loading %s failed: %s", loading.ref.name, error, exc_info=not isinstance(error, Refusal))
             loading.error = sentence(error)
         finally:
             loading.over.set()
