@@ -1,12 +1,13 @@
 """Calibration tokens: a text cut into consecutive windows of equal length, without padding.
 
 Padding would count as text in every score, so there is none: what does not fill a window is left out. Windows start at
-the start of the text, so a corpus of 16 windows begins with the 8 windows of the smaller one.
+the start of the text, so a corpus of 16 windows begins with the 8 windows of the smaller one; ``skip`` starts later, for what
+is calibrated on one part of a text and measured on another.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,24 @@ class CorpusRef:
         Tokens per window, with BOS if there is one.
     bos : bool
         Each window starts with the BOS token.
+    skip : int
+        Windows left out at the start of the text.
     """
 
     name: str = BUNDLED
     windows: int = 8
     length: int = 512
     bos: bool = False
+    skip: int = 0
+
+    @property
+    def following(self) -> "CorpusRef":
+        """As many windows, those that come next: what is calibrated on them never saw the tokens of these."""
+        return replace(self, skip=self.skip + self.windows)
 
     def __post_init__(self) -> None:
+        if self.skip < 0:
+            raise Refusal(f"{self.skip} windows cannot be skipped. Ask for 0 or more.")
         if self.windows < 1:
             raise Refusal(f"{self.windows} windows is no corpus. Ask for 1 or more.")
         if self.length < 2:
@@ -90,13 +101,18 @@ def cut(ref: CorpusRef, tokenizer: PreTrainedTokenizerBase, context: int | None 
     # The whole text goes to the tokenizer: a part of it could be cut into other tokens at its end.
     ids = np.asarray(tokenizer(text, add_special_tokens=False, verbose=False).input_ids, dtype=np.int64)
     fresh = ref.length - ref.bos  # tokens of text in each window
-    windows = min(ref.windows, len(ids) // fresh)
+    windows = min(ref.windows, len(ids) // fresh - ref.skip)
+    if ref.skip and windows <= 0:
+        raise Refusal(
+            f"The text ends after {len(ids) // fresh} windows of {ref.length} tokens, and calibration needs windows after the "
+            f"{ref.skip} that are measured. Measure fewer windows, make them shorter, or give a longer text."
+        )
     if windows == 0:
         raise Refusal(
             f"The text has {len(ids)} tokens, fewer than one window of {ref.length}. Give a longer text, or ask for "
             "shorter windows."
         )
-    tokens = ids[: windows * fresh].reshape(windows, fresh)
+    tokens = ids[ref.skip * fresh :][: windows * fresh].reshape(windows, fresh)
     if ref.bos:
         tokens = np.concatenate([np.full((windows, 1), bos, dtype=np.int64), tokens], axis=1)
     return Corpus(ref, tokens, hashlib.sha256(f"{tokens.shape}".encode() + tokens.astype("<i8").tobytes()).hexdigest())

@@ -29,6 +29,23 @@ def test_a_larger_corpus_starts_with_the_smaller(tokenizer):
     assert (many[:3] == few).all()
 
 
+@pytest.mark.parametrize("bos", [False, True])
+def test_the_windows_that_follow_are_those_a_larger_corpus_goes_on_with(tokenizer, bos):
+    ref = CorpusRef(windows=3, length=32, bos=bos)
+    following = cut(ref.following, tokenizer).tokens
+    assert (following == cut(CorpusRef(windows=6, length=32, bos=bos), tokenizer).tokens[3:]).all()
+    assert (cut(ref.following.following, tokenizer).tokens != following).any()
+
+
+def test_a_text_that_ends_before_what_follows(tokenizer):
+    ref = CorpusRef(keep_text("é" * 50), windows=3, length=32)
+    assert cut(ref, tokenizer).tokens.shape == (3, 32)
+    with pytest.raises(Refusal, match="ends after 3 windows of 32 tokens, and calibration needs windows after the 3"):
+        cut(ref.following, tokenizer)
+    with pytest.raises(Refusal, match="-1 windows cannot be skipped"):
+        CorpusRef(skip=-1)
+
+
 def test_bos_starts_each_window_and_no_text_is_lost(tokenizer):
     plain = cut(CorpusRef(windows=3, length=32), tokenizer).tokens
     corpus = cut(CorpusRef(windows=3, length=33, bos=True), tokenizer).tokens

@@ -6,9 +6,17 @@ from hypothesis import strategies as st
 
 from models import Refusal
 from models.plan import Plan, parse
+from models.thinning import METHODS, MODULES, LowRank, Sparsity
 
 layers = st.frozensets(st.integers(0, 40), max_size=8)
-plans = st.builds(Plan, layers, layers, layers)
+shares = st.floats(0.001, 0.999)
+parts = st.sampled_from(sorted(MODULES))
+methods = st.sampled_from(sorted(METHODS))
+groups = st.integers(2, 16).flatmap(lambda group: st.tuples(st.integers(1, group - 1), st.just(group)))
+sparsities = st.builds(Sparsity, methods, shares, st.just(0), parts) | st.builds(
+    lambda method, group, part: Sparsity(method, group[0] / group[1], group[1], part), methods, groups, parts
+)
+plans = st.builds(Plan, layers, layers, layers, st.none() | sparsities, st.none() | st.builds(LowRank, shares, shares))
 
 
 @given(plans)
@@ -25,6 +33,8 @@ def test_union_and_difference(one, two):
     rest = both - two
     assert rest.dropped_attention == one.dropped_attention - two.dropped_attention
     assert (rest | two) == both
+    assert both.sparsity == (two.sparsity or one.sparsity) and both.keys == (two.keys or one.keys)
+    assert not (two - two) and two.drops | two == two
 
 
 @pytest.mark.parametrize(
@@ -37,6 +47,9 @@ def test_union_and_difference(one, two):
         ("b3,a3", "b3"),
         ("", ""),
         ("b1,b3-4", "b1,b3-4"),
+        ("K:0.250/.5 w:WANDA@0.50/all a3", "a3,w:wanda@0.5,k:0.25/0.5"),
+        ("w:sparsegpt@2:4/mlp", "w:sparsegpt@2:4/mlp"),
+        ("k:0.25/1", ""),  # attention to all keys is the model as it is
     ],
 )
 def test_one_model_has_one_text(written, canonical):
@@ -52,6 +65,16 @@ def test_one_model_has_one_text(written, canonical):
         ("b9-4", "counts backwards; write b4-9"),
         ("b0-999999999", "no model has so many layers"),
         ("a3,,m1,q", "'q' is not part"),
+        ("w:wander@0.5", "'w:wander@0.5' is not part of a plan"),
+        ("w:wanda@0.5/heads", "is not part of a plan"),
+        ("w:wanda@1.5", "share of 1.5 pruned weights"),
+        ("w:wanda@0", "share of 0 pruned weights"),
+        ("w:wanda@4:4", "share of 1 pruned weights"),
+        ("w:wanda@1:99", "1 of 99 weights cannot be pruned"),
+        ("w:wanda@0.5.1", "'0.5.1' is not a number"),
+        ("k:0/0.5", "Attention to 0 of the keys or dimensions"),
+        ("k:0.5/2", "Attention to 2 of the keys or dimensions"),
+        ("w:wanda@0.5,w:magnitude@0.5", "one item 'w:' at most"),
     ],
 )
 def test_typos_are_named(typo, sentence):
@@ -65,9 +88,20 @@ def test_sentences_say_what_a_plan_does():
     assert parse("a3,a7").sentence(30) == "removes the attention of layers 3, 7 (2 layers)"
     assert parse("a3,m5").sentence(30) == "removes the attention of layer 3; the MLP of layer 5"
     assert "every block" in parse("b0-29").sentence(30)
+    assert parse("a3,w:wanda@2:4").sentence(30) == (
+        "removes the attention of layer 3; sets 2 of every 4 weights left to zero, chosen by Wanda"
+    )
+    assert parse("k:0.25/0.5").sentence(30) == "attends to 0.5 of the keys, chosen in 0.25 of their dimensions"
 
 
 def test_layers_beyond_the_model_are_named():
     assert parse("b29").checked(30) == parse("b29")
     with pytest.raises(Refusal, match="names layer 99, but this model has layers 0 to 29"):
         parse("a1,m99").checked(30)
+
+
+def test_what_is_learned_does_not_depend_on_how_much_of_it_is_used():
+    one, other = parse("a3,w:wanda@0.5,k:0.25/0.5"), parse("a3,w:wanda@0.5,k:0.5/0.125")
+    assert one.calibrates and one != other and one.calibration == other.calibration
+    assert parse(str(one.calibration)) == one.calibration
+    assert one.drops == parse("a3") and not one.drops.calibrates

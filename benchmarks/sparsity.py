@@ -1,0 +1,56 @@
+"""Pruning weights: Wanda against the forward passes it cannot do without, and what SparseGPT takes."""
+
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from benchmarks.timing import Line, in_turns, seconds
+from models.corpus import CorpusRef, cut
+from models.linears import linears
+from models.load import Subject
+from models.plan import Plan, Sparsity
+from models.prune import prune
+from models.view import cut as view_of
+
+
+def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
+    """Wanda 50 % against two forward passes over its windows, without the head, and sorting each matrix once."""
+    corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
+    tokens = torch.from_numpy(corpus.tokens)
+
+    def pruned(method: str) -> Callable[[], None]:
+        return lambda: prune(view_of(subject.model, subject.family, Plan()), tokens, Sparsity(method, 0.5)) and None
+
+    times = in_turns(
+        rounds,
+        {
+            "forward": lambda: _forward(subject, tokens),
+            "sorting": lambda: _sorting(subject),
+            "Wanda 50 %": pruned("wanda"),
+            "magnitude 50 %": pruned("magnitude"),
+        },
+    )
+    repaired = seconds(pruned("sparsegpt"))  # once: it takes long, and has no target
+    passes, sorting, wanda, magnitude = (median(times[name]) for name in ("forward", "sorting", "Wanda 50 %", "magnitude 50 %"))
+    told = f"{wanda:.1f} s against {passes:.1f} s forward and {sorting:.1f} s sorting, {windows} windows of {tokens.shape[1]}"
+    return [
+        Line("Wanda 50 % ÷ (2 forward without head + sorting)", wanda / (2 * passes + sorting), most=1.0, note=told),
+        Line("Wanda 50 % ÷ 2 forward without head", wanda / (2 * passes), note="stricter: choosing weights counts as well"),
+        Line("magnitude 50 % ÷ sorting", magnitude / sorting, note=f"{magnitude:.1f} s"),
+        Line("SparseGPT 50 % ÷ forward without head", repaired / passes, note=f"{repaired:.0f} s"),
+    ]
+
+
+@torch.inference_mode()
+def _forward(subject: Subject, tokens: torch.Tensor) -> None:
+    for window in tokens:
+        subject.model.base_model(input_ids=window[None], use_cache=False)
+
+
+@torch.inference_mode()
+def _sorting(subject: Subject) -> None:
+    """Every row of every matrix that Wanda prunes, once, ties in order."""
+    for block in subject.model.get_submodule(subject.family.layers):
+        for linear in linears(block, subject.family):
+            linear.matrices.abs().sort(dim=-1, stable=True)
