@@ -40,7 +40,7 @@ class Jobs:
     """
 
     def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._workers, self._clock = store, workers, clock
+        self.store, self._workers, self._clock = store, workers, clock
         self._changed = threading.Condition()  # guards the next four
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[tuple[Job, Work]] = deque()
@@ -78,7 +78,7 @@ class Jobs:
                 return job
             if not self._open:
                 raise RuntimeError("PruneScope is shutting down and takes no more questions.")
-            known = self._store.about(key) is not None
+            known = self.store.about(key) is not None
             job = Job(key, label, self._clock)
             self._remember(job)
             if known:
@@ -156,17 +156,17 @@ class Jobs:
 
     def _compute(self, job: Job, work: Work) -> None:
         """Compute and store the answer, unless another process has done so by the time we hold the lock of the key."""
-        folder = self._store.directory / "locks"
+        folder = self.store.directory / "locks"
         folder.mkdir(mode=0o700, exist_ok=True)
         name = hashlib.sha256(job.key.encode()).hexdigest()  # no key can name a path
         with FileLock(folder / f"{name}.lock", poll_interval=0.1).acquire(cancel_check=lambda: _waiting(job)):
-            if self._store.about(job.key) is None:
+            if self.store.about(job.key) is None:
                 self._keep(job.key, self._unkept.pop(job.key, None) or work(job._progress))
 
     def _keep(self, key: str, answer: tuple[bytes, dict]) -> None:
         """Store an answer; one that the store does not take waits in memory for the next time it is asked."""
         try:
-            self._store.put(key, *answer)
+            self.store.put(key, *answer)
         except StoreError as error:
             self._unkept[key] = answer
             while len(self._unkept) > UNKEPT:

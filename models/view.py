@@ -1,4 +1,4 @@
-"""A view: a real pruned model that shares every weight with the dense one.
+"""A view: a real pruned model that shares its weights with the dense one, but for those that a plan has pruned.
 
 ``copy.deepcopy`` with each parameter and buffer mapped to itself copies the module tree and no weight, so it costs time in
 the number of modules and not in their size. The tree is private to whoever asked for it: it may be hooked, patched and
@@ -8,14 +8,18 @@ are cached.
 """
 
 import copy
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
+from models import Refusal
 from models.families import Config, Family, Sublayer
+from models.linears import apply
+from models.low_rank import switch_on
 from models.plan import Plan
 
 EMPTY = Plan()
@@ -36,13 +40,35 @@ class Stub(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A plan with what it learned from a text.
+
+    Attributes
+    ----------
+    weights : dict of str to tensor
+        Pruned weights by the name of their parameter in the dense model.
+    basis : dict of int to float32 tensor of shape (heads, head_dim, head_dim)
+        Directions of the keys by dense layer, rows by falling eigenvalue.
+    """
+
+    plan: Plan
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    basis: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+def plan_of(plan: Plan | Calibrated) -> Plan:
+    """The plan, calibrated or not."""
+    return plan.plan if isinstance(plan, Calibrated) else plan
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """A model cut by a plan.
 
     Attributes
     ----------
     model : PreTrainedModel
-        Private module tree over shared weights.
+        Private module tree; weights that are not pruned are those of the dense model.
     blocks : tuple of int
         The dense layer index of each block that is left.
     attentions : tuple of int
@@ -102,18 +128,22 @@ class View:
         return out[:, -1:] if last else out
 
 
-def cut(model: PreTrainedModel, family: Family, plan: Plan = EMPTY) -> View:
+def cut(model: PreTrainedModel, family: Family, plan: Plan | Calibrated = EMPTY) -> View:
     """A view of ``model`` without what ``plan`` drops; with the empty plan a private copy of the tree.
 
     Raises
     ------
     Refusal
-        The plan names a layer the model does not have.
+        The plan names a layer the model does not have, or is not calibrated and has to be.
     """
+    if isinstance(plan, Plan) and plan.calibrates:
+        raise Refusal(f"The plan {plan} has to look at a text before it can be applied: calibrate it first.")
+    learned, plan = plan if isinstance(plan, Calibrated) else Calibrated(plan), plan_of(plan)
     dense_config = model.config.get_text_config(decoder=True)
     count = len(model.get_submodule(family.layers))
     plan.checked(count)
     tree = copy.deepcopy(model, _shared(model))
+    apply(tree, learned.weights)
     layers = tree.get_submodule(family.layers)
     blocks = tuple(i for i in range(count) if i not in plan.blocks)
     attentions = tuple(i for i in blocks if i not in plan.attention)
@@ -123,7 +153,10 @@ def cut(model: PreTrainedModel, family: Family, plan: Plan = EMPTY) -> View:
         _stub(layers[i], family.mlp)
     _keep_blocks(tree, family, blocks)
     _renumber([layers[i] for i in blocks], blocks, attentions)
-    return View(tree, family, plan, blocks, attentions, dense_config)
+    view = View(tree, family, plan, blocks, attentions, dense_config)
+    if plan.keys and attentions:
+        switch_on(view, learned.basis, plan.keys.dims, plan.keys.top)
+    return view
 
 
 def _shared(model: PreTrainedModel) -> dict[int, Any]:
@@ -176,4 +209,4 @@ def _renumber(layers: list[nn.Module], blocks: tuple[int, ...], attentions: tupl
 
 
 def _keeps_logits(model: PreTrainedModel) -> bool:
-    return "logits_to_keep" in type(model).forward.__code__.co_varnames
+    return "logits_to_keep" in inspect.signature(type(model).forward).parameters  # looks through decorators

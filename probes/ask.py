@@ -13,13 +13,15 @@ from cache.codec import CodecError, decode, encode
 from cache.jobs import Job, Jobs
 from cache.keys import key as key_of_data
 from cache.store import Store
-from models import Progress, Refusal
+from models import Progress, Refusal, silent
+from models.calibration import Calibrated, calibrated
 from models.corpus import CorpusRef, cut, text_digest
 from models.folders import data_directory
 from models.load import ModelRef, Subject, fingerprint
-from models.plan import parse
+from models.plan import Plan, parse
 from probes import PROBES
 from probes.base import Probe, as_dict, from_dict, read_params
+from probes.calibration import PROBE as CALIBRATION
 
 # A number may change with these, so an answer belongs to them.
 _LIBRARIES = ("torch", "transformers")
@@ -46,7 +48,7 @@ class Answer:
 
 def probe_named(name: str) -> Probe:
     """The registered probe of that name; a Refusal lists the names there are."""
-    for probe in PROBES:
+    for probe in (*PROBES, CALIBRATION):
         if probe.name == name:
             return probe
     raise Refusal(f"There is no probe '{name}'. There are: {', '.join(probe.name for probe in PROBES)}.")
@@ -59,24 +61,41 @@ def spelled_out(question: Question, subject: Subject | None = None) -> dict[str,
     """
     probe = probe_named(question.probe)
     params = asdict(read_params(probe, question.params))
-    corpus = asdict(question.corpus) | {"text": text_digest(question.corpus.name)}
-    return {
+    plan = parse(question.plan) if probe.takes_plan else Plan()
+    corpus = {}
+    if probe.takes_corpus or plan.calibrates:
+        corpus = asdict(question.corpus) | {"text": text_digest(question.corpus.name)}
+    spelled = {
         "probe": probe.name,
         "probe_version": probe.version,
         "model": {**asdict(question.model), "fingerprint": subject.fingerprint if subject else fingerprint(question.model)},
         "corpus": corpus,
-        "plan": str(parse(question.plan)) if probe.takes_plan else "",
+        "plan": str(plan),
         "params": params,
+        "texts": {name: text_digest(params[name]) for name in probe.texts if params[name]},
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+    return spelled | ({"calibration_version": CALIBRATION.version} if plan.calibrates else {})
 
 
 def key(question: Question, subject: Subject | None = None) -> str:
     """The name of the answer. How the model was named does not matter, only what it is; so for the text."""
     data = spelled_out(question, subject)
-    model, corpus = data["model"], dict(data["corpus"])
-    corpus.pop("name")
-    return key_of_data(data | {"model": {"fingerprint": model["fingerprint"]}, "corpus": corpus})
+    corpus = {name: value for name, value in data["corpus"].items() if name != "name"}
+    params = {name: value for name, value in data["params"].items() if name not in data["texts"]}
+    model = {"fingerprint": data["model"]["fingerprint"]}
+    return key_of_data(data | {"model": model, "corpus": corpus, "params": params})
+
+
+def calibration_of(question: Question) -> Question | None:
+    """The question that must be answered before the plan of this one can be applied; None for a plan of drops alone.
+
+    It looks at the windows of the text that follow those of the question, so that nothing is measured on what it learned.
+    """
+    plan = parse(question.plan)
+    if not plan.calibrates or not probe_named(question.probe).takes_plan or question.probe == CALIBRATION.name:
+        return None
+    return Question(CALIBRATION.name, question.model, question.corpus.following, str(plan.calibration))
 
 
 def find(store: Store, question: Question, subject: Subject | None = None) -> Answer | None:
@@ -111,27 +130,52 @@ def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
         The question cannot be asked of this subject: a layer it does not have, too short a text, …
     """
     probe = probe_named(question.probe)
-    params, plan = read_params(probe, question.params), parse(question.plan).checked(subject.layers)
-    corpus = cut(question.corpus, subject.tokenizer, subject.context)
-    spelled, name = spelled_out(question, subject), key(question, subject)
+    needed = calibration_of(question)
+    read_params(probe, question.params), parse(question.plan).checked(subject.layers)
+    for each in filter(None, (question if probe.takes_corpus else None, needed)):  # what is wrong is said before the job
+        cut(each.corpus, subject.tokenizer, subject.context)
 
     def work(progress: Progress) -> tuple[bytes, dict[str, Any]]:
-        begun = time.perf_counter()
-        result = probe.run(subject, corpus, plan, params, progress)
-        about = {
-            "question": spelled,
-            "seconds": time.perf_counter() - begun,
-            "tokens": int(corpus.tokens.size),
-            "windows": len(corpus.tokens),
-            "digest": corpus.digest,
-            "created": time.time(),
-            "versions": spelled["versions"],
-            "device": str(subject.device),
-            "dtype": str(subject.dtype).removeprefix("torch."),
-        }
-        return encode(as_dict(result)), about
+        plan = ready(jobs.store, question, subject, progress)
+        return _computed(question, subject, plan, progress)
 
-    return jobs.submit(name, f"{probe.title} · {question.model.name} {spelled['plan']}".strip(), work)
+    label = f"{probe.title} · {question.model.name} {spelled_out(question, subject)['plan']}".strip()
+    return jobs.submit(key(question, subject), label, work)
+
+
+def ready(store: Store, question: Question, subject: Subject, progress: Progress = silent) -> Plan | Calibrated:
+    """The plan of a question as it can be applied: with what it learned, which is learned and stored now if need be."""
+    plan, needed = parse(question.plan).checked(subject.layers), calibration_of(question)
+    if needed is None:
+        return plan
+    answer = find(store, needed, subject)
+    if answer is None:
+        learned = parse(needed.plan)
+        store.put(key(needed, subject), *_computed(needed, subject, learned, progress))
+        answer = find(store, needed, subject)
+    if answer is None:
+        raise Refusal("What the plan learned could not be kept. Is the data directory full, or its limit too low?")
+    return calibrated(subject, plan, answer.result)
+
+
+def _computed(question: Question, subject: Subject, plan: Plan | Calibrated, progress: Progress) -> tuple[bytes, dict]:
+    """Bytes of the answer, and what is told about it."""
+    probe, spelled = probe_named(question.probe), spelled_out(question, subject)
+    corpus = cut(question.corpus, subject.tokenizer, subject.context) if probe.takes_corpus else None
+    begun = time.perf_counter()
+    result = probe.run(subject, corpus, plan, read_params(probe, question.params), progress)
+    about = {
+        "question": spelled,
+        "seconds": time.perf_counter() - begun,
+        "tokens": int(corpus.tokens.size) if corpus else 0,
+        "windows": len(corpus.tokens) if corpus else 0,
+        "digest": corpus.digest if corpus else "",
+        "created": time.time(),
+        "versions": spelled["versions"],
+        "device": str(subject.device),
+        "dtype": str(subject.dtype).removeprefix("torch."),
+    }
+    return encode(as_dict(result)), about
 
 
 def open_store() -> Store:

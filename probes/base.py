@@ -27,7 +27,12 @@ class Probe:
     run : callable
         ``run(subject, corpus, plan, params, progress) -> result``.
     takes_plan : bool
-        Whether the answer depends on a plan; if not, a plan given is not part of the question.
+        Whether the answer depends on a plan; if not, a plan given is not part of the question. ``run`` is given the
+        plan calibrated if it has to be.
+    takes_corpus : bool
+        Whether the answer depends on the corpus; if not, ``run`` is given None.
+    texts : tuple of str
+        Parameters that name a text, so that the answer belongs to its content and not to its name.
     """
 
     name: str
@@ -37,6 +42,8 @@ class Probe:
     result: type
     run: Callable[..., Any]
     takes_plan: bool
+    takes_corpus: bool = True
+    texts: tuple[str, ...] = ()
 
 
 def read_params(probe: Probe, given: dict[str, Any]) -> Any:
@@ -55,6 +62,8 @@ def read_params(probe: Probe, given: dict[str, Any]) -> Any:
             raise Refusal(f"The probe '{probe.name}' has no parameter '{name}'. It has: {options}.")
     try:
         return probe.params(**{name: _fit(value, hints[name]) for name, value in given.items()})
+    except Refusal:  # it says already what does not fit
+        raise
     except (TypeError, ValueError) as error:
         raise Refusal(f"A parameter of '{probe.name}' does not fit: {error}.") from error
 

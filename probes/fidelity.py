@@ -14,7 +14,7 @@ from models import Progress, Refusal, silent
 from models.corpus import Corpus
 from models.load import Subject
 from models.plan import Plan
-from models.view import cut
+from models.view import Calibrated, cut
 from probes.base import NoParams, Probe
 from probes.measures import cosine_of, kl, top_overlap
 from probes.moments import Means
@@ -73,7 +73,9 @@ def compare(dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]
     }
 
 
-def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> FidelityResult:
+def _run(
+    subject: Subject, corpus: Corpus, plan: Plan | Calibrated, params: NoParams, progress: Progress = silent
+) -> FidelityResult:
     dense, pruned = (cut(subject.model, subject.family, each) for each in (Plan(), plan))
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     means, per_token = Means(), {"kl": [], "nll": [], "dense_nll": []}

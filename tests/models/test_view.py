@@ -174,3 +174,13 @@ def test_a_layer_that_is_not_there_is_refused(models):
     model = model_of(models, "llama")
     with pytest.raises(Refusal, match="layer 99, but this model has layers 0 to 4"):
         cut(model, family_of(model.config), parse("a99"))
+
+
+def test_only_the_last_position_goes_through_the_head():
+    """The head is as much work as several layers; transformers hides the parameter that saves it behind a decorator."""
+    seen = []
+    view = cut(model := tiny_model("llama"), family_of(model.config))
+    view.head.register_forward_hook(lambda module, args, out: seen.append(args[0].shape[1]))
+    whole = view.logits(tokens())
+    assert torch.allclose(view.logits(tokens(), last=True), whole[:, -1:], atol=1e-6)
+    assert seen == [12, 1]

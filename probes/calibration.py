@@ -1,0 +1,20 @@
+"""What a plan with pruned weights or low-rank attention learns from a text; other probes find it here.
+
+It has no page: whoever asks about such a plan gets it calibrated on the way, and this answer is kept for the next question.
+"""
+
+import torch
+
+from models import Progress, silent
+from models.calibration import Calibration, calibrate
+from models.corpus import Corpus
+from models.load import Subject
+from models.plan import Plan
+from probes.base import NoParams, Probe
+
+
+def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> Calibration:
+    return calibrate(subject, plan, torch.from_numpy(corpus.tokens).to(subject.device), progress)
+
+
+PROBE = Probe("calibration", "What a plan learns from the text", 1, NoParams, Calibration, _run, takes_plan=True)
