@@ -22,10 +22,12 @@ from models.corpus import CorpusRef
 from models.load import ModelRef, load
 from probes import PROBES
 from probes.__main__ import main
-from probes.ask import Question, find, key, open_store, submit
+from probes.ask import Question, find, key, open_store, probe_named, submit
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
+ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
+SHORTER = {"choice_subspace": ["--param", f"items={ITEM}"], "generation_drift": ["--param", "length=3"]}  # for a tiny model
 PROSE = "The capital of France is Paris, and the capital of the arts. " * 9
 
 
@@ -82,14 +84,17 @@ def refused(capsys, *words):
 
 @pytest.mark.parametrize("probe", [probe.name for probe in PROBES])
 def test_a_document_says_question_result_and_circumstances(capsys, tiny_folder, probe):
-    document = asked(capsys, probe, "--model", tiny_folder, "--plan", "a1,m2")
+    document = asked(capsys, probe, "--model", tiny_folder, "--plan", "a1,m2", *SHORTER.get(probe, []))
     assert list(document) == ["question", "result", "about"]
     question, about = document["question"], document["about"]
     assert question["probe"] == probe and question["model"]["name"] == str(tiny_folder)
-    assert question["corpus"]["windows"] == 2 and question["corpus"]["name"] == "prose.txt"
-    assert question["plan"] == ("a1,m2" if probe == "fidelity" else "")
+    reads, planned = probe_named(probe).takes_corpus, probe_named(probe).takes_plan
+    named = {"name": "prose.txt", "windows": 2} if reads else {}
+    assert {name: question["corpus"].get(name) for name in named} == named and bool(question["corpus"]) == reads
+    assert question["plan"] == ("a1,m2" if planned else "")
     assert {"seconds", "from_cache", "versions", "tokens", "digest", "windows", "dtype", "device"} <= set(about)
-    assert (about["tokens"], about["windows"], about["dtype"], about["device"]) == (32, 2, "float32", "cpu")
+    read = (32, 2) if reads else (0, 0)
+    assert (about["tokens"], about["windows"], about["dtype"], about["device"]) == (*read, "float32", "cpu")
     assert about["from_cache"] is False and about["seconds"] > 0
 
 
@@ -161,8 +166,23 @@ def test_a_file_gets_the_same_document_and_the_terminal_a_summary(capsys, tiny_f
 def test_list_names_every_probe(capsys):
     code, out, _ = ask(capsys, "--list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == [probe.name for probe in PROBES]
+    assert [line.split()[0] for line in out.splitlines()] == [*(probe.name for probe in PROBES), "calibration"]
     assert all(probe.title in out for probe in PROBES)
+
+
+def test_a_parameter_can_be_the_content_of_a_file(capsys, tiny_folder, text):
+    path = text(f"{ITEM}\n")
+    words = ["choice_subspace", "--model", tiny_folder, "--param"]
+    assert asked(capsys, *words, f"items=@{path}")["result"] == asked(capsys, *words, f"items={ITEM}\n")["result"]
+    assert "missing.jsonl cannot be read" in refused(capsys, *words, "items=@missing.jsonl")
+
+
+def test_a_text_that_a_parameter_names_is_known_by_its_content(capsys, tiny_folder, text):
+    words = ["key_rank", "--model", tiny_folder, "--param", f"other={text(PROSE[::-1])}"]
+    assert not asked(capsys, *words)["about"]["from_cache"]
+    assert asked(capsys, *words)["about"]["from_cache"]
+    text(PROSE.upper())
+    assert not asked(capsys, *words)["about"]["from_cache"]
 
 
 def test_every_model_flag_is_part_of_the_question(capsys, copy):
@@ -271,7 +291,7 @@ def test_values_that_make_no_question(capsys, tiny_folder, words):
 
 @pytest.mark.parametrize("probe", [probe.name for probe in PROBES])
 def test_logits_that_are_not_numbers(capsys, spoilt, probe):
-    assert "NaN" in refused(capsys, probe, "--model", spoilt, "--plan", "a1", *SMALL)
+    assert "NaN" in refused(capsys, probe, "--model", spoilt, "--plan", "a1", *SMALL, *SHORTER.get(probe, []))
 
 
 @pytest.fixture

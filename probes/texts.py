@@ -1,0 +1,67 @@
+"""Measures of a text that a model wrote: how much it repeats itself, and how much of another text is in it.
+
+Tokens are whatever the caller counts in: ids of a tokenizer, or words.
+"""
+
+import math
+import re
+from collections.abc import Hashable, Sequence
+
+# Chinese and Japanese are written without spaces, so each of their characters counts as a word.
+_SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_SINGLE}]|[^\W{_SINGLE}]+")
+SEQUENCE = 4
+
+
+def distinct(tokens: Sequence[Hashable], n: int) -> float:
+    """Distinct-n: the share of n-grams that are different ones; NaN where there are fewer than n tokens.
+
+    1 is a text in which nothing comes back, 1 / (number of n-grams) one that says the same again and again.
+
+    References
+    ----------
+    Li et al. 2016, arXiv 1510.03055, §5 (there divided by the number of tokens, which n-grams cannot reach).
+    """
+    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def repetition(tokens: Sequence[Hashable]) -> float:
+    """Sequence repetition, seq-rep-4: the share of 4-grams that were there before, from 0; NaN below 4 tokens.
+
+    References
+    ----------
+    Welleck et al. 2019, arXiv 1908.04319, §6.1.
+    """
+    return 1 - distinct(tokens, SEQUENCE)
+
+
+def words(text: str) -> list[str]:
+    """Letters and digits in a row, in lower case; Chinese and Japanese characters one by one."""
+    return _WORD.findall(text.lower())
+
+
+def rouge_l(text: str, reference: str) -> float:
+    """ROUGE-L: F1 of the longest common subsequence of `words`, from 0 (none in common) to 1 (the same words).
+
+    Texts without a word are 1 where they are equal, else 0.
+
+    References
+    ----------
+    Lin 2004, "ROUGE: A package for automatic evaluation of summaries", eq. 2–4 with β = 1.
+    """
+    ours, theirs = words(text), words(reference)
+    if not ours or not theirs:
+        return float(text.strip() == reference.strip())
+    common = _common_subsequence(ours, theirs)
+    return 2 * common / (len(ours) + len(theirs))  # F1 of common/ours and common/theirs
+
+
+def _common_subsequence(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """Length of the longest common subsequence; one row of the table is kept."""
+    row = [0] * (len(other) + 1)
+    for a in one:
+        corner = 0
+        for j, b in enumerate(other, 1):
+            corner, row[j] = row[j], corner + 1 if a == b else max(row[j], row[j - 1])
+    return row[-1]
