@@ -153,8 +153,7 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
             sentence = (
                 "adds %{customdata[1]} of the stream’s length"
                 if row == 1
-                else "adds at a cosine of %{customdata[1]} to the stream<br>"
-                "(below 0 erases, 0 is new, above 0 strengthens)"
+                else "adds at a cosine of %{customdata[1]} to the stream<br>(below 0 erases, 0 is new, above 0 strengthens)"
             )
             figure.add_scatter(
                 x=list(range(result.layers)),
@@ -212,8 +211,6 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
     if any(chosen):
         look = {"color": style.DROP, "symbol": "x", "size": 9}
         figure.add_trace(style.legend_item("dropped by the plan", marker=look))
-    figure.update_xaxes(
-        style.layer_axis(result.layers, "layers dropped in one piece", range=[0.5, result.layers + 0.5])
-    )
+    figure.update_xaxes(style.layer_axis(result.layers, "layers dropped in one piece", range=[0.5, result.layers + 0.5]))
     figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
     return style.frame(figure, 320, "span-curve")

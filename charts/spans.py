@@ -95,8 +95,7 @@ def spans(
     pairs = [(start, start + length) for length in best for start in range(layers - length + 1)]
     word = "cosine" if measure == "cosine" else "distance"
     texts = [
-        f"{word} {style.number(values[start, stop])}; the best of this length has "
-        f"{style.number(values[best[stop - start]])}"
+        f"{word} {style.number(values[start, stop])}; the best of this length has {style.number(values[best[stop - start]])}"
         for start, stop in pairs
     ]
     title = "Distance within its row: 0 best, 1 worst" if rowwise else style.capital(MEASURES[measure])
@@ -205,9 +204,7 @@ def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[i
 
 def _square(figure: go.Figure, layers: int, across: tuple[str, tuple], up: tuple[str, tuple]) -> None:
     """Title and range of both axes, with cells as high as wide, flush with the top left corner."""
-    figure.update_xaxes(
-        style.layer_axis(layers, across[0], range=across[1], constrain="domain", constraintoward="left")
-    )
+    figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], constrain="domain", constraintoward="left"))
     figure.update_yaxes(style.layer_axis(layers, up[0], range=up[1], constrain="domain", constraintoward="top"))
     figure.update_yaxes(scaleanchor="x", automargin=False)
     # With a constrained domain plotly takes the tick labels for no height and would write the title over them.
