@@ -5,7 +5,7 @@ import argparse
 import torch
 import transformers
 
-from benchmarks import answers, loading, similarity, views
+from benchmarks import answers, key_rank, loading, low_rank, similarity, sparsity, transitions, views
 from models.corpus import CorpusRef, cut
 from models.load import ModelRef, load
 
@@ -31,6 +31,11 @@ def main() -> None:
         lambda: loading.bundled_model(1 if quick else 3),
         lambda: similarity.memory(1 if quick else 3),
         lambda: similarity.speed(subject, windows, rounds),
+        lambda: key_rank.speed(subject, windows, rounds),
+        lambda: key_rank.eigen(subject, rounds),
+        lambda: low_rank.forward(subject, 512, rounds),
+        lambda: transitions.speed(subject, min(windows, 4), rounds),
+        lambda: sparsity.pruning(subject, min(windows, 4), min(rounds, 3)),
     ):
         print(*lines(), sep="\n", flush=True)
 

@@ -132,6 +132,11 @@ def read_text(name: str) -> str:
     return text
 
 
+def spoken(name: str) -> str:
+    """The name of a text as a person says it; that of a kept one is its digest."""
+    return f"own text {name[5:11]}…" if name.startswith("text:") else name
+
+
 def text_digest(name: str) -> str:
     """sha256 of a text."""
     return _digest(read_text(name))

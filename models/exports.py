@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from models.load import ModelRef
 from models.plan import Plan
@@ -27,14 +27,18 @@ def _own(ref: ModelRef, layers: int, plan: Plan) -> str:
         {
             "model": ref.name, "revision": ref.revision, "layers": layers, "plan": str(plan),
             "drop_attention": sorted(plan.dropped_attention), "drop_mlp": sorted(plan.dropped_mlp),
+            "sparsity": asdict(plan.sparsity) if plan.sparsity else None,
+            "low_rank_attention": asdict(plan.keys) if plan.keys else None,
             "says": plan.sentence(layers),
         },
         indent=1, ensure_ascii=False,
     )  # fmt: skip
 
 
-def _llm_drop(ref: ModelRef, layers: int, plan: Plan) -> str:
+def _llm_drop(ref: ModelRef, layers: int, plan: Plan) -> str | None:
     """Lists of indices: a list of booleans is misread by one of its config classes."""
+    if plan.calibrates:
+        return None
     lists = {"drop_attn_list": sorted(plan.dropped_attention), "drop_mlp_list": sorted(plan.dropped_mlp)}
     return json.dumps(lists, indent=1)
 
@@ -51,7 +55,7 @@ def kept_ranges(layers: int, plan: Plan) -> list[tuple[int, int]]:
 
 
 def _mergekit(ref: ModelRef, layers: int, plan: Plan) -> str | None:
-    if plan.attention or plan.mlp or len(plan.blocks) == layers:
+    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
         return None
     lines = [f"# {plan.sentence(layers)}; mergekit's ranges end before their second number", "slices:"]
     for begin, end in kept_ranges(layers, plan):
@@ -60,7 +64,7 @@ def _mergekit(ref: ModelRef, layers: int, plan: Plan) -> str | None:
 
 
 def _llama_cpp(ref: ModelRef, layers: int, plan: Plan) -> str | None:
-    if plan.attention or plan.mlp or len(plan.blocks) == layers:
+    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
         return None
     return f"llama-quantize --prune-layers {','.join(map(str, sorted(plan.blocks)))} in.gguf out.gguf COPY\n"
 
@@ -72,11 +76,12 @@ def _shell(ref: ModelRef, layers: int, plan: Plan) -> str:
     return shlex.join([*words, "--plan", str(plan), "--json", "plan.json"]) + "\n"
 
 
-_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan drops single sublayers or every block."
+_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does something else."
+_DROPS_ONLY = "It can only drop sublayers; this plan also prunes weights or lets attention choose its keys."
 FORMATS: dict[str, Format] = {
     "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
     "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),
     "mergekit": Format("A passthrough merge that keeps the other blocks.", _BLOCKS_ONLY, "mergekit.yaml", "yaml", _mergekit),
-    "LLM-Drop": Format("Entries for its config.json.", "", "llm_drop.json", "json", _llm_drop),
+    "LLM-Drop": Format("Entries for its config.json.", _DROPS_ONLY, "llm_drop.json", "json", _llm_drop),
     "llama.cpp": Format("Removes the blocks from a GGUF file.", _BLOCKS_ONLY, "prune.sh", "bash", _llama_cpp),
 }

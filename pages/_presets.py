@@ -1,6 +1,7 @@
 """Plans to start from: what the similarity ranking suggests, and rules of thumb that need no measurement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
@@ -45,8 +46,8 @@ def presets(found: SimilarityResult | None) -> dict[str, Preset]:
     return ranked | rules
 
 
-def draw(subject: Subject) -> None:
-    """A chooser of presets; one click makes the preset the plan."""
+def draw(subject: Subject, current: Plan) -> None:
+    """A chooser of presets; one click makes the preset what the plan drops. What it thins out stays."""
     answer = _shell.known("similarity", subject)
     known = presets(answer.result if answer else None)
     name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
@@ -54,5 +55,5 @@ def draw(subject: Subject) -> None:
         "Preset", list(known), key="preset", help="Measure similarity first, and its rankings are offered here too."
     )
     many = count.number_input("How many", 1, subject.layers, min(4, subject.layers), key="preset_count")
-    plan = known[chosen](int(many), subject.layers)
+    plan = replace(known[chosen](int(many), subject.layers), sparsity=current.sparsity, keys=current.keys)
     use.button("Use it", key="preset_use", on_click=_shell.set_plan, args=(plan,), width="stretch", help=str(plan))

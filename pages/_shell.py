@@ -101,44 +101,55 @@ def load_clicked() -> None:
         st.session_state.load_error = str(refusal)
 
 
-def ask(probe: str, button: str, what: str, subject: Subject, plan: str = "") -> Answer | None:
+def ask(probe: str, button: str, what: str, subject: Subject, plan: str = "", params: dict | None = None) -> Answer | None:
     """The answer to a question on the current model and text, if it is known; else a button, or how far the job is.
 
     Parameters
     ----------
     button, what : str
         The button's label, and a sentence on what a click computes.
+    params : dict, optional
+        Parameters of the probe; what is not named has its default.
     """
+    return ask_each(probe, button, what, subject, [plan], params)[0]
+
+
+def ask_each(
+    probe: str, button: str, what: str, subject: Subject, plans: list[str], params: dict | None = None
+) -> list[Answer | None]:
+    """`ask` for several plans at once, with one button for all that are not known; an answer or None for each."""
     bench = workbench()
     try:
-        question = Question(probe, subject.ref, corpus_ref(), plan)
-        answer = find(bench.store, question, subject)
-        name = key(question, subject)
+        questions = [Question(probe, subject.ref, corpus_ref(), plan, params or {}) for plan in plans]
+        found = [find(bench.store, question, subject) for question in questions]
+        missing = [question for question, answer in zip(questions, found, strict=True) if answer is None]
+        names = [key(question, subject) for question in missing]
     except (Refusal, StoreError) as refusal:
         st.error(str(refusal), icon=":material/error:")
-        return None
-    if answer is not None:
-        return answer
-    job = bench.jobs.get(name)
-    if job is not None and job.active:
-        _watch_job(name)
-        return None
-    if job is not None and job.state == "failed":
-        st.error(job.error, icon=":material/error:")
-    if job is not None and job.state == "cancelled":
+        return [None] * len(plans)
+    if not missing:
+        return found
+    jobs = [job for job in map(bench.jobs.get, names) if job is not None]
+    running = [job.key for job in jobs if job.active]
+    if running:
+        _watch_job(running[0], len(running) - 1)
+        return found
+    for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
+        st.error(error, icon=":material/error:")
+    if any(job.state == "cancelled" for job in jobs):
         st.info("Cancelled. Nothing else was lost; ask again when you like.")
     left, right = st.columns([1, 3], vertical_alignment="center")
-    left.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(question, subject), width="stretch")
+    left.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing, subject), width="stretch")
     right.caption(what)
     if error := st.session_state.pop(f"refused_{probe}", None):
         st.error(error, icon=":material/error:")
-    return None
+    return found
 
 
-def known(probe: str, subject: Subject) -> Answer | None:
+def known(probe: str, subject: Subject, plan: str = "", params: dict | None = None) -> Answer | None:
     """The answer to a question on the current model and text if there is one; what is wrong with them is told elsewhere."""
     try:
-        return find(workbench().store, Question(probe, subject.ref, corpus_ref()), subject)
+        return find(workbench().store, Question(probe, subject.ref, corpus_ref(), plan, params or {}), subject)
     except (Refusal, StoreError):
         return None
 
@@ -151,15 +162,17 @@ def tried(probe: str, subject: Subject) -> list[tuple[str, Answer]]:
         return []
 
 
-def _submit(question: Question, subject: Subject) -> None:
+def _submit(questions: list[Question], subject: Subject) -> None:
     try:
-        submit(workbench().jobs, question, subject)
+        for question in questions:
+            submit(workbench().jobs, question, subject)
     except (Refusal, StoreError) as refusal:
-        st.session_state[f"refused_{question.probe}"] = str(refusal)
+        st.session_state[f"refused_{questions[0].probe}"] = str(refusal)
 
 
 @st.fragment(run_every=POLL)
-def _watch_job(name: str) -> None:
+def _watch_job(name: str, behind: int = 0) -> None:
+    """How far a job is, and how many wait behind it."""
     job = workbench().jobs.get(name)
     if job is None or not job.active:
         st.rerun()
@@ -168,7 +181,8 @@ def _watch_job(name: str) -> None:
     wait = "waiting for its turn" if standing.state == "queued" else standing.text
     eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
     left, right = st.columns([5, 1], vertical_alignment="center")
-    left.progress(share, f"{job.label}: {wait}{eta}")
+    after = f" · {behind} more behind it" if behind else ""
+    left.progress(share, f"{job.label}: {wait}{eta}{after}")
     right.button("Cancel", key=f"cancel_{name[:12]}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
 
 
@@ -183,7 +197,5 @@ def told(answer: Answer) -> None:
     """One quiet line on how an answer came about."""
     about = answer.about
     again = "from the cache" if about.get("from_cache") else "just computed"
-    st.caption(
-        f"{about['tokens']:,} tokens in {about['windows']} windows · {about['dtype']} on {about['device']} · "
-        f"computed in {about['seconds']:.1f} s · {again}"
-    )
+    text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
+    st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {about['seconds']:.1f} s · {again}")

@@ -93,7 +93,9 @@ def _plan_fields() -> None:
     subject = workbench().subject
     st.text_input(
         "Plan", key="plan", bind="query-params", label_visibility="collapsed", placeholder="a25,a26,m3,b20-23",
-        help="a25: the attention of layer 25 · m3: the MLP of layer 3 · b20-23: the blocks 20 to 23. Layers count from 0.",
+        help="a25: the attention of layer 25 · m3: the MLP of layer 3 · b20-23: the blocks 20 to 23 · "
+        "w:wanda@0.5: half of the weights to zero (magnitude, wanda, sparsegpt; 2:4; /attention, /mlp) · k:0.25/0.5: attention "
+        "to half of the keys, chosen in a quarter of their dimensions. Layers count from 0.",
     )  # fmt: skip
     try:
         plan = parse(state.plan or "")

@@ -8,15 +8,17 @@ from collections import OrderedDict
 
 import torch
 
+from cache.job import Cancelled
 from cache.jobs import Jobs, sentence
 from cache.store import Store
 from models import Refusal
 from models.anatomy import Anatomy, anatomy
+from models.corpus import CorpusRef
 from models.generate import Settings, Token, Writer, write
 from models.load import ModelRef, Subject, estimate, load
 from models.plan import Plan
 from models.view import cut
-from probes.ask import open_store
+from probes.ask import Question, open_store, ready
 
 _log = logging.getLogger(__name__)
 _LIVES = 50  # answers remembered; the oldest go first
@@ -39,34 +41,47 @@ class Loading:
 class Live:
     """Several views of one subject continuing one prompt, on a thread of its own."""
 
-    def __init__(self, subject: Subject, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, subject: Subject, corpus: CorpusRef, plans: list[Plan], prompt: torch.Tensor, settings: Settings
+    ) -> None:
         self.plans, self.settings = plans, settings
+        self.text = ""  # what is being learned from the corpus before the first token
         self.tokens: list[list[Token]] = [[] for _ in plans]
         self.cache_bytes = [0] * len(plans)
         self.prompt_tokens = prompt.shape[1]
         self.error: str | None = None
         self.over, self._stop = threading.Event(), threading.Event()
-        work = (subject, prompt.to(subject.device))
+        work = (store, subject, corpus, prompt.to(subject.device))
         threading.Thread(target=self._run, args=work, name="generation", daemon=True).start()
 
     def stop(self) -> None:
         """End after the token that is being computed."""
         self._stop.set()
 
-    def _run(self, subject: Subject, prompt: torch.Tensor) -> None:
+    def _run(self, store: Store, subject: Subject, corpus: CorpusRef, prompt: torch.Tensor) -> None:
         try:
-            views = [cut(subject.model, subject.family, plan) for plan in self.plans]
+            asked = [Question("fidelity", subject.ref, corpus, str(plan)) for plan in self.plans]
+            plans = [ready(store, question, subject, self._progress) for question in asked]
+            self.text = ""
+            views = [cut(subject.model, subject.family, plan) for plan in plans]
             writers = [Writer(view, subject.tokenizer, prompt, self.settings.temperature) for view in views]
             for place, token in write(writers, self.settings, subject.context):
                 self.tokens[place].append(token)
                 self.cache_bytes[place] = writers[place].cache_bytes
                 if self._stop.is_set():
                     break
+        except Cancelled:
+            self.error = "Stopped before the plan was calibrated."
         except Exception as error:  # a thread has nobody else to tell
-            _log.exception("generation failed")
+            _log.warning("generation failed: %s", error, exc_info=not isinstance(error, Refusal))
             self.error = sentence(error)
         finally:
             self.over.set()
+
+    def _progress(self, done: float, total: float, text: str) -> None:
+        if self._stop.is_set():
+            raise Cancelled
+        self.text = f"calibrating · {text}"
 
 
 class Workbench:
@@ -100,10 +115,10 @@ class Workbench:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def write(self, subject: Subject, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> str:
-        """Begin to write; returns the name under which the answers can be watched."""
+    def write(self, subject: Subject, corpus: CorpusRef, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> str:
+        """Begin to write; returns the name under which the answers can be watched. Plans are calibrated on ``corpus``."""
         name = uuid.uuid4().hex
-        self.lives[name] = Live(subject, plans, prompt, settings)
+        self.lives[name] = Live(self.store, subject, corpus, plans, prompt, settings)
         while len(self.lives) > _LIVES:
             self.lives.popitem(last=False)[1].stop()
         return name

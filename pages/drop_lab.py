@@ -1,5 +1,7 @@
 """Drop parts of the model live: dense and pruned answer the same prompt, and the plan is measured."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from charts import answers, fidelity, style
@@ -7,7 +9,7 @@ from models import Refusal
 from models.anatomy import Anatomy
 from models.generate import Settings, prompt_tokens
 from models.plan import Plan
-from pages import _exports, _presets, _shell, _tried
+from pages import _exports, _presets, _shell, _thinning, _tried
 from probes.fidelity import FidelityResult
 
 _shell.menu_first()
@@ -29,7 +31,7 @@ def _grid(layers: int, plan: Plan) -> None:
 def _from_grid() -> None:
     """Callback: the plan that the toggles show. What was switched off in its row is put back."""
     picked = {kind: frozenset(st.session_state[f"grid_{kind}"]) for kind in _KINDS}
-    _shell.set_plan(Plan(**picked))
+    _shell.set_plan(replace(_shell.current_plan(), **picked))
 
 
 def _savings(dense: Anatomy, plan: Plan) -> None:
@@ -59,7 +61,9 @@ def _write(plan: Plan) -> None:
     try:
         prompt = prompt_tokens(subject.tokenizer, state.prompt, state.chat, subject.context)
         settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed))
-        state.live = bench.write(subject, [Plan(), plan], prompt, settings)
+        # Drops and what is thinned out beyond them are told apart, where a plan has both.
+        steps = dict.fromkeys((Plan(), plan.drops, plan))
+        state.live = bench.write(subject, _shell.corpus_ref(), list(steps) if plan else [plan, plan], prompt, settings)
     except Refusal as refusal:
         state.live_error = str(refusal)
 
@@ -112,9 +116,9 @@ def _watch_answers() -> None:
 def _answers(live) -> None:
     names = [f"Pruned · {plan}" if plan else "Dense" for plan in live.plans]
     tokens = [list(each) for each in live.tokens]
-    for place, column in enumerate(st.columns(2)):
+    for place, column in enumerate(st.columns(len(names))):
         with column.container(border=True):
-            other = tokens[1 - place]
+            other = tokens[0] if place else tokens[-1]
             st.markdown(f"**{names[place]}**")
             st.html(answers.answer(tokens[place], other))
             rate, first = answers.speed(tokens[place]), tokens[place][0].seconds if tokens[place] else None
@@ -122,17 +126,24 @@ def _answers(live) -> None:
             facts += [f"{rate:.1f} tokens/s"] if rate else []
             facts += [f"prompt of {live.prompt_tokens} tokens read in {first * 1e3:.0f} ms"] if first else []
             facts += [f"KV cache {live.cache_bytes[place] / 1024:,.0f} KiB"]
-            st.caption(" · ".join(facts))
+            st.caption(live.text or " · ".join(facts))
     if live.error:
         st.error(live.error, icon=":material/error:")
-    apart = answers.first_divergence(*([token.id for token in each] for each in tokens))
-    if apart is not None:
-        st.caption(f"They part at token {apart + 1} (red edge). Amber: not in the other answer. Dotted: less likely than ½.")
-    elif live.over.is_set() and not live.error:
-        st.caption("Token for token the same." if len(tokens[0]) == len(tokens[1]) else "One is the beginning of the other.")
+    for name, written in zip(names[1:], tokens[1:], strict=True):
+        _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
+    st.caption("Red edge: the first other token. Amber: not in the other answer. Dotted: less likely than ½.")
     if live.over.is_set():
         with st.expander("Every step as a table"):
-            st.dataframe(answers.rows(tokens, ["dense", "pruned"]), hide_index=True, key="steps", alt="Every step")
+            labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
+            st.dataframe(answers.rows(tokens, labels), hide_index=True, key="steps", alt="Every step")
+
+
+def _parted(dense: list, pruned: list, name: str, live) -> None:
+    apart = answers.first_divergence([token.id for token in dense], [token.id for token in pruned])
+    if apart is not None:
+        st.caption(f"{name}They part at token {apart + 1}.")
+    elif live.over.is_set() and not live.error:
+        st.caption(name + ("Token for token the same." if len(dense) == len(pruned) else "One is the beginning of the other."))
 
 
 def _measured(subject, plan: Plan) -> None:
@@ -173,7 +184,8 @@ subject = _shell.subject_or_stop()
 plan = _shell.current_plan(subject.layers)
 with st.expander("Layers", expanded=True):
     _grid(subject.layers, plan)
-    _presets.draw(subject)
+    _presets.draw(subject, plan)
+    _thinning.draw(plan)
 _savings(_shell.workbench().anatomy, plan)
 st.subheader("Side by side", anchor=False)
 _prompt_form(plan, bool(subject.tokenizer.chat_template))

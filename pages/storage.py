@@ -40,8 +40,8 @@ def _entries() -> None:
         asked = entry.about.get("question", {})
         rows.append(
             {"probe": asked.get("probe", "?"), "model": asked.get("model", {}).get("name", "?"),
-             "text": asked.get("corpus", {}).get("name", "?"), "plan": asked.get("plan", ""),
-             "tokens": entry.about.get("tokens"), "dtype": entry.about.get("dtype"),
+             "text": asked.get("corpus", {}).get("name", ""), "plan": asked.get("plan", ""),
+             "tokens": entry.about.get("tokens") or None, "dtype": entry.about.get("dtype"),
              "size (KB)": entry.bytes / 1e3, "age": _age(entry.created), "hits": entry.hits,
              "computed in (s)": entry.about.get("seconds")}
         )  # fmt: skip

@@ -20,6 +20,7 @@ from models.load import ModelRef, load
 from probes import PROBES
 from probes.ask import Answer, Question, find, open_store, probe_named, submit
 from probes.base import as_dict
+from probes.calibration import PROBE as CALIBRATION
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,9 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     if options.list:
-        for probe in PROBES:
+        for probe in (*PROBES, CALIBRATION):
             params = " ".join(f"--param {field.name}={field.default}" for field in fields(probe.params))
-            print(f"{probe.name:<12} {probe.title} {params}".rstrip())
+            print(f"{probe.name:<19} {probe.title} {params}".rstrip())
         return 0
     try:
         if not options.probe:
@@ -63,8 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--windows", type=int, default=8, help="how many windows of text (default 8)")
     parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
     parser.add_argument("--bos", action="store_true", help="begin each window with the BOS token")
-    parser.add_argument("--plan", default="", help="what is dropped, as a25,a26,m3,b20-23")
-    parser.add_argument("--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe")
+    parser.add_argument("--plan", default="", help="what is dropped and thinned out, as a25,b20-23,w:wanda@0.5")
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe; =@FILE takes its content"
+    )
     parser.add_argument("--json", metavar="FILE", help="write question, result and circumstances; - for stdout")
     return parser
 
@@ -75,10 +78,17 @@ def _question(options: argparse.Namespace) -> Question:
         name, equals, value = given.partition("=")
         if not equals:
             raise Refusal(f"--param takes KEY=VALUE, not '{given}'.")
-        params[name] = value
+        params[name] = _content(value[1:]) if value.startswith("@") else value
     model = ModelRef(options.model, options.revision, options.dtype, options.device)
     corpus = CorpusRef(options.corpus, options.windows, options.length, options.bos)
     return Question(probe_named(options.probe).name, model, corpus, options.plan, params)
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
 
 
 def _answer(question: Question) -> Answer:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models import Progress, Refusal, silent
-from models.corpus import Corpus
+from models.corpus import Corpus, spoken
 from models.corpus import cut as cut_corpus
 from models.covariance import Moments, components, eigenvalues
 from models.keys import refuse_nonsense, watch_keys
@@ -167,12 +167,12 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
     sums = _pass(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
-        compared = f"the first and the second half of {corpus.ref.name}"
+        compared = f"the first and the second half of {spoken(corpus.ref.name)}"
     else:
         before = len(corpus.tokens)
         one = sums.kinds
         two = _pass(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
-        compared = f"{corpus.ref.name} and {params.other}"
+        compared = f"{spoken(corpus.ref.name)} and {spoken(params.other)}"
     progress(total, total, "eigenvalues")
     return _result(sums, one, two, params.level, compared)
 

@@ -108,7 +108,7 @@ def missing_of(probe: str, root: Path) -> list[str]:
     docs = root / "docs" / "probes.md"
     if not docs.is_file() or not re.search(rf"^## {probe}$", docs.read_text(encoding="utf-8"), re.M):
         found.append(f"the heading '## {probe}' in docs/probes.md")
-    asking = re.compile(rf"\bask\(\s*\"{probe}\"")
+    asking = re.compile(rf"\bask(?:_each)?\(\s*\"{probe}\"")
     if not any(asking.search(page.read_text(encoding="utf-8")) for page in root.glob("pages/*.py")):
         found.append(f"a page that asks '{probe}'")
     return found

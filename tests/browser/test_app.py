@@ -128,6 +128,48 @@ def test_the_main_job(open_page):
     expect(page.get_by_test_id("stCode").first).to_contain_text("drop_attention")
 
 
+def test_from_the_rank_of_keys_to_low_rank_answers(open_page):
+    page = open_page(f"key_rank?{SMALL}&answer_length=12")
+    load(page)
+    page.get_by_role("button", name="Measure key rank").click()
+    expect(page.locator(".st-key-heads .js-plotly-plot")).to_be_visible(timeout=LONG)
+    settled(page)
+    box = page.locator(".st-key-heads .heatmaplayer image, .st-key-heads .heatmaplayer").first.bounding_box()
+    x, y = box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.52
+    page.mouse.move(x - 1, y)
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+    page.wait_for_url(re.compile(r"layer=1\d"))
+    settled(page)
+    page.get_by_role("button", name="Put it into the plan").click()
+    expect(plan_of(page)).to_have_value("k:0.25/0.25")
+    page.get_by_role("link", name="Try it in the drop lab").click()
+    expect(page.get_by_text("Side by side", exact=True)).to_be_visible()
+    settled(page)
+    page.get_by_role("button", name="Answer", exact=True).click()
+    expect(page.get_by_text("Every step as a table")).to_be_visible(timeout=LONG)
+    settled(page)
+    expect(page.locator(".answer").first).to_contain_text("The capital of France is Paris")
+    expect(page.get_by_text("Pruned · k:0.25/0.25")).to_be_visible()
+
+
+def test_where_a_plan_hurts(open_page):
+    """Two plans in the same axes, over depth and over steps, a verdict for each, and the worst token one click away."""
+    page = open_page(f"deviation?{SMALL}&plan=a7,a25&plan2=m16&drift_steps=6&drift_prompts=Name%20three%20fruits.")
+    load(page)
+    for name in ("Measure the layers", "Measure the steps"):
+        page.get_by_role("button", name=name).click()
+        expect(page.get_by_role("button", name=name)).to_have_count(0, timeout=LONG)
+        page.wait_for_function("() => !document.querySelector('.stProgress')", timeout=LONG)
+        settled(page)
+    expect(page.get_by_text("Verdict", exact=True)).to_be_visible()
+    for chart in ("depth", "steps_chart", "alternatives"):
+        expect(page.locator(f".st-key-{chart} .js-plotly-plot")).to_be_visible()
+    page.get_by_role("tab", name="Each sublayer alone").click()
+    expect(page.locator(".st-key-alone .js-plotly-plot")).to_be_visible()
+    assert "plan2=m16" in page.url
+
+
 def test_a_pasted_link_restores_the_view(open_page):
     page = open_page(f"drop_lab?{SMALL}&plan=a25%2Cb20-21&prompt=Hello&answer_length=7&temperature=0.5&seed=3&chat=false")
     load(page)
@@ -180,7 +222,7 @@ def test_every_page_can_be_seen(open_page, theme, width):
     SCREENSHOTS.mkdir(exist_ok=True)
     page = open_page(f"?{SMALL}&plan=a7,b25-26", width, theme=theme)
     load(page)
-    for name in ("model", "similarity", "drop_lab", "storage"):
+    for name in ("model", "similarity", "key_rank", "deviation", "drop_lab", "storage"):
         page = open_page(f"{'' if name == 'model' else name}?{SMALL}&plan=a7,b25-26", width, theme=theme)
         settled(page)
         if name == "similarity":

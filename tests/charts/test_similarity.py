@@ -23,10 +23,7 @@ def figures(layers: int, plan: Plan) -> dict:
         "importance": similarity.importance(result, plan),
         "importance linear": similarity.importance(result, plan, first=False, log=False),
         "importance of MLPs": similarity.importance(result, plan, kinds=("mlp",)),
-        **{
-            f"states {measure}": similarity.states(result, plan, measure)
-            for measure in ("angular", "cosine", "angular_last")
-        },
+        **{f"states {measure}": similarity.states(result, plan, measure) for measure in ("angular", "cosine", "angular_last")},
         "states without first": similarity.states(result, plan, first=False, lengths=[1]),
         "spans": similarity.spans(result, plan),
         "spans as they are": similarity.spans(result, plan, rowwise=False, measure="cosine"),

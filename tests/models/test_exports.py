@@ -102,3 +102,17 @@ def test_every_format_says_what_it_is_and_has_a_file(name):
 def test_a_name_stays_one_text_in_yaml(name):
     line = next(line for line in written("mergekit", "b3", ModelRef(name)).splitlines() if "model:" in line)
     assert json.loads(line.partition("model: ")[2]) == name
+
+
+@pytest.mark.parametrize("plan", ["b3,w:wanda@0.5", "b3,k:0.25/0.5"])
+def test_what_drops_alone_cannot_say_is_not_left_out_silently(plan):
+    for name in ("mergekit", "LLM-Drop", "llama.cpp"):
+        assert written(name, plan) is None and FORMATS[name].cannot
+    assert parse(json.loads(written("PruneScope", plan))["plan"]) == parse(plan)
+    assert plan in shlex.split(written("Shell", plan))
+
+
+def test_what_is_thinned_out_is_spelled_out():
+    told = json.loads(written("PruneScope", "w:sparsegpt@2:4/mlp,k:0.25/0.5"))
+    assert told["sparsity"] == {"method": "sparsegpt", "ratio": 0.5, "group": 4, "modules": "mlp"}
+    assert told["low_rank_attention"] == {"dims": 0.25, "top": 0.5}

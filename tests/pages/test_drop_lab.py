@@ -194,3 +194,56 @@ def test_several_people_with_several_plans_use_one_model(visit):
         person.click("answer")
     assert [answers(person.wait()) for person in people] == alone
     assert len({dense for dense, _ in alone}) == 1
+
+
+def test_the_fields_for_weights_and_keys_show_the_plan_and_make_it(lab):
+    lab.at.selectbox(key="thin_method").select("wanda").run()
+    assert lab.whole().plan == "a1,w:wanda@0.5"
+    lab.at.selectbox(key="thin_amount").select("2:4").run()
+    lab.at.selectbox(key="thin_modules").select("mlp").run()
+    assert lab.whole().plan == "a1,w:wanda@2:4/mlp"
+    lab.at.selectbox(key="thin_top").select("0.5").run()
+    assert lab.whole().plan == "a1,w:wanda@2:4/mlp,k:0.25/0.5"
+    lab.at.text_input(key="plan").set_value("w:magnitude@0.33,k:0.7/0.1").run()
+    fields = ("thin_method", "thin_amount", "thin_top", "thin_dims")
+    assert [lab.at.session_state[field] for field in fields] == ["magnitude", "0.33", "0.1", "0.7"]
+    lab.at.selectbox(key="thin_method").select("none").run()
+    lab.at.selectbox(key="thin_top").select("all").run()
+    assert lab.whole().plan == ""
+
+
+def test_toggles_and_presets_keep_what_is_thinned_out(lab):
+    lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5").run()
+    grid(lab, "mlp").set_value([0]).run()
+    assert lab.whole().plan == "a1,m0,w:wanda@0.5"
+    lab.at.number_input(key="preset_count").set_value(1).run()
+    assert lab.click("preset_use").plan.endswith(",w:wanda@0.5")
+
+
+def test_dense_dropped_and_thinned_out_answer_side_by_side(lab):
+    """The plan learns from the text on the way; the second time it is found."""
+    lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5,k:0.5/0.5").run()
+    for _ in range(2):
+        lab.click("answer").wait()
+    assert lab.bench.store.entries()[0].about["question"]["probe"] == "calibration" and len(lab.bench.store.entries()) == 1
+    assert [len(each) for each in list(lab.bench.lives.values())[-1].tokens] == [6, 6, 6]
+    for name in ("**Dense**", "**Pruned · a1**", "**Pruned · a1,w:wanda@0.5,k:0.5/0.5**"):
+        assert name in lab.texts()
+    assert len(answers(lab)) == 3 and len(lab.table("step")) == 6
+
+
+def test_a_plan_that_learns_is_measured(lab):
+    lab.at.text_input(key="plan").set_value("w:magnitude@0.5").run()
+    lab.click("ask_fidelity").wait()
+    assert any(each.label == "Perplexity" for each in lab.at.metric)
+    assert lab.table("kl")[0]["plan"] == "w:magnitude@0.5"
+
+
+def test_a_text_without_windows_to_learn_from_is_told(visit, tmp_path):
+    text = tmp_path / "short.txt"
+    text.write_text("é" * 40)  # 80 tokens, two windows of 32
+    lab = visit("drop_lab", plan="w:wanda@0.5", answer_length=6, corpus=text)
+    lab.click("ask_fidelity")
+    assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())
+    lab.click("answer").wait()
+    assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())

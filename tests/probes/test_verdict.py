@@ -110,7 +110,7 @@ def test_hidden_states_at_their_threshold(last, use):
     said = verdict(layers(0, 0.001, 0.002, last))
     assert said.uses["ranking"] == use
     assert ("at every depth" in said.findings[0]) == (use == "well")
-    assert ("up to layer 1 and are at 0.02 after layer 2" in said.findings[0]) == (use == "badly")
+    assert ("up to layer 1 and are at 0.020001 after layer 2" in said.findings[0]) == (use == "badly")
 
 
 def test_hidden_states_that_leave_and_come_back_are_fine_at_the_output():
@@ -184,4 +184,4 @@ def test_the_order_of_the_spaces_is_reported_as_found():
 def test_every_threshold_is_explained():
     assert len(judge.THRESHOLDS) == 7 and all(all(each) for each in judge.THRESHOLDS)
     shown = " ".join(limit for _, limit, _ in judge.THRESHOLDS)
-    assert all(value in shown for value in ("0.02", "0.1", "30%", "10%", "90%", "5%"))
+    assert all(value in shown for value in ("0.02", "0.1", "30 %", "10 points", "90 %", "5 points"))
