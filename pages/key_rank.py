@@ -3,6 +3,7 @@
 import streamlit as st
 
 from charts import key_rank as charts
+from models.corpus import spoken
 from models.load import Subject
 from pages import _low_rank, _shell
 from probes.key_rank import LEVELS, KeyRankResult
@@ -91,8 +92,8 @@ def _stability(result: KeyRankResult, subject: Subject) -> None:
     )  # fmt: skip
     if against:
         answer = _shell.ask(
-            "key_rank", "Compare the texts", f"One more pass, over {against}: do its keys use the same directions?", subject,
-            params={"other": against},
+            "key_rank", "Compare the texts", f"One more pass, over {spoken(against)}: do its keys use the same directions?",
+            subject, params={"other": against},
         )  # fmt: skip
         if answer is None:
             return

@@ -1,5 +1,9 @@
 """What tests of every part need: a data directory of their own, and a tiny model as a folder."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: for tiny models, threads mostly wait for each other
+
 from pathlib import Path
 
 import pytest

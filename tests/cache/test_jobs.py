@@ -382,11 +382,7 @@ def test_a_standing_is_consistent_in_itself(jobs):
     def read():
         while not stop.is_set():
             now = job.standing
-            if (
-                now.state == "running"
-                and now.text
-                and not (str(int(now.done)) == now.text and now.total == 2 * now.done)
-            ):
+            if now.state == "running" and now.text and not (str(int(now.done)) == now.text and now.total == 2 * now.done):
                 torn.append(now)
 
     job = jobs.submit("k", "label", work)
@@ -463,9 +459,7 @@ Jobs(Store(Path(sys.argv[1]))).submit("k", "label", work)
 assert running.wait(10)
 print("leaving")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=SOON
-    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=SOON)
     assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr
 
 

@@ -111,8 +111,6 @@ def test_tokenizer(subject):
 
 @pytest.mark.real
 def test_it_knows_the_capital_of_france(subject):
-    asked = subject.tokenizer.apply_chat_template(
-        QUESTION, add_generation_prompt=True, return_tensors="pt", return_dict=True
-    )
+    asked = subject.tokenizer.apply_chat_template(QUESTION, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     said = subject.model.generate(**asked, max_new_tokens=20, do_sample=False)[0, asked["input_ids"].shape[1] :]
     assert subject.tokenizer.decode(said) == "The capital of France is Paris.<|im_end|>"
