@@ -101,7 +101,7 @@ def _cells(figure: go.Figure, values: np.ndarray, cost: np.ndarray) -> None:
 def _told(result: LowRankResult, i: int, j: int) -> str:
     """The sentence of a cell."""
     ratio = result.perplexity[i, j] / result.dense_perplexity
-    recall, mass, error = (float(np.mean(getattr(result, what)[:, i, j])) for what in ("recall", "mass", "error"))
+    recall, mass, error = (float(result.overall[what][i, j]) for what in ("recall", "mass", "error"))
     return (
         f"<b>{percent(result.top[j])} of the keys, chosen in {percent(result.dims[i])} of the dimensions</b><br>"
         f"perplexity {style.number(result.perplexity[i, j], 4)}, {style.number(ratio)} times the dense one "

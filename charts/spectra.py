@@ -175,6 +175,10 @@ def reading(result: KeyRankResult) -> str:
         f"{100 * found.mean():.0f} % on average (random ones: {100 * chance.mean():.0f} %), least in "
         f"layer {worst} ({100 * found[worst]:.0f} %): "
     )
+    if not chance.any():
+        return "These keys do not vary, so they have no directions to compare."
+    if result.overlap_limited:
+        return f"There are too few keys in {result.compared} to compare directions. Ask for more or longer windows."
     if (chance > 0.95).all():
         return told + "nearly all directions are needed, so this says little."
     share = float(np.mean((found - chance) / np.maximum(1 - chance, 1e-9)))

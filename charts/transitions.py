@@ -45,7 +45,7 @@ def depth(
             whole = result.cumulative
             told = _told(_depths(result.layers), whole, (texts or {}).get(plan))
             curves.append(_curve(clipped(plan), PLANS[place], SYMBOLS[place], whole, told, band, estimates))
-    return rows({"": curves}, ["blocks read (0: the embedding)"], "depth", "5–95 % of the tokens" if band else "")
+    return rows({"": curves}, ["blocks read (0: the embedding)"], "depth", "5–95 % of the positions" if band else "")
 
 
 def alone(

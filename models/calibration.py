@@ -52,5 +52,5 @@ def calibrate(subject: Subject, plan: Plan, tokens: torch.Tensor, progress: Prog
 
 def calibrated(subject: Subject, plan: Plan, learned: Calibration) -> Calibrated:
     """The plan with what was learned for it."""
-    basis = {int(layer): torch.from_numpy(rows) for layer, rows in learned.basis.items()}
+    basis = {int(layer): torch.from_numpy(rows).to(subject.device) for layer, rows in learned.basis.items()}
     return Calibrated(plan, unpack(learned.weights, subject.model), basis)

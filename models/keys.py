@@ -23,9 +23,10 @@ from models.view import View
 # visit(dense layer, {"pre", "post", "value", "query"}), each of shape (tokens, heads, head_dim) in the model's dtype
 Visit = Callable[[int, dict[str, Tensor]], None]
 _CACHES = ("past_key_values", "layer_past")  # what attentions call the cache
+_ADDING = {torch.baddbmm, Tensor.baddbmm}
 _PRODUCTS = {
     torch.nn.functional.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm,
-    torch.baddbmm, Tensor.baddbmm,
+    *_ADDING,
 }  # fmt: skip
 
 
@@ -165,7 +166,8 @@ class _Products(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func in _PRODUCTS:
-            self._show(kwargs["batch1"] if kwargs and "batch1" in kwargs else args[0])  # BLOOM adds its bias in the product
+            adds = func in _ADDING  # as BLOOM does its bias; then the left side comes second
+            self._show(kwargs["batch1"] if kwargs and "batch1" in kwargs else args[1 if adds else 0])
         return func(*args, **(kwargs or {}))
 
 

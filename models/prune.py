@@ -209,17 +209,20 @@ def _check(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
     most = max(width if sparsity.method == "wanda" else rows * width for rows, width in whole)
     if not sparsity.group and not share(most, sparsity.ratio):
         raise Refusal(f"A share of {sparsity.ratio:g} is less than one weight, so nothing would be pruned. Give a larger one.")
+    _check_room(view, found, sparsity)
+
+
+def _check_room(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
+    """Tell before the memory is full: pruned weights lie beside the dense ones, and SparseGPT's sums grow with in²."""
+    needs = sum(linear.weight.numel() * linear.weight.element_size() for block in found for linear in block)
+    what = "the pruned weights"
     if sparsity.method == "sparsegpt":
-        _check_room(view, found)
-
-
-def _check_room(view: View, found: list[list[Linear]]) -> None:
-    """SparseGPT's sums grow with the square of the inputs and with the experts: tell before they fill the memory."""
-    blocks = [[linear.matrices.shape for linear in block] for block in found if block]
-    needs = max(sum(8 * n * width**2 for n, _, width in block) + 24 * max(s[2] for s in block) ** 2 for block in blocks)
+        blocks = [[linear.matrices.shape for linear in block] for block in found if block]
+        needs += max(sum(8 * n * width**2 for n, _, width in block) + 24 * max(s[2] for s in block) ** 2 for block in blocks)
+        what += " and SparseGPT's products of one block's inputs"
     free = free_memory(view.model.device.type)
     if needs > free:
         raise Refusal(
-            f"SparseGPT needs {needs / 1e9:.1f} GB for the products of one block's inputs, {free / 1e9:.1f} GB are free. "
-            "Take Wanda (w:wanda@0.5), prune the attention alone (/attention), or free memory."
+            f"Pruning needs {needs / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB are free. Take Wanda (w:wanda@0.5), prune one "
+            "part alone (/attention or /mlp), or free memory."
         )

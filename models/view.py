@@ -139,6 +139,8 @@ def cut(model: PreTrainedModel, family: Family, plan: Plan | Calibrated = EMPTY)
     if isinstance(plan, Plan) and plan.calibrates:
         raise Refusal(f"The plan {plan} has to look at a text before it can be applied: calibrate it first.")
     learned, plan = plan if isinstance(plan, Calibrated) else Calibrated(plan), plan_of(plan)
+    if plan.sparsity and not learned.weights:  # it would be the dense model under a pruned name
+        raise Refusal(f"The plan {plan} prunes weights, but nothing was learned for it: calibrate it again.")
     dense_config = model.config.get_text_config(decoder=True)
     count = len(model.get_submodule(family.layers))
     plan.checked(count)

@@ -27,7 +27,7 @@ def story(
     """The whole plans: over depth at the left, over steps at the right."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     prompt, free = _deviation_steps.which(row, drift) if any(drift.values()) else (None, False)
-    band = row.toggle("Spread", True, key="band", **KEPT, help="Over tokens at the left, over prompts at the right.")
+    band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions at the left, over prompts at the right.")
     guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
         "Dashed: what theorems 1 to 3 of arXiv 2603.24652 expect of a small change. Far from the lines, it is not small."
     ))  # fmt: skip
@@ -38,6 +38,7 @@ def story(
             texts = {plan: _texts(found.cumulative) for plan, found in layers.items() if found}
             figure = charts.depth(layers, texts, band, guess)
             st.plotly_chart(figure, key="depth", alt="Deviation over depth", config=_shell.CHART)
+            st.caption(_positions(next(filter(None, layers.values())), answers["transitions"]))
             told(answers["transitions"])
         else:
             st.caption("Measure the layers first.")
@@ -49,6 +50,12 @@ def story(
             told(answers["drift"])
         else:
             st.caption("Measure the steps first.")
+
+
+def _positions(found: TransitionsResult, answers: list[Answer | None]) -> str:
+    windows = next(answer.about["windows"] for answer in answers if answer)
+    which = "the last token of each window" if found.tokens == windows else "every token of the text"
+    return f"Means over {found.tokens:,} positions: {which}."
 
 
 def _texts(found: Deviation) -> list[tuple[list[str], list[str]]]:

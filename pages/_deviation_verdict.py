@@ -25,7 +25,8 @@ def draw(plans: list[str], found: dict[str, dict]) -> None:
                 st.caption("Nothing is measured yet.")
                 continue
             badges = [f":{_ICON[use][0]}-badge[:material/{_ICON[use][1]}: {name}]" for name, use in said.uses.items()]
-            st.markdown(f"{' '.join(badges)}  \n**{said.conclusion}**")
+            if said.conclusion:
+                st.markdown(f"{' '.join(badges)}  \n**{said.conclusion}**")
             with st.expander("Why", expanded=len(plans) <= _OPEN, key=f"why_{place}_{len(plans) <= _OPEN}"):
                 st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said.findings))
             missing = [name for probe, name in _PROBES.items() if found[probe][plan] is None]

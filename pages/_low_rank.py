@@ -6,8 +6,10 @@ from charts import low_rank_attention as charts
 from charts import style
 from models import Refusal
 from models.load import Subject
+from models.low_rank import replaceable
 from models.plan import Plan
 from models.thinning import LowRank
+from models.view import cut
 from pages import _shell
 from pages._sidebar import CORPORA
 from probes.attention_cost import cost_ratio, decode_cost
@@ -63,10 +65,12 @@ def _savings(result: KeyRankResult, subject: Subject, chosen: LowRank, found: Lo
     shape = ([each] * result.layers for each in (result.query_heads, result.heads, result.head_dim))
     cost = decode_cost(chosen.dims, chosen.top, int(st.session_state.context or 1), *shape, subject.dtype.itemsize)
     ratio = cost_ratio(chosen.dims, chosen.top)
+    sliding = "sliding_attention" in (getattr(subject.config, "layer_types", None) or ())
     st.latex(rf"\text{{cost}} \approx \frac{{d_f}}{{2}} + k_f = \frac{{{chosen.dims:g}}}{{2}} + {chosen.top:g} = {ratio:.4g}")
     st.caption(
         "Estimated cost of attention as a share of dense attention, for long contexts: d_f of each key is read for choosing, "
         "then k_f of the keys and values. What is read and multiplied below is counted for this model; nothing is timed."
+        + (" Layers with a sliding window see fewer tokens than this context, and read and save less." if sliding else "")
     )
     low, high = (f"{amount / 1e6:,.3g}" for amount in (cost.least_bytes, cost.bytes))
     cells = [
@@ -120,7 +124,12 @@ def _damage(found: LowRankResult, chosen: LowRank) -> None:
 
 
 def draw(result: KeyRankResult, subject: Subject) -> None:
-    """Choose, count, measure, and take it to the drop lab."""
+    """Choose, count, measure, and take it to the drop lab; a family whose attention cannot be replaced is told at once."""
+    try:
+        replaceable(cut(subject.model, subject.family))
+    except Refusal as refusal:
+        st.info(str(refusal))
+        return
     params, wrong = _grid()
     answer = None if wrong else _shell.known("low_rank_attention", subject, params=params)
     found = answer.result if answer else None

@@ -198,4 +198,6 @@ def told(answer: Answer) -> None:
     about = answer.about
     again = "from the cache" if about.get("from_cache") else "just computed"
     text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
+    if learned := about.get("calibration"):
+        text += f"calibrated on the {learned['tokens']:,} that follow in {learned['windows']} windows · "
     st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {about['seconds']:.1f} s · {again}")

@@ -9,6 +9,7 @@ from pages import _low_rank, _shell
 from probes.key_rank import LEVELS, KeyRankResult
 
 _shell.menu_first()
+_PLENTY = 10  # keys per dimension from which a rank hardly depends on their number
 _LEVELS = {f"{100 * level:g}": level for level in LEVELS}
 _FIELDS = ("level", "layer", "head", "against", "dims", "top", "context", "grid_dims", "grid_top", "basis")
 # Two charts stand beside each other as long as both are wide enough to read.
@@ -38,6 +39,11 @@ def _numbers(result: KeyRankResult, level: float) -> None:
         st.warning(
             f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: no rank can be higher than the "
             "number of keys less one, so these numbers tell of the text and not of the model. Ask for more or longer windows."
+        )
+    elif result.tokens < _PLENTY * result.head_dim:
+        st.caption(
+            f"Few keys make ranks look low: {result.tokens:,} of {result.head_dim} dimensions here. From about "
+            f"{_PLENTY * result.head_dim:,} on they hardly grow."
         )
     still = [i for i, rotated in enumerate(result.rotary) if not rotated]
     if len(still) == result.layers:

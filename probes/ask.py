@@ -4,6 +4,7 @@ A question is data alone, so its canonical text hashed is the name of its answer
 """
 
 import importlib.metadata
+import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,8 @@ from probes.calibration import PROBE as CALIBRATION
 
 # A number may change with these, so an answer belongs to them.
 _LIBRARIES = ("torch", "transformers")
+_LEARNING = threading.Lock()  # a plan is calibrated once, however many ask for it at the same time
+_TOKENS = ("tokens", "windows", "digest")
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,9 @@ def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
         cut(each.corpus, subject.tokenizer, subject.context)
 
     def work(progress: Progress) -> tuple[bytes, dict[str, Any]]:
-        plan = ready(jobs.store, question, subject, progress)
-        return _computed(question, subject, plan, progress)
+        payload, about = _computed(question, subject, ready(jobs.store, question, subject, progress), progress)
+        learned = jobs.store.about(key(needed, subject)) if needed else None
+        return payload, about | ({"calibration": {name: learned[name] for name in _TOKENS}} if learned else {})
 
     label = f"{probe.title} · {question.model.name} {spelled_out(question, subject)['plan']}".strip()
     return jobs.submit(key(question, subject), label, work)
@@ -148,11 +152,15 @@ def ready(store: Store, question: Question, subject: Subject, progress: Progress
     plan, needed = parse(question.plan).checked(subject.layers), calibration_of(question)
     if needed is None:
         return plan
-    answer = find(store, needed, subject)
-    if answer is None:
-        learned = parse(needed.plan)
-        store.put(key(needed, subject), *_computed(needed, subject, learned, progress))
+    while not _LEARNING.acquire(timeout=0.2):
+        progress(0, 0, "another plan is being calibrated")  # where it is cancelled, this raises
+    try:
         answer = find(store, needed, subject)
+        if answer is None:
+            store.put(key(needed, subject), *_computed(needed, subject, parse(needed.plan), progress))
+            answer = find(store, needed, subject)
+    finally:
+        _LEARNING.release()
     if answer is None:
         raise Refusal("What the plan learned could not be kept. Is the data directory full, or its limit too low?")
     return calibrated(subject, plan, answer.result)

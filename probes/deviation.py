@@ -37,8 +37,10 @@ def checked_temperature(temperature: float) -> float:
     Raises
     ------
     Refusal
-        It is zero, negative or no number.
+        It is zero, negative or no number, or so far from 1 that exponentials overflow.
     """
+    if 0 < temperature < 0.01 or 100 < temperature < math.inf:
+        raise Refusal(f"At a temperature of {temperature:g} numbers overflow. Write one from 0.01 to 100.")
     if not (math.isfinite(temperature) and temperature > 0):
         raise Refusal(
             f"At a temperature of {temperature:g} there are no probabilities to compare: logits are divided by it. Write a "

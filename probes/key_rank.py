@@ -26,7 +26,7 @@ from models.plan import Plan
 from models.view import cut
 from probes.base import Probe
 from probes.moments import KeySums
-from probes.spectra import effective_rank, participation_ratio, rank_at, ratios, subspace_overlap
+from probes.spectra import effective_rank, lowest, mean_and_spread, participation_ratio, rank_at, ratios, subspace_overlap
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
 
@@ -168,17 +168,19 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
         compared = f"the first and the second half of {spoken(corpus.ref.name)}"
+        compared += " (one window, so at other positions too)" if len(corpus.tokens) == 1 else ""
     else:
         before = len(corpus.tokens)
         one = sums.kinds
         two = _pass(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
         compared = f"{spoken(corpus.ref.name)} and {spoken(params.other)}"
-    progress(total, total, "eigenvalues")
-    return _result(sums, one, two, params.level, compared)
+    return result_of(sums, one, two, params.level, compared, lambda: progress(total, total, "eigenvalues"))
 
 
 def _pass(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> KeySums:
-    sums = KeySums(corpus.tokens.size)
+    windows, length = corpus.tokens.shape
+    # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
+    sums = KeySums(windows // 2 * length if windows > 1 else length // 2)
     view = cut(subject.model, subject.family)
     watch_keys(view, sums.add)
     for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
@@ -190,11 +192,15 @@ def _pass(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> Ke
     return sums
 
 
-def _result(sums: KeySums, one: dict, two: dict, level: float, compared: str) -> KeyRankResult:
-    """Eigenvalues layer by layer; ``one`` and ``two`` are the sums over the two texts to compare."""
-    spectra = {name: _spectra(kind, Moments.covariance) for name, kind in sums.kinds.items() if name != "first"}
+def result_of(sums: KeySums, one: dict, two: dict, level: float, compared: str, tell: Callable[[], None]) -> KeyRankResult:
+    """Eigenvalues layer by layer, ``tell`` before each; ``one`` and ``two`` are the sums over the two texts to compare."""
+
+    def spectra_of(kind: dict[int, Moments], matrix: Callable[[Moments], Tensor] = Moments.covariance) -> Tensor:
+        return torch.stack([tell() or ratios(eigenvalues(matrix(kind[layer]))) for layer in sorted(kind)])
+
+    spectra = {name: spectra_of(kind) for name, kind in sums.kinds.items() if name != "first"}
     rest = {layer: seen - sums.kinds["first"][layer] for layer, seen in sums.kinds["post"].items()}
-    without, uncentred = _spectra(rest, Moments.covariance), _spectra(sums.kinds["post"], Moments.second_moment)
+    without, uncentred = spectra_of(rest), spectra_of(sums.kinds["post"], Moments.second_moment)
     ranks = {name: rank_at(shares, level) for name, shares in spectra.items()}
     means = {name: rank.double().mean(-1) for name, rank in ranks.items()}  # per layer
     layers, heads, head_dim = spectra["post"].shape
@@ -215,10 +221,10 @@ def _result(sums: KeySums, one: dict, two: dict, level: float, compared: str) ->
         **{f"effective_rank_{name}": effective_rank(shares).numpy() for name, shares in spectra.items()},
         **{f"participation_{name}": participation_ratio(shares).numpy() for name, shares in spectra.items()},
         rank_post_uncentred=rank_at(uncentred, level).tolist(),
-        without_first=WithoutFirst(rank_at(without, level).tolist(), without.numpy(), *_mean_and_spread(rest_means)),
-        **{f"mean_{name}": _mean_and_spread(mean)[0] for name, mean in means.items()},
-        **{f"spread_{name}": _mean_and_spread(mean)[1] for name, mean in means.items()},
-        **{f"lowest_{name}": _lowest(means[name].tolist()) for name in ("pre", "post")},
+        without_first=WithoutFirst(rank_at(without, level).tolist(), without.numpy(), *mean_and_spread(rest_means)),
+        **{f"mean_{name}": mean_and_spread(mean)[0] for name, mean in means.items()},
+        **{f"spread_{name}": mean_and_spread(mean)[1] for name, mean in means.items()},
+        **{f"lowest_{name}": lowest(means[name].tolist()) for name in ("pre", "post")},
         limited=sums.seen <= head_dim,
         **{f"overlap_{name}": _overlap(one[name], two[name], ranks[name]) for name in ("pre", "post")},
         **{f"chance_{name}": (means[name] / head_dim).tolist() for name in ("pre", "post")},
@@ -227,23 +233,10 @@ def _result(sums: KeySums, one: dict, two: dict, level: float, compared: str) ->
     )
 
 
-def _spectra(kind: dict[int, Moments], matrix: Callable[[Moments], Tensor]) -> Tensor:
-    """Explained-variance ratios, (layers, heads, head_dim), one layer's matrices at a time."""
-    return torch.stack([ratios(eigenvalues(matrix(kind[layer]))) for layer in sorted(kind)])
-
-
 def _overlap(one: dict[int, Moments], two: dict[int, Moments], ranks: Tensor) -> list[float]:
     """Per layer, mean over heads."""
     pairs = ((components(one[layer].covariance()), components(two[layer].covariance())) for layer in sorted(one))
     return [subspace_overlap(*pair, rank).mean().item() for pair, rank in zip(pairs, ranks, strict=True)]
 
 
-def _lowest(means: list[float]) -> list[int]:
-    return sorted(range(len(means)), key=lambda layer: (means[layer], layer))
-
-
-def _mean_and_spread(layers: Tensor) -> tuple[float, float]:
-    return layers.mean().item(), layers.std(correction=0).item()
-
-
-PROBE = Probe("key_rank", "Key rank", 1, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))
+PROBE = Probe("key_rank", "Key rank", 2, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))

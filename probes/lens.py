@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models import Refusal
 from models.load import Subject
 from models.plan import Plan
-from models.view import cut
+from models.view import View, cut
 
 _ROWS = 2**13  # rows of a half-precision head that are widened at a time
 # Rounding of the model's own logits, over their largest: the lens computes in float32 where the model does not.
@@ -32,9 +32,7 @@ class Lens:
         self._view, self._device, self._states = view, subject.device, torch.empty(0)
         self.vocab = view.head.weight.shape[0]
         view.final_norm.register_forward_pre_hook(lambda norm, args: (self._states,))
-        if subject.dtype in (torch.bfloat16, torch.float16):
-            _compute(view.final_norm, _wide_norm(view.final_norm))
-            _compute(view.head, _wide_head(view.head))
+        widen(view)
 
     @torch.inference_mode()
     def __call__(self, states: Tensor, norm: bool = True) -> Tensor:
@@ -68,6 +66,13 @@ class Lens:
         return apart
 
 
+def widen(view: View) -> None:
+    """Let the final norm and the head of a private view compute in float32, if the model computes in half precision."""
+    if view.model.dtype in (torch.bfloat16, torch.float16):
+        _compute(view.final_norm, _wide_norm(view.final_norm))
+        _compute(view.head, _wide_head(view.head))
+
+
 def _compute(module: nn.Module, how: Callable[[Tensor], Tensor]) -> None:
     """Let a private module compute in another way. Where accelerate brings the weights, it still does, around that."""
     setattr(module, "_old_forward" if hasattr(module, "_old_forward") else "forward", how)
@@ -77,7 +82,7 @@ def _wide_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
     def forward(states: Tensor) -> Tensor:
         wide = copy.copy(norm)
         wide._parameters = {name: weight if weight is None else weight.float() for name, weight in norm._parameters.items()}
-        return type(norm).forward(wide, states)
+        return type(norm).forward(wide, states.float())
 
     return forward
 
@@ -85,10 +90,10 @@ def _wide_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
 def _wide_head(head: nn.Module) -> Callable[[Tensor], Tensor]:
     def forward(states: Tensor) -> Tensor:
         weight, bias = head.weight, getattr(head, "bias", None)
-        logits = states.new_empty(*states.shape[:-1], len(weight))
+        logits = states.new_empty(*states.shape[:-1], len(weight), dtype=torch.float32)
         for begin in range(0, len(weight), _ROWS):
             part = slice(begin, begin + _ROWS)
-            logits[..., part] = states @ weight[part].float().mT
+            logits[..., part] = states.float() @ weight[part].float().mT
         return logits if bias is None else logits + bias.float()
 
     return forward

@@ -83,6 +83,8 @@ class LowRankResult:
         The same of the keys with the highest exact scores: no choice of k keys carries more.
     error : float64 array of shape (layers, dims, top)
         ‖o − ô‖ / ‖o‖ of the attention's output before its last projection, all heads together.
+    overall : dict of str to float64 array
+        ``recall, jaccard, mass, error`` of shape (dims, top) and ``mass_exact`` of shape (top,): means over layers.
     dense_perplexity : float
         exp of the mean negative log-likelihood in nats.
     perplexity, kl : float64 arrays of shape (dims, top)
@@ -110,6 +112,7 @@ class LowRankResult:
     mass: np.ndarray
     mass_exact: np.ndarray
     error: np.ndarray
+    overall: dict[str, np.ndarray]
     dense_perplexity: float
     perplexity: np.ndarray
     kl: np.ndarray
@@ -226,10 +229,11 @@ def _result(
     perplexity = {method: _exp(values) for method, values in nll.items()}
     cost = np.array([[cost_ratio(share, keys) for keys in top] for share in dims])
     names = ("recall", "jaccard", "mass", "mass_exact", "error")
+    layered = {name: torch.stack([each.read(name) for each in agreements.values()]).numpy() for name in names}
     heads, kv_heads, head_dim = (list(each) for each in zip(*(each.shape for each in agreements.values()), strict=True))
     return LowRankResult(
         dims, top, list(agreements), heads, kv_heads, head_dim, *told,
-        **{name: torch.stack([each.read(name) for each in agreements.values()]).numpy() for name in names},
+        **layered, overall={name: values.mean(0) for name, values in layered.items()},
         dense_perplexity=float(_exp(means[None].read("nll").numpy())),
         perplexity=perplexity.pop("loki"), kl=divergence.pop("loki"),
         baseline_perplexity=perplexity, baseline_kl=divergence,
@@ -242,4 +246,4 @@ def _exp(nll: np.ndarray) -> np.ndarray:
         return np.exp(nll)
 
 
-PROBE = Probe("low_rank_attention", "Low-rank attention", 1, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))
+PROBE = Probe("low_rank_attention", "Low-rank attention", 2, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))

@@ -67,16 +67,17 @@ class Spread:
 class KeySums:
     """Moments of keys, values and queries: ``kinds[name][layer]``, position 0 of the keys in ``kinds["first"]``.
 
-    Keys are summed in two halves of the tokens, so that how stable they are costs no second pass; `finish` adds them up.
+    Keys are summed in two parts, the first ``middle`` tokens and the others, so that how stable they are costs no second
+    pass; `finish` adds them up.
     """
 
     KINDS = ("pre", "post", "value", "query")
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, middle: int) -> None:
         self.kinds: dict[str, dict[int, Moments]] = {name: {} for name in (*self.KINDS, "first")}
         self.halves: dict[str, list[dict[int, Moments]]] = {"pre": [{}, {}], "post": [{}, {}]}
         self.rotary: dict[int, bool] = {}
-        self.middle, self.seen = tokens // 2, 0
+        self.middle, self.seen = middle, 0
         self._room: dict[tuple[int, ...], Tensor] = {}
         self._shape: tuple[torch.Size, ...] = ()
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models import Refusal
 from models.view import View
+from probes.lens import widen
 
 
 class Reading:
@@ -26,6 +27,7 @@ class Reading:
         self.view, self.name = view, name
         self._wanted: Tensor | None = None
         self._hidden: Tensor | None = None
+        widen(view)  # a difference of half-precision logits is mostly rounding
         view.head.register_forward_pre_hook(self._select)
 
     def __call__(self, tokens: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:

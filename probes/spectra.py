@@ -57,3 +57,13 @@ def subspace_overlap(one: Tensor, other: Tensor, rank: Tensor) -> Tensor:
     leading = torch.arange(one.shape[-1]) < rank.unsqueeze(-1)
     squares = (one @ other.mT).square() * leading.unsqueeze(-1) * leading.unsqueeze(-2)
     return torch.where(rank > 0, squares.sum((-1, -2)) / rank.clamp_min(1), 1.0)
+
+
+def lowest(means: list[float]) -> list[int]:
+    """Places by rising value, ties by place."""
+    return sorted(range(len(means)), key=lambda place: (means[place], place))
+
+
+def mean_and_spread(layers: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation, dividing by the count."""
+    return layers.mean().item(), layers.std(correction=0).item()

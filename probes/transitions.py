@@ -18,6 +18,7 @@ from torch import Tensor
 from models import Progress, Refusal, silent
 from models.corpus import Corpus
 from models.load import Subject
+from models.memory import free_memory
 from models.plan import Plan
 from models.view import Calibrated
 from probes.base import Probe
@@ -98,6 +99,8 @@ def _run(
 ) -> TransitionsResult:
     """Measure a subject and a plan; without a plan, or with drops alone, each sublayer of the model is left out in turn."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    if not params.last:
+        _check_room(subject, tokens.shape[1])
     streams, lens = Streams(subject, plan, params.last), Lens(subject)
     comparison = Comparison(lens, subject.layers, params.temperature, params.top)
     total = len(tokens) + params.last
@@ -126,6 +129,16 @@ def _run(
         parallel=subject.family.parallel,
         **{name: record.read() for name, record in comparison.records.items()},
     )
+
+
+def _check_room(subject: Subject, length: int) -> None:
+    """All tokens: a window's streams lie in memory together, at most five for each layer in float32."""
+    needs, free = 4 * (5 * subject.layers + 2) * length * subject.width, free_memory(subject.device.type)
+    if needs > free:
+        raise Refusal(
+            f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Make the "
+            "windows shorter, or look at their last tokens only."
+        )
 
 
 def _refuse_nan(logits: Tensor) -> None:

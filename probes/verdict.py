@@ -28,7 +28,8 @@ THRESHOLDS = (
     ("Probabilities", f"1 − cos(p) ≤ {PROBABILITIES:g}",
      "Beyond it the likeliest tokens begin to change places. Mean over prompts, at each step of the dense text."),
     ("Generation, near", f"KL ≤ {NEAR:g} nats per step",
-     "On average the dense model's tokens keep nine tenths of their probability, so texts differ late and little."),
+     "At T = 1, the only one that is judged. On average the dense model's tokens keep nine tenths of their probability, so "
+     "texts differ late and little."),
     ("Generation, far", f"KL > {FAR:g} nat per step",
      "On average they have become e times less likely: another text, seldom as good."),
     ("Repetition", f"> {100 * REPEATED:.0f} % of the 4-grams, and {100 * MORE_REPEATED:.0f} points more than the dense texts",
@@ -77,6 +78,8 @@ def verdict(
         uses["generation"] = _generation(drift)
     if choice is not None:
         findings.append(_choices(choice))
+    if drift is not None and drift.temperature != 1:
+        findings.append(f"Probabilities are read at T = {drift.temperature:g}; how near generation stays is judged at T = 1.")
     return Verdict(findings, {name: use for name, use in uses.items() if use}, _conclusion(uses))
 
 
@@ -148,8 +151,13 @@ def repeats(found: DriftResult) -> bool:
 
 
 def _generation(found: DriftResult) -> str:
+    """Empty at another temperature than 1: KL falls with its square, and what is written does not know it."""
+    if repeats(found):
+        return _BADLY
+    if found.temperature != 1:
+        return ""
     kl = float(np.nanmean(found.forced["kl"]))
-    if repeats(found) or _above(kl, FAR):
+    if _above(kl, FAR):
         return _BADLY
     return _PARTLY if _above(kl, NEAR) else _WELL
 

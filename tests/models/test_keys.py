@@ -225,3 +225,18 @@ def test_progress_can_cancel():
 
     with pytest.raises(KeyboardInterrupt):
         key_basis(cut(model, family_of(model.config)), tokens(), cancel)
+
+
+def test_queries_of_an_attention_that_adds_into_its_product():
+    """GPT-2 can compute its scores as buffer + query · keys: the query is the second of the three."""
+    model, ids = tiny_model("gpt2"), tokens(1, 12)
+    seen = []
+    for adds in (False, True):
+        view = cut(model, family_of(model.config))
+        view.model.config._attn_implementation = "eager"
+        for block in view.layers:
+            block.attn.reorder_and_upcast_attn = adds
+        watch_keys(view, lambda layer, states: seen.append(states["query"]))
+        view.logits(ids)
+    plain, added = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(plain) == 5 and all(torch.allclose(*pair, atol=1e-6) for pair in zip(plain, added, strict=True))

@@ -354,8 +354,9 @@ def test_offloaded_quantised_and_unknown_weights_are_refused():
 
 def test_sums_that_do_not_fit_the_memory_are_refused(monkeypatch):
     monkeypatch.setattr("models.prune.free_memory", lambda device: 1000)
-    with pytest.raises(Refusal, match="SparseGPT needs"):
-        prune(view_of(tiny_model("llama")), tokens(), SPARSEGPT)
+    for sparsity, what in ((SPARSEGPT, "SparseGPT's products"), (WANDA, "for the pruned weights,")):
+        with pytest.raises(Refusal, match=what):
+            prune(view_of(tiny_model("llama")), tokens(), sparsity)
 
 
 def test_a_linear_map_is_seen_the_same_however_it_is_kept():

@@ -77,11 +77,11 @@ TINY: dict[str, tuple[str, dict]] = {
 }
 
 
-def tiny_model(name: str, seed: int = 0) -> PreTrainedModel:
+def tiny_model(name: str, seed: int = 0, **other: int) -> PreTrainedModel:
     """A float32 model of 5 layers, width 32 and 97 tokens of vocabulary, whose sublayers all matter."""
     model_type, more = TINY[name]
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(model_type, **(_BASE | more))
+    config = AutoConfig.for_model(model_type, **(_BASE | more | other))
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval().requires_grad_(False)
     for key, weight in model.named_parameters():
         if weight.dim() == 1:

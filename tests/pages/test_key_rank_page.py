@@ -1,8 +1,11 @@
 """Key rank: measure, choose a level and a head, compare texts, choose shares, measure the grid, on to the drop lab."""
 
+import shutil
+
 import pytest
 
 from models.corpus import keep_text, spoken
+from tests.models.tiny import tiny_model
 from tests.pages.visitor import Visitor
 
 
@@ -155,3 +158,14 @@ def test_a_grid_that_is_none_is_told_before_anybody_asks(measured, name, given, 
     assert any(says in each for each in measured.errors()) and not measured.has("ask_low_rank_attention")
     measured.at.text_input(key=name).set_value("0.5").run()
     assert not measured.errors() and measured.has("ask_low_rank_attention")
+
+
+def test_an_attention_that_cannot_be_replaced_is_told_before_anybody_chooses(visit, tmp_path, tiny_folder):
+    """DeepSeek's latent attention has ranks to look at, and nothing to choose below them."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "latent")
+    (folder / "model.safetensors").unlink()
+    tiny_model("deepseek_v2", vocab_size=512).save_pretrained(folder)
+    visitor = visit("key_rank", model=folder)
+    visitor.click("ask_key_rank").wait()
+    assert "is latent (MLA)" in visitor.texts() and "heads" in visitor.figures()
+    assert not visitor.has("take_keys") and not visitor.has("ask_low_rank_attention")

@@ -83,6 +83,7 @@ def test_it_learns_from_other_tokens_than_those_measured(subject, store):
     jobs.shutdown()
     measured, learned = find(store, question, subject), find(store, calibration_of(question), subject)
     assert measured.result.kl > 0
+    assert measured.about["calibration"] == {name: learned.about[name] for name in ("tokens", "windows", "digest")}
     assert measured.about["digest"] == cut(CORPUS, subject.tokenizer).digest
     assert learned.about["digest"] == cut(CORPUS.following, subject.tokenizer).digest != measured.about["digest"]
 
@@ -103,6 +104,12 @@ def test_a_text_that_ends_with_what_is_measured_is_refused_before_anything_runs(
 def test_a_plan_that_was_not_calibrated_cannot_be_applied(subject):
     with pytest.raises(Refusal, match="calibrate it first"):
         cut_model(subject.model, subject.family, parse("w:wanda@0.5"))
+
+
+def test_a_plan_for_which_nothing_was_learned_is_not_the_dense_model(subject):
+    for plan, says in (("w:wanda@0.5", "prunes weights, but nothing was learned"), ("k:0.5/0.5", "directions of the keys")):
+        with pytest.raises(Refusal, match=says):
+            cut_model(subject.model, subject.family, Calibrated(parse(plan)))
 
 
 def test_a_damaged_calibration_is_learned_again(subject, store):

@@ -10,13 +10,14 @@ import torch
 
 from cache.codec import decode, encode
 from models import Refusal
+from models.calibration import calibrate, calibrated
 from models.load import ModelRef, load
 from models.plan import Plan, parse
-from models.view import Calibrated, cut
+from models.view import cut
 from probes.base import as_dict, from_dict, read_params
 from probes.choice_subspace import PROBE, ChoiceParams, deviations
 from probes.items import LETTERS, builtin, read_items
-from tests.models.tiny import TINY
+from tests.models.tiny import TINY, tokens
 from tests.probes.characters import character_tokenizer, reader
 from tests.probes.subjects import subject_of
 
@@ -37,7 +38,15 @@ def lines(*items):
 
 
 def run(subject, plan="", items=ITEMS, temperature=1.0):
-    return PROBE.run(subject, None, parse(plan), ChoiceParams(lines(*items), temperature))
+    return PROBE.run(subject, None, learned(subject, plan), ChoiceParams(lines(*items), temperature))
+
+
+def learned(subject, plan):
+    """The plan, calibrated on a few tokens if it has to be."""
+    plan = parse(plan)
+    if not plan.calibrates:
+        return plan
+    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))
 
 
 # Pure maths
@@ -117,12 +126,14 @@ def slow_measures(dense, pruned, temperature):
         ("gemma2", "b1-2", 2.0),
         ("gpt_neox", "a0", 1.0),
         ("bloom", "m1", 1.0),
+        ("llama", "a1,w:sparsegpt@2:4", 1.0),
+        ("gemma2", "m2,k:0.5/0.5", 1.0),
     ],
 )
 def test_choices_are_those_of_a_slow_loop(name, plan, temperature):
     subject = reader(name)
     found, items = run(subject, plan, temperature=temperature), read_items(lines(*ITEMS))
-    views = [cut(subject.model, subject.family, each) for each in (Plan(), parse(plan))]
+    views = [cut(subject.model, subject.family, each) for each in (Plan(), learned(subject, plan))]
     for way in ("letters", "texts"):
         choices = getattr(found, way)
         for place, item in enumerate(items):
@@ -253,12 +264,6 @@ def test_a_model_that_gives_no_numbers_is_refused(plan, name):
         model.norm.variance_epsilon = 0.0
     with pytest.raises(Refusal, match=f"{name} model's logits are not numbers"):
         run(subject, plan)
-
-
-def test_a_calibrated_plan_is_handed_on():
-    subject, params = reader(), ChoiceParams(lines(*ITEMS))
-    found = PROBE.run(subject, None, Calibrated(parse("a1,w:magnitude@0.5")), params)
-    np.testing.assert_array_equal(found.texts.scores, run(subject, "a1").texts.scores)
 
 
 def test_an_answer_survives_the_store():

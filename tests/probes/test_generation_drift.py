@@ -1,18 +1,22 @@
 """Drift against slow loops in plain transformers: cached and step by step, where the probe reads once without a cache."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from cache.codec import decode, encode
 from models import Refusal
+from models.calibration import calibrate, calibrated
 from models.load import ModelRef, load
 from models.plan import Plan, parse
-from models.view import Calibrated, cut
+from models.view import cut
 from probes.base import as_dict, from_dict, read_params
 from probes.continuations import LEVELS, MEASURES, PROMPTS, spread
 from probes.generation_drift import PROBE, DriftParams
-from tests.models.tiny import TINY
+from probes.reading import Reading
+from tests.models.tiny import TINY, tokens
 from tests.probes.characters import reader
 
 TEXT = "Why is the sky blue?\nOne two\n\n  A list:  \n"
@@ -26,11 +30,21 @@ CASES = [
     ("gpt_neox", "a0", 1.0),
     ("bloom", "a0,m4", 1.0),
     ("llama", "b0-4", 1.0),
+    ("llama", "a1,w:sparsegpt@2:4", 1.0),
+    ("gemma2", "m2,k:0.5/0.5", 1.0),
 ]
 
 
 def run(subject, plan="", text=TEXT, length=9, **params):
-    return PROBE.run(subject, None, parse(plan), DriftParams(text, length=length, **params))
+    return PROBE.run(subject, None, learned(subject, plan), DriftParams(text, length=length, **params))
+
+
+def learned(subject, plan):
+    """The plan, calibrated on a few tokens if it has to be."""
+    plan = parse(plan)
+    if not plan.calibrates:
+        return plan
+    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))
 
 
 @torch.inference_mode()
@@ -93,12 +107,12 @@ def test_each_step_is_what_cached_decoding_gives(name, plan, temperature):
     subject = reader(name)
     found = run(subject, plan, temperature=temperature)
     assert found.prompts == ["Why is the sky blue?", "One two", "A list:"] and found.chat is False
-    dense, pruned = (cut(subject.model, subject.family, each) for each in (Plan(), parse(plan)))
+    dense, pruned = (cut(subject.model, subject.family, each) for each in (Plan(), learned(subject, plan)))
     for place, prompt in enumerate(found.prompts):
-        tokens = torch.tensor([subject.tokenizer(prompt).input_ids])
+        read = torch.tensor([subject.tokenizer(prompt).input_ids])
         ids, theirs = found.dense_ids[place].tolist(), found.ids[place].tolist()
-        assert ids == greedily(dense, tokens, 9) and theirs == greedily(pruned, tokens, 9)
-        one, other, free = stepwise(dense, tokens, ids), stepwise(pruned, tokens, ids), stepwise(pruned, tokens, theirs)
+        assert ids == greedily(dense, read, 9) and theirs == greedily(pruned, read, 9)
+        one, other, free = stepwise(dense, read, ids), stepwise(pruned, read, ids), stepwise(pruned, read, theirs)
         agrees(found.forced, place, [slow(*step, temperature) for step in zip(*one, *other, strict=True)])
         agrees(found.free, place, [slow(*step, temperature) for step in zip(*one, *free, strict=True)])
         for prefix, logits in (("dense_", one[1]), ("", other[1])):
@@ -211,13 +225,19 @@ def test_the_chat_template_is_used_where_there_is_one(tiny_folder):
     assert counts["on"] > counts["off"]
 
 
-def test_a_calibrated_plan_is_handed_on():
+def test_half_precision_is_read_in_single():
+    """At a small change the difference of bfloat16 logits would be mostly rounding."""
     subject = reader()
-    calibrated = Calibrated(parse("a1,w:magnitude@0.5"))
-    found = PROBE.run(subject, None, calibrated, DriftParams(TEXT, length=5))
-    expected = run(subject, "a1", length=5)
-    np.testing.assert_array_equal(found.forced["kl"], expected.forced["kl"])
-    assert found.texts == expected.texts
+    subject.model.to(torch.bfloat16)
+    view, states = cut(subject.model, subject.family), []
+    view.layers[-1].register_forward_hook(lambda _, args, out: states.append(out))
+    text = subject.tokenizer("Why is the sky blue?", return_tensors="pt").input_ids
+    hidden, logits = Reading(view, "dense")(text, torch.ones_like(text, dtype=torch.bool))
+    wide = copy.deepcopy(subject.model).float()
+    with torch.inference_mode():
+        expected = wide.model.norm(states[0][0].float())
+        assert torch.equal(hidden, expected) and logits.dtype == torch.float32
+        torch.testing.assert_close(logits, wide.lm_head(expected))
 
 
 def test_an_answer_survives_the_store():

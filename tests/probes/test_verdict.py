@@ -185,3 +185,13 @@ def test_every_threshold_is_explained():
     assert len(judge.THRESHOLDS) == 7 and all(all(each) for each in judge.THRESHOLDS)
     shown = " ".join(limit for _, limit, _ in judge.THRESHOLDS)
     assert all(value in shown for value in ("0.02", "0.1", "30 %", "10 points", "90 %", "5 points"))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_how_near_generation_stays_is_judged_at_a_temperature_of_1(temperature):
+    """KL falls with the square of T, so a hot dial would make every plan look harmless."""
+    hot = replace(steps(kl=0.05), temperature=temperature)
+    assert verdict(drift=steps(kl=0.05)).uses == {"generation": "well"}
+    said = verdict(drift=hot)
+    assert said.uses == {} and said.conclusion == "" and f"read at T = {temperature:g}" in said.findings[-1]
+    assert verdict(drift=replace(steps(repeated=0.9), temperature=temperature)).uses == {"generation": "badly"}
