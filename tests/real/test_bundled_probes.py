@@ -122,8 +122,12 @@ def test_one_sublayer_alone_as_plain_transformers_has_it(subject, corpus):
 
 
 def test_generation_falls_apart_at_the_first_words(subject):
+    """On the dense model's text four MLPs cost several times what four attentions cost, which is already too much."""
     prompts = "What is the capital of France?\nName three fruits."
     params = generation_drift.DriftParams(prompts=prompts, length=16)
-    found = generation_drift.PROBE.run(subject, None, ATTENTION, params)
+    found, worse = (generation_drift.PROBE.run(subject, None, plan, params) for plan in (ATTENTION, MLP))
     assert found.dense_texts[0] == "The capital of France is Paris." and "Paris" not in found.texts[0]
     assert found.divergence == [0, 2] and found.running[:8] == [2] * 8 and found.running[-1] == 0
+    kl, worse_kl = (np.nanmean(each.forced["kl"]) for each in (found, worse))
+    assert 0.05 < kl < worse_kl < 5 and np.nanmean(worse.free["kl"]) > 1
+    assert np.nanmean(found.forced["p_cosine"]) > np.nanmean(worse.forced["p_cosine"])
