@@ -59,6 +59,11 @@ class Moments:
         return self._outer.cpu() / self.count
 
 
+def variances(sums: dict[int, Moments]) -> Tensor:
+    """Traces of the covariances by layer, (layers, heads)."""
+    return torch.stack([sums[layer].covariance().diagonal(dim1=-2, dim2=-1).sum(-1) for layer in sorted(sums)])
+
+
 def components(covariance: Tensor) -> Tensor:
     """Eigenvectors as rows, by falling eigenvalue; the largest component of each is positive, so that they are unique.
 

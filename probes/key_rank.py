@@ -19,7 +19,7 @@ from torch import Tensor
 from models import Progress, Refusal, silent
 from models.corpus import Corpus, spoken
 from models.corpus import cut as cut_corpus
-from models.covariance import Moments, components, eigenvalues
+from models.covariance import Moments, components, eigenvalues, variances
 from models.keys import refuse_nonsense, watch_keys
 from models.load import Subject
 from models.plan import Plan
@@ -86,6 +86,8 @@ class KeyRankResult:
         Fewest leading dimensions that explain ``level`` of the variance; 0: the keys do not vary. Queries are post.
     ranks_pre, ranks_post : int64 arrays of shape (4, layers, heads)
         The same at 80, 90, 95 and 99 %.
+    variance_pre, variance_post, variance_value : float64 arrays of shape (layers, heads)
+        Sum of the eigenvalues of the covariance; times the spectra it gives the eigenvalues.
     spectra_pre, spectra_post, spectra_value : float64 arrays of shape (layers, heads, head_dim)
         Explained-variance ratios, falling; they sum to 1, or to 0 where nothing varies.
     effective_rank_*, participation_* : float64 arrays of shape (layers, heads)
@@ -124,6 +126,9 @@ class KeyRankResult:
     rank_query: list[list[int]]
     ranks_pre: np.ndarray
     ranks_post: np.ndarray
+    variance_pre: np.ndarray
+    variance_post: np.ndarray
+    variance_value: np.ndarray
     spectra_pre: np.ndarray
     spectra_post: np.ndarray
     spectra_value: np.ndarray
@@ -217,6 +222,7 @@ def result_of(sums: KeySums, one: dict, two: dict, level: float, compared: str, 
         rotary=[sums.rotary[layer] for layer in sorted(sums.rotary)],
         **{f"rank_{name}": rank.tolist() for name, rank in ranks.items()},
         **{f"ranks_{name}": torch.stack([rank_at(spectra[name], at) for at in LEVELS]).numpy() for name in ("pre", "post")},
+        **{f"variance_{name}": variances(sums.kinds[name]).numpy() for name in ("pre", "post", "value")},
         **{f"spectra_{name}": spectra[name].numpy() for name in ("pre", "post", "value")},
         **{f"effective_rank_{name}": effective_rank(shares).numpy() for name, shares in spectra.items()},
         **{f"participation_{name}": participation_ratio(shares).numpy() for name, shares in spectra.items()},
@@ -239,4 +245,4 @@ def _overlap(one: dict[int, Moments], two: dict[int, Moments], ranks: Tensor) ->
     return [subspace_overlap(*pair, rank).mean().item() for pair, rank in zip(pairs, ranks, strict=True)]
 
 
-PROBE = Probe("key_rank", "Key rank", 2, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))
+PROBE = Probe("key_rank", "Key rank", 3, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))

@@ -71,6 +71,7 @@ def ranked(
         **{f"rank_{name}": each.tolist() for name, each in ranks.items()},
         ranks_pre=np.stack([_counted(spectra["pre"], level) for level in LEVELS]),
         ranks_post=np.stack([_counted(spectra["post"], level) for level in LEVELS]),
+        **{f"variance_{name}": each.var(2, ddof=1).sum(-1) for name, each in (("pre", pre), ("post", post), ("value", value))},
         **{f"spectra_{name}": spectra[name] for name in ("pre", "post", "value")},
         **{f"effective_rank_{name}": _entropy_rank(each) for name, each in spectra.items()},
         **{f"participation_{name}": _participation(each) for name, each in spectra.items()},

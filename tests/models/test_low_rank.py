@@ -77,6 +77,18 @@ def test_all_keys_in_all_dimensions_are_dense_attention(models, name):
 
 @pytest.mark.parametrize("name", INSIDE)
 @torch.inference_mode()
+def test_scores_in_all_dimensions_choose_the_exact_best_keys(models, name):
+    """A basis of all dimensions only rotates: a wrong head, group or scale would choose other keys."""
+    model, ids = model_of(models, name), tokens(length=14)
+    view = view_of(model)
+    switch_on(view, random_basis(model), 1, 0.5, "exact")
+    expected = view.logits(ids)
+    switch_on(view, random_basis(model), 1, 0.5)
+    torch.testing.assert_close(view.logits(ids), expected, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("name", INSIDE)
+@torch.inference_mode()
 def test_cached_decoding_chooses_the_same_keys(models, name):
     model, ids = model_of(models, name), tokens(length=14)
     dense = model(input_ids=ids, use_cache=False).logits

@@ -49,6 +49,8 @@ def test_ranks_and_spectra_agree_with_scikit_learn(llama):
         for head in range(2):
             fitted = PCA().fit(keys[layer, :, head])
             np.testing.assert_allclose(found.spectra_post[layer, head], fitted.explained_variance_ratio_, atol=1e-6)
+            eigenvalues = found.variance_post[layer, head] * found.spectra_post[layer, head]
+            np.testing.assert_allclose(eigenvalues, fitted.explained_variance_, rtol=1e-4)
             assert found.rank_post[layer][head] == rank(keys[layer, :, head])
             assert found.ranks_post[:, layer, head].tolist() == [
                 rank(keys[layer, :, head], level) for level in (0.8, 0.9, 0.95, 0.99)
