@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
+from benchmarks.passes import bare
 from benchmarks.timing import Line, in_turns, ratio
 from models.corpus import Corpus, CorpusRef, cut
 from models.load import Subject
@@ -19,23 +20,12 @@ def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
     corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
-    @torch.inference_mode()
-    def bare() -> None:
-        """As much of the model as the probe runs: the head sees the last position alone."""
-        for window in tokens:
-            subject.model(input_ids=window[None], use_cache=False, logits_to_keep=1)
-
-    @torch.inference_mode()
-    def bare_with_logits() -> None:
-        for window in tokens:
-            subject.model(input_ids=window[None], use_cache=False)
-
     _same_numbers(subject, corpus)
     times = in_turns(
         rounds,
         {
-            "bare forward, last logits": bare,
-            "bare forward, all logits": bare_with_logits,
+            "bare forward, last logits": lambda: bare(subject.model, tokens, True),
+            "bare forward, all logits": lambda: bare(subject.model, tokens, False),
             "key_rank": lambda: PROBE.run(subject, corpus, Plan(), KeyRankParams()),
         },
     )

@@ -10,6 +10,13 @@ from torch import Tensor, nn
 Seen = dict[str, Tensor]
 
 
+@torch.inference_mode()
+def bare(model: nn.Module, windows: Tensor, last: bool) -> None:
+    """Forward passes and nothing else; ``last``: the head sees the last position alone, as when a probe runs them."""
+    for window in windows:
+        model(input_ids=window[None], use_cache=False, logits_to_keep=1 if last else 0)
+
+
 def three_passes(model: nn.Module, windows: Tensor) -> dict[str, list[float]]:
     """Mean cosine before and after each attention, MLP and block.
 

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.passes import three_passes
+from benchmarks.passes import bare, three_passes
 from benchmarks.timing import Line, in_turns, ratio
 from models.corpus import CorpusRef, cut
 from models.load import Subject
@@ -24,23 +24,12 @@ def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
     corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
-    @torch.inference_mode()
-    def bare() -> None:
-        """As much of the model as the probe runs: the head sees the last position alone."""
-        for window in tokens:
-            subject.model(input_ids=window[None], use_cache=False, logits_to_keep=1)
-
-    @torch.inference_mode()
-    def bare_with_logits() -> None:
-        for window in tokens:
-            subject.model(input_ids=window[None], use_cache=False)
-
     _same_numbers(subject)
     times = in_turns(
         rounds,
         {
-            "bare forward, last logits": bare,
-            "bare forward, all logits": bare_with_logits,
+            "bare forward, last logits": lambda: bare(subject.model, tokens, True),
+            "bare forward, all logits": lambda: bare(subject.model, tokens, False),
             "similarity": lambda: PROBE.run(subject, corpus, Plan(), NoParams()),
             "three passes": lambda: three_passes(subject.model, tokens),
         },

@@ -138,9 +138,10 @@ def ask_each(
         st.error(error, icon=":material/error:")
     if any(job.state == "cancelled" for job in jobs):
         st.info("Cancelled. Nothing else was lost; ask again when you like.")
-    left, right = st.columns([1, 3], vertical_alignment="center")
-    left.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing, subject), width="stretch")
-    right.caption(what)
+    # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing, subject), width=210)
+    row.caption(what)
     if error := st.session_state.pop(f"refused_{probe}", None):
         st.error(error, icon=":material/error:")
     return found

@@ -2,10 +2,13 @@
 
 import string
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from tests.models.tiny import tiny_model
+from models.calibration import calibrate, calibrated
+from models.plan import parse
+from tests.models.tiny import tiny_model, tokens
 from tests.probes.subjects import subject_of
 
 _SPECIAL = ["<pad>", "<s>", "</s>"]
@@ -15,7 +18,7 @@ _CHARACTERS = "\n " + string.ascii_letters + string.digits + string.punctuation[
 def character_tokenizer() -> PreTrainedTokenizerFast:
     """A token per character, ids from 3 to 96; a character that it does not know is padding. It closes no text."""
     vocabulary = {token: i for i, token in enumerate([*_SPECIAL, *_CHARACTERS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<pad>")
@@ -26,3 +29,11 @@ def reader(name: str = "llama", seed: int = 0):
     model = tiny_model(name, seed)
     model.generation_config.eos_token_id = None
     return subject_of(model, character_tokenizer())
+
+
+def learned(subject, plan):
+    """The plan, calibrated on a few tokens if it has to be."""
+    plan = parse(plan)
+    if not plan.calibrates:
+        return plan
+    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))

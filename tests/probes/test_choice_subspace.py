@@ -10,15 +10,14 @@ import torch
 
 from cache.codec import decode, encode
 from models import Refusal
-from models.calibration import calibrate, calibrated
 from models.load import ModelRef, load
-from models.plan import Plan, parse
+from models.plan import Plan
 from models.view import cut
 from probes.base import as_dict, from_dict, read_params
 from probes.choice_subspace import PROBE, ChoiceParams, deviations
 from probes.items import LETTERS, builtin, read_items
-from tests.models.tiny import TINY, tokens
-from tests.probes.characters import character_tokenizer, reader
+from tests.models.tiny import TINY
+from tests.probes.characters import character_tokenizer, learned, reader
 from tests.probes.subjects import subject_of
 
 P, Q = [0.7, 0.2, 0.08, 0.02], [0.6, 0.25, 0.1, 0.05]
@@ -39,14 +38,6 @@ def lines(*items):
 
 def run(subject, plan="", items=ITEMS, temperature=1.0):
     return PROBE.run(subject, None, learned(subject, plan), ChoiceParams(lines(*items), temperature))
-
-
-def learned(subject, plan):
-    """The plan, calibrated on a few tokens if it has to be."""
-    plan = parse(plan)
-    if not plan.calibrates:
-        return plan
-    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))
 
 
 # Pure maths

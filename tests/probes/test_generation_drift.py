@@ -8,7 +8,6 @@ import torch
 
 from cache.codec import decode, encode
 from models import Refusal
-from models.calibration import calibrate, calibrated
 from models.load import ModelRef, load
 from models.plan import Plan, parse
 from models.view import cut
@@ -16,8 +15,8 @@ from probes.base import as_dict, from_dict, read_params
 from probes.continuations import LEVELS, MEASURES, PROMPTS, spread
 from probes.generation_drift import PROBE, DriftParams
 from probes.reading import Reading
-from tests.models.tiny import TINY, tokens
-from tests.probes.characters import reader
+from tests.models.tiny import TINY
+from tests.probes.characters import learned, reader
 
 TEXT = "Why is the sky blue?\nOne two\n\n  A list:  \n"
 NO_ATTENTION = "a0,a1,a2,a3,a4"
@@ -37,14 +36,6 @@ CASES = [
 
 def run(subject, plan="", text=TEXT, length=9, **params):
     return PROBE.run(subject, None, learned(subject, plan), DriftParams(text, length=length, **params))
-
-
-def learned(subject, plan):
-    """The plan, calibrated on a few tokens if it has to be."""
-    plan = parse(plan)
-    if not plan.calibrates:
-        return plan
-    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))
 
 
 @torch.inference_mode()
