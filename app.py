@@ -2,8 +2,6 @@
 
 import streamlit as st
 
-from pages import _shell, _sidebar
-
 st.set_page_config(page_title="PruneScope", page_icon="pages/icon.png", layout="wide")
 page = st.navigation(
     [
@@ -15,6 +13,8 @@ page = st.navigation(
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )
+from pages import _shell, _sidebar  # noqa: E402  this loads torch, and the menu should not wait for it
+
 st.logo("pages/logo.svg", size="large")
 st.html(
     "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
