@@ -22,7 +22,7 @@ from models.view import View
 
 # visit(dense layer, {"pre", "post", "value", "query"}), each of shape (tokens, heads, head_dim) in the model's dtype
 Visit = Callable[[int, dict[str, Tensor]], None]
-_CACHES = ("past_key_values", "layer_past")  # what attentions call the cache
+_CACHES = ("cache", "past_key_values", "layer_past")  # what attentions call the cache; transformers 5.24 renamed it
 _ADDING = {torch.baddbmm, Tensor.baddbmm}
 _PRODUCTS = {
     torch.nn.functional.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm,
