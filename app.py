@@ -6,21 +6,22 @@ st.set_page_config(page_title="PruneScope", page_icon="pages/icon.png", layout="
 page = st.navigation(
     [
         st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
-        st.Page("pages/similarity.py", title="Similarity", icon=":material/layers:"),
-        st.Page("pages/key_rank.py", title="Key rank", icon=":material/key:"),
-        st.Page("pages/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
-        st.Page("pages/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
+        st.Page("pages/redundancy/similarity.py", title="Similarity", icon=":material/layers:"),
+        st.Page("pages/keys/key_rank.py", title="Key rank", icon=":material/key:"),
+        st.Page("pages/deviation/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
+        st.Page("pages/lab/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )
-from pages import _shell, _sidebar  # noqa: E402  this loads torch, and the menu should not wait for it
+from pages import shell  # noqa: E402
+from pages.shell import sidebar  # noqa: E402  this loads torch, and the menu should not wait for it
 
 st.logo("pages/logo.svg", size="large")
 st.html(
     "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
     "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
 )
-_sidebar.draw()
+sidebar.draw()
 st.title(page.title, anchor=False)
-_shell.tell_load_error()
+shell.tell_load_error()
 page.run()

@@ -6,8 +6,9 @@ import torch
 import transformers
 
 from benchmarks import answers, key_rank, loading, low_rank, similarity, sparsity, transitions, views
-from models.corpus import CorpusRef, cut
-from models.load import ModelRef, load
+from models.loading.load import load
+from models.subject import ModelRef
+from texts.corpus import CorpusRef, cut
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from benchmarks.timing import Line, in_turns, spoken
 from cache.jobs import Jobs
 from cache.store import Store
-from models.corpus import CorpusRef
-from models.load import Subject
-from probes.ask import Question, find, submit
+from models.subject import Subject
+from probes.answer import Question, find, submit
+from texts.corpus import CorpusRef
 
 
 def known_answer(subject: Subject, rounds: int) -> list[Line]:

@@ -8,11 +8,11 @@ from sklearn.decomposition import PCA
 
 from benchmarks.passes import bare
 from benchmarks.timing import Line, in_turns, ratio
-from models.corpus import Corpus, CorpusRef, cut
-from models.load import Subject
-from models.plan import Plan
-from probes.key_rank import PROBE, KeyRankParams, result_of
-from probes.moments import KeySums
+from models.subject import Subject
+from plans.plan import Plan
+from probes.keys.key_rank import PROBE, KeyRankParams, result_of
+from probes.keys.key_sums import KeySums
+from texts.corpus import Corpus, CorpusRef, cut
 
 
 def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:

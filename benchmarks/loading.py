@@ -8,8 +8,9 @@ from statistics import median
 import torch
 
 from benchmarks.timing import Line, in_turns, ratio
-from models import bundled
-from models.load import ModelRef, Subject, load
+from models.loading import bundled
+from models.loading.load import load
+from models.subject import ModelRef, Subject
 
 ROOT = Path(__file__).parent.parent
 _PROGRAM = """

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import Line, in_turns, ratio
-from models.corpus import CorpusRef, cut
+from models.attention import Attend, attend_by
 from models.keys import key_basis
-from models.load import Subject
-from models.low_rank import Attend, attend_by, switch_on
-from models.view import cut as view_of
+from models.subject import Subject
+from plans.cut import cut as view_of
+from plans.keys.choice import switch_on
+from texts.corpus import CorpusRef, cut
 
 
 def forward(subject: Subject, length: int, rounds: int) -> list[Line]:

@@ -8,11 +8,12 @@ import threading
 
 import psutil
 
-from models.corpus import CorpusRef, cut
-from models.load import ModelRef, load
-from models.plan import Plan
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.plan import Plan
 from probes.base import NoParams
-from probes.similarity import PROBE
+from probes.redundancy.similarity import PROBE
+from texts.corpus import CorpusRef, cut
 
 _STEP = 0.002  # seconds between looks; the largest tensors of a pass live longer than that
 

@@ -10,11 +10,11 @@ import torch
 
 from benchmarks.passes import bare, three_passes
 from benchmarks.timing import Line, in_turns, ratio
-from models.corpus import CorpusRef, cut
-from models.load import Subject
-from models.plan import Plan
+from models.subject import Subject
+from plans.plan import Plan
 from probes.base import NoParams
-from probes.similarity import PROBE
+from probes.redundancy.similarity import PROBE
+from texts.corpus import CorpusRef, cut
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,12 +6,13 @@ from statistics import median
 import torch
 
 from benchmarks.timing import Line, in_turns, seconds
-from models.corpus import CorpusRef, cut
 from models.linears import linears
-from models.load import Subject
-from models.plan import Plan, Sparsity
-from models.prune import prune
-from models.view import cut as view_of
+from models.subject import Subject
+from plans.cut import cut as view_of
+from plans.plan import Plan
+from plans.thinning import Sparsity
+from plans.weights.prune import prune
+from texts.corpus import CorpusRef, cut
 
 
 def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:

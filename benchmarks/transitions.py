@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Line, in_turns, ratio
-from models.corpus import CorpusRef, cut
-from models.load import Subject
-from models.plan import Plan, parse
-from probes.transitions import PROBE, TransitionsParams
+from models.subject import Subject
+from plans.plan import Plan, parse
+from probes.deviation.transitions import PROBE, TransitionsParams
+from texts.corpus import CorpusRef, cut
 
 
 def speed(subject: Subject, windows: int, rounds: int, length: int = 512, every: int = 64) -> list[Line]:

@@ -9,9 +9,9 @@ from torch import nn
 
 from benchmarks.handmade import empty_cache, without_attention
 from benchmarks.timing import Line, Times, ratio, seconds, turn
-from models.load import Subject
-from models.plan import parse
-from models.view import cut
+from models.subject import Subject
+from plans.cut import cut
+from plans.plan import parse
 
 
 def first_view(subject: Subject, rounds: int) -> list[Line]:

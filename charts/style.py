@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from models.plan import Plan, parse
+from plans.plan import Plan, parse
 
 ATTENTION, MLP, BLOCK = "#0E9C7C", "#D67410", "#6366F1"
 DROP = "#E5484D"  # what a plan takes out, and what that costs

@@ -8,9 +8,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from models.families import Sublayer
-from models.load import Subject
-from models.plan import Plan
-from models.view import cut
+from models.subject import Subject
+from plans.cut import cut
+from plans.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models import Refusal
+from refusal import Refusal
 
 Config = Any  # a transformers PreTrainedConfig; its attributes differ by family
 

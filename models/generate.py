@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from models import Refusal
 from models.view import View
+from refusal import Refusal
 
 RUNNERS = 5
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from models import Progress, Refusal, silent
-from models.covariance import Moments, components
+from measures.covariance import Moments, components
 from models.view import View
+from refusal import Progress, Refusal, silent
 
 # visit(dense layer, {"pre", "post", "value", "query"}), each of shape (tokens, heads, head_dim) in the model's dtype
 Visit = Callable[[int, dict[str, Tensor]], None]

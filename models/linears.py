@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from models import Refusal
 from models.families import Family
+from refusal import Refusal
 
 # Routers decide where a token goes: pruned, they would change which model is looked at. Not gate_proj, which is a weight.
 _ROUTER = re.compile(r"(.*gate|router|.*_router)")

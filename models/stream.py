@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from models import Refusal
 from models.families import Sublayer
 from models.view import View
+from refusal import Refusal
 
 # visit(place, before, attention, mlp, after), tensors of shape (windows, tokens, width) in the model's dtype
 Visit = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]

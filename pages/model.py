@@ -4,12 +4,12 @@ import streamlit as st
 
 from charts import style
 from charts.anatomy import sizes
-from models import Refusal
-from models.corpus import keep_text
-from models.load import estimate
-from pages import _shell
+from models.loading.load import estimate
+from pages import shell
+from refusal import Refusal
+from texts.corpus import keep_text
 
-_shell.menu_first()
+shell.menu_first()
 
 
 def _keep() -> None:
@@ -26,13 +26,13 @@ def _keep() -> None:
 def _estimate() -> None:
     """Callback: what the named model would take; fetches small files of a hub model, so a click asks for it."""
     try:
-        found = estimate(_shell.model_ref())
-        st.session_state.estimate = (found.fits, f"{_shell.model_ref().name}: {found}")
+        found = estimate(shell.model_ref())
+        st.session_state.estimate = (found.fits, f"{shell.model_ref().name}: {found}")
     except Refusal as refusal:
         st.session_state.estimate = (False, str(refusal))
 
 
-bench = _shell.workbench()
+bench = shell.workbench()
 subject = bench.subject
 if subject is None:
     st.markdown(
@@ -44,7 +44,7 @@ if subject is None:
     busy = bench.loading is not None and not bench.loading.over.is_set()
     left.button(
         f"Load {st.session_state.model}", key="load_main", type="primary", width="stretch",
-        on_click=_shell.load_clicked, disabled=busy,
+        on_click=shell.load_clicked, disabled=busy,
     )  # fmt: skip
     right.button("How much memory would it take?", key="estimate_button", on_click=_estimate, width="stretch")
 else:
@@ -54,8 +54,8 @@ if verdict := st.session_state.pop("estimate", None):
     (st.success if verdict[0] else st.error)(verdict[1])
 
 if subject is not None and bench.anatomy is not None:
-    dense, plan = bench.anatomy, _shell.current_plan(subject.layers)
-    _shell.metrics(
+    dense, plan = bench.anatomy, shell.current_plan(subject.layers)
+    shell.metrics(
         [
             ("Parameters", style.count(dense.parameters), None, "Each weight once, shared embeddings too."),
             ("Weights", f"{dense.bytes / 1e9:.2f} GB", None, "Parameters times bytes of each."),
@@ -69,7 +69,7 @@ if subject is not None and bench.anatomy is not None:
          "norms": sum(p.parameters for p in dense.parts if p.layer == i and p.kind == "shared")}
         for i in range(subject.layers)
     ]  # fmt: skip
-    st.plotly_chart(sizes(rows, plan), key="sizes", alt="Parameters per layer", config=_shell.CHART)
+    st.plotly_chart(sizes(rows, plan), key="sizes", alt="Parameters per layer", config=shell.CHART)
     with st.expander("Every sublayer as a table"):
         st.dataframe(
             [

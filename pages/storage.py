@@ -5,15 +5,15 @@ import time
 import streamlit as st
 
 from cache.store import StoreError
-from pages import _shell
+from pages import shell
 
-_shell.menu_first()
+shell.menu_first()
 _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done", "failed": "✗ failed", "cancelled": "■ cancelled"}
 
 
 def _forget(keys: list[str] | None) -> None:
     """Callback: forget some answers, or with None all of them."""
-    store = _shell.workbench().store
+    store = shell.workbench().store
     try:
         if keys is None:
             store.delete_all()
@@ -29,7 +29,7 @@ def _age(created: float) -> str:
 
 
 def _entries() -> None:
-    store = _shell.workbench().store
+    store = shell.workbench().store
     entries = store.entries()
     st.caption(f"{len(entries)} answers, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB, in {store.directory}.")
     if not entries:
@@ -66,7 +66,7 @@ def _entries() -> None:
 
 @st.fragment(run_every=1.0)
 def _jobs() -> None:
-    jobs = _shell.workbench().jobs.list()
+    jobs = shell.workbench().jobs.list()
     if not jobs:
         st.caption("No job has run since the app was started.")
     for job in reversed(jobs):

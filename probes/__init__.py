@@ -1,15 +1,10 @@
 """Questions about a model: numbers in, a frozen result out."""
 
-from probes import (
-    choice_subspace,
-    fidelity,
-    generation_drift,
-    key_rank,
-    low_rank_attention,
-    similarity,
-    transitions,
-)
 from probes.base import Probe
+from probes.choice import choice_subspace
+from probes.deviation import fidelity, generation_drift, transitions
+from probes.keys import key_rank, low_rank_attention
+from probes.redundancy import similarity
 
 PROBES: tuple[Probe, ...] = (
     similarity.PROBE,

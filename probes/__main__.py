@@ -14,13 +14,14 @@ import numpy as np
 
 from cache.jobs import Jobs
 from cache.store import StoreError
-from models import Refusal
-from models.corpus import CorpusRef
-from models.load import ModelRef, load
+from models.loading.load import load
+from models.subject import ModelRef
 from probes import PROBES
-from probes.ask import Answer, Question, find, open_store, probe_named, submit
+from probes.answer import Answer, Question, find, open_store, probe_named, submit
 from probes.base import as_dict
 from probes.calibration import PROBE as CALIBRATION
+from refusal import Refusal
+from texts.corpus import CorpusRef
 
 
 def main(arguments: list[str] | None = None) -> int:

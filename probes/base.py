@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
-from models import Refusal
+from refusal import Refusal
 
 
 @dataclass(frozen=True)

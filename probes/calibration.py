@@ -5,12 +5,12 @@ It has no page: whoever asks about such a plan gets it calibrated on the way, an
 
 import torch
 
-from models import Progress, silent
-from models.calibration import Calibration, calibrate
-from models.corpus import Corpus
-from models.load import Subject
-from models.plan import Plan
+from models.subject import Subject
+from plans.calibration import Calibration, calibrate
+from plans.plan import Plan
 from probes.base import NoParams, Probe
+from refusal import Progress, silent
+from texts.corpus import Corpus
 
 
 def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> Calibration:

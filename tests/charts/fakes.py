@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 import plotly.graph_objects as go
 
-from models.plan import Plan, parse
-from probes.fidelity import FidelityResult
-from probes.similarity import LEVELS, SimilarityResult, Summary, best_spans
+from plans.plan import Plan, parse
+from probes.deviation.fidelity import FidelityResult
+from probes.redundancy.similarity import LEVELS, SimilarityResult, Summary, best_spans
 
 
 def _cosine(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from probes.choice_subspace import ChoiceResult, deviations
-from probes.choices import choices
-from probes.comparison import QUANTILES, Deviation
-from probes.continuations import MEASURES, spread
-from probes.deviation import HIDDEN, LOGITS, hidden_deviation, logit_deviation
-from probes.generation_drift import DriftResult
-from probes.items import Item
-from probes.transitions import TransitionsResult
+from measures.deviation import HIDDEN, LOGITS, hidden_deviation, logit_deviation
+from probes.choice.choice_subspace import ChoiceResult, deviations
+from probes.choice.choices import choices
+from probes.deviation.comparison import QUANTILES, Deviation
+from probes.deviation.continuations import MEASURES, spread
+from probes.deviation.generation_drift import DriftResult
+from probes.deviation.transitions import TransitionsResult
+from texts.items import Item
 
 _WIDTH, _VOCAB = 16, 30
 ITEMS = (

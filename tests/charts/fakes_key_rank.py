@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from probes.key_rank import LEVELS, KeyRankResult, WithoutFirst
-from probes.low_rank_attention import LowRankResult
+from probes.keys.key_rank import LEVELS, KeyRankResult, WithoutFirst
+from probes.keys.low_rank_attention import LowRankResult
 
 _TOKENS = 100
 

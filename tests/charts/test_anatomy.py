@@ -5,7 +5,7 @@ import json
 import pytest
 
 from charts import anatomy, style
-from models.plan import Plan, parse
+from plans.plan import Plan, parse
 from tests.charts.fakes import axes, clickable
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from charts import choice_subspace as charts
+from charts.choice import choice_subspace as charts
 from tests.charts.fakes_deviation import ITEMS, chosen
 
 RESULTS = {"a1": chosen(), "b2": chosen(size=6.0, seed=2)}

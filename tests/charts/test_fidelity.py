@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from charts import fidelity, style
+from charts import style
+from charts.deviation import fidelity
 from tests.charts.fakes import axes, clickable, faithful
 
 PIECES = [[f" w{i}" for i in range(40)], ["<s>", *(f" x{i}" for i in range(1, 40))]]

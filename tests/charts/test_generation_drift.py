@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from charts import generation_drift as charts
+from charts.deviation import generation_drift as charts
 from tests.charts.fakes_deviation import drifted
 
 RESULTS = {"a1": drifted(), "b2": drifted(size=1.0, seed=1)}

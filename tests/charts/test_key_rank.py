@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from charts import key_rank
-from probes.key_rank import LEVELS
+from charts.keys import key_rank
+from probes.keys.key_rank import LEVELS
 from tests.charts.fakes import axes
 from tests.charts.fakes_key_rank import ranked
 

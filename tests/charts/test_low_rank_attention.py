@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from charts import low_rank_attention as charts
+from charts.keys import low_rank_attention as charts
 from tests.charts.fakes_key_rank import approximated
 
 GRIDS = [((0.5, 0.25, 0.125), (0.5, 0.25, 0.125)), ((1.0,), (0.1,)), ((0.25, 0.5), (0.1, 0.9, 0.3, 0.5, 0.7))]

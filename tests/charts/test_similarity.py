@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from charts import similarity
-from models.plan import Plan, parse
+from charts.redundancy import similarity
+from plans.plan import Plan, parse
 from tests.charts.fakes import axes, clickable, similar
 
 LAYERS = [1, 5, 80]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charts import style
-from models.plan import Plan, parse
+from plans.plan import Plan, parse
 
 PAGES = ("#fbfcfc", "#ffffff", "#0e1117", "#0e1719")
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from charts import panels, transitions
+from charts.deviation import spaces as panels
+from charts.deviation import transitions
 from tests.charts.fakes import axes
 from tests.charts.fakes_deviation import moved
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models.anatomy import anatomy
-from models.plan import Plan, parse
-from models.view import cut
+from plans.cut import cut
+from plans.plan import Plan, parse
 from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
 from tests.probes.subjects import subject_of
 

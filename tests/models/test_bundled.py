@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models import Refusal, bundled
-from models.load import ModelRef, estimate, fingerprint, load
+from models.loading import bundled
+from models.loading.load import estimate, fingerprint, load
+from models.subject import ModelRef
+from refusal import Refusal
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 

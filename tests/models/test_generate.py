@@ -5,12 +5,13 @@ from collections import Counter
 import pytest
 import torch
 
-from models import Refusal
 from models.families import family_of
 from models.generate import RUNNERS, Settings, Writer, first_divergence, prompt_tokens, write
-from models.load import ModelRef, load
-from models.plan import parse
-from models.view import cut
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.cut import cut
+from plans.plan import parse
+from refusal import Refusal
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.subjects import plain_tokenizer, subject_of
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import Refusal
 from models.families import family_of
 from models.keys import key_basis, watch_keys
-from models.plan import parse
-from models.view import cut
+from plans.cut import cut
+from plans.plan import parse
+from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 
 WINDOWS, LENGTH = 2, 12

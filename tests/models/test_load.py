@@ -11,8 +11,11 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from models import Refusal, memory, weights
-from models.load import ModelRef, estimate, fingerprint, load
+from models.loading import memory
+from models.loading import weight_files as weights
+from models.loading.load import estimate, fingerprint, load
+from models.subject import ModelRef
+from refusal import Refusal
 from tests.models.hub import COMMIT, Hub
 
 

@@ -3,12 +3,12 @@
 import threading
 from dataclasses import replace
 
+import probes.answer
 import pytest
 import streamlit as st
 from streamlit import config
 
-import probes.ask
-from pages import _shell
+from pages import shell
 from probes import PROBES
 from tests.pages.visitor import Visitor
 
@@ -20,7 +20,7 @@ def bench(tmp_path, monkeypatch):
     config.set_option("client.showErrorDetails", "full")  # a test's report must say what went wrong
     st.cache_resource.clear()
     yield
-    made = _shell.workbench()
+    made = shell.workbench()
     for live in made.lives.values():
         live.stop()
     made.jobs.shutdown()
@@ -69,6 +69,6 @@ def slow(monkeypatch):
     """Make every probe wait for ``gate``, so that a test can look at a job that runs."""
     made = Slow()
     waiting = tuple(replace(probe, run=made.around(probe.run)) for probe in PROBES)
-    monkeypatch.setattr(probes.ask, "PROBES", waiting)
+    monkeypatch.setattr(probes.answer, "PROBES", waiting)
     yield made
     made.gate.set()

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from models import memory
+from models.loading import memory
 from tests.pages.visitor import Visitor
 
 PAGES = ["model", "similarity", "drop_lab", "storage"]
@@ -207,10 +207,10 @@ def test_out_of_memory(visit, link, monkeypatch, error):
 
     visitor = visit("similarity")
     with monkeypatch.context() as patch:
-        patch.setattr("probes.similarity.cut", run)
+        patch.setattr("probes.redundancy.similarity.cut", run)
         told(visitor.click("ask_similarity").wait(), "fewer windows")
     with monkeypatch.context() as patch:
-        patch.setattr("pages._workbench.cut", run)
+        patch.setattr("pages.shell.workbench.cut", run)
         visitor.go("drop_lab").click("answer").wait()
         assert any("memory is not enough" in each for each in visitor.errors())
     del visitor.at.session_state["live"]

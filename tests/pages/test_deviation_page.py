@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pages._deviation_plans import plain
+from pages.deviation.plans import plain
 from tests.pages.visitor import SECONDS, Visitor
 
 ITEMS = [

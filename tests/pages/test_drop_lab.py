@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from models.anatomy import anatomy
-from models.exports import FORMATS
 from models.generate import Writer
-from models.plan import parse
+from plans.exports import FORMATS
+from plans.plan import parse
 from tests.pages.visitor import SECONDS
 
 

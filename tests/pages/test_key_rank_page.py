@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from models.corpus import keep_text, spoken
 from tests.models.tiny import tiny_model
 from tests.pages.visitor import Visitor
+from texts.corpus import keep_text, spoken
 
 
 @pytest.fixture

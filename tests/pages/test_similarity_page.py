@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.plan import parse
+from plans.plan import parse
 from tests.pages.visitor import SECONDS, Visitor
 
 
@@ -57,7 +57,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("probes.similarity.cut", full)
+        patch.setattr("probes.redundancy.similarity.cut", full)
         visitor.click("ask_similarity").wait()
         assert ["memory is not enough" in each for each in visitor.errors()] == [True]
     visitor.click("ask_similarity").wait()

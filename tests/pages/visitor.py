@@ -7,8 +7,8 @@ from typing import Any
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
-from pages import _shell
-from pages._workbench import Workbench
+from pages import shell
+from pages.shell.workbench import Workbench
 
 APP = Path(__file__).parent.parent.parent / "app.py"
 SECONDS = 60  # the longest that anything in these tests may take
@@ -29,7 +29,7 @@ class Visitor:
 
     @property
     def bench(self) -> Workbench:
-        return _shell.workbench()
+        return shell.workbench()
 
     @property
     def plan(self) -> str:

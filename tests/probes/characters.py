@@ -6,8 +6,8 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from models.calibration import calibrate, calibrated
-from models.plan import parse
+from plans.calibration import calibrate, calibrated
+from plans.plan import parse
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.subjects import subject_of
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
-from models.corpus import Corpus, CorpusRef
 from models.families import family_of
-from models.load import ModelRef, Subject
+from models.subject import ModelRef, Subject
+from texts.corpus import Corpus, CorpusRef
 
 
 def subject_of(model, tokenizer=None):

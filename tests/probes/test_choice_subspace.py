@@ -9,16 +9,17 @@ import pytest
 import torch
 
 from cache.codec import decode, encode
-from models import Refusal
-from models.load import ModelRef, load
-from models.plan import Plan
-from models.view import cut
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.cut import cut
+from plans.plan import Plan
 from probes.base import as_dict, from_dict, read_params
-from probes.choice_subspace import PROBE, ChoiceParams, deviations
-from probes.items import LETTERS, builtin, read_items
+from probes.choice.choice_subspace import PROBE, ChoiceParams, deviations
+from refusal import Refusal
 from tests.models.tiny import TINY
 from tests.probes.characters import character_tokenizer, learned, reader
 from tests.probes.subjects import subject_of
+from texts.items import LETTERS, builtin, read_items
 
 P, Q = [0.7, 0.2, 0.08, 0.02], [0.6, 0.25, 0.1, 0.05]
 NO_ATTENTION = "a0,a1,a2,a3,a4"

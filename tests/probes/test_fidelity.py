@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from models import Refusal
-from models.plan import Plan, parse
-from models.view import cut
+from measures.divergence import kl
+from plans.cut import cut
+from plans.plan import Plan, parse
 from probes.base import NoParams
-from probes.fidelity import PROBE, compare
-from probes.measures import kl
+from probes.deviation.fidelity import PROBE, compare
+from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import corpus_of, subject_of
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from cache.codec import decode, encode
-from models import Refusal
-from models.load import ModelRef, load
-from models.plan import Plan, parse
-from models.view import cut
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.cut import cut
+from plans.plan import Plan, parse
 from probes.base import as_dict, from_dict, read_params
-from probes.continuations import LEVELS, MEASURES, PROMPTS, spread
-from probes.generation_drift import PROBE, DriftParams
-from probes.reading import Reading
+from probes.deviation.continuations import LEVELS, MEASURES, PROMPTS, spread
+from probes.deviation.generation_drift import PROBE, DriftParams
+from probes.deviation.readout import Reading
+from refusal import Refusal
 from tests.models.tiny import TINY
 from tests.probes.characters import learned, reader
 

@@ -9,14 +9,14 @@ import torch
 from sklearn.decomposition import PCA
 
 from cache.codec import decode, encode
-from models import Refusal
-from models.corpus import Corpus, CorpusRef
-from models.plan import Plan
+from plans.plan import Plan
 from probes.base import as_dict, from_dict, read_params
-from probes.key_rank import PROBE, KeyRankParams, KeyRankResult
-from probes.moments import KeySums
+from probes.keys.key_rank import PROBE, KeyRankParams, KeyRankResult
+from probes.keys.key_sums import KeySums
+from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import corpus_of, subject_of
+from texts.corpus import Corpus, CorpusRef
 
 
 def ask(model, ids, **params):

@@ -8,19 +8,20 @@ import pytest
 import torch
 
 from cache.codec import decode, encode
-from models import Refusal
-from models.corpus import CorpusRef
-from models.corpus import cut as cut_text
+from models.attention import attend_by
 from models.keys import key_basis
-from models.low_rank import attend_by, switch_on
-from models.plan import Plan
-from models.view import cut
-from probes.attention_cost import cost_ratio, decode_cost, front
+from plans.cut import cut
+from plans.keys.choice import switch_on
+from plans.plan import Plan
 from probes.base import as_dict, from_dict
-from probes.key_agreement import captured, overlap, relative_error
-from probes.low_rank_attention import PROBE, LowRankParams, LowRankResult, calibration_text, shares
+from probes.keys.attention_cost import cost_ratio, decode_cost, front
+from probes.keys.key_agreement import captured, overlap, relative_error
+from probes.keys.low_rank_attention import PROBE, LowRankParams, LowRankResult, calibration_text, shares
+from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import subject_of
+from texts.corpus import CorpusRef
+from texts.corpus import cut as cut_text
 
 WINDOWS, LENGTH = 2, 16
 SMALL = LowRankParams(dims="0.5", top="0.5", baselines=False)

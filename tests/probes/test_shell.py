@@ -10,19 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import probes.answer
 import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-import probes.ask
 from cache.store import Store
-from models import memory
-from models.corpus import CorpusRef
-from models.load import ModelRef, load
+from models.loading import memory
+from models.loading.load import load
+from models.subject import ModelRef
 from probes import PROBES
 from probes.__main__ import main
-from probes.ask import Question, find, key, open_store, probe_named, submit
+from probes.answer import Question, find, key, open_store, probe_named, submit
+from texts.corpus import CorpusRef
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
@@ -139,7 +140,7 @@ def test_the_app_finds_what_the_shell_computed_and_the_shell_what_the_app_did(ca
     np.testing.assert_array_equal(found.result.cosine, document["result"]["cosine"])
     assert found.result.joint_order == document["result"]["joint_order"]
     plan = replace(question, probe="fidelity", plan="a3")
-    jobs = probes.ask.Jobs(open_store())
+    jobs = probes.answer.Jobs(open_store())
     assert submit(jobs, plan, subject).wait(60)
     jobs.shutdown()
     again = asked(capsys, "fidelity", "--model", tiny_folder, "--plan", "a3")
@@ -328,7 +329,7 @@ def failing(capsys, folder, monkeypatch, error, sentence=True):
         raise error
 
     broken = tuple(replace(probe, run=run) for probe in PROBES)
-    monkeypatch.setattr(probes.ask, "PROBES", broken)
+    monkeypatch.setattr(probes.answer, "PROBES", broken)
     words = ["similarity", "--model", folder, *SMALL]
     if sentence:
         return refused(capsys, *words)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models import Refusal
-from models.plan import Plan, parse
+from plans.plan import Plan, parse
 from probes.base import NoParams
-from probes.ranking import best_spans
-from probes.similarity import PROBE, _result, _Sums
+from probes.redundancy.ranking import best_spans
+from probes.redundancy.similarity import PROBE, _result, _Sums
+from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import corpus_of, subject_of
 from tests.probes.toy import run

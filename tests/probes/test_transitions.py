@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from cache.codec import decode, encode
-from models import Refusal
-from models.plan import parse
 from models.stream import watch
-from models.view import Calibrated, cut
+from plans.cut import Calibrated, cut
+from plans.plan import parse
 from probes.base import as_dict, from_dict, read_params
-from probes.comparison import QUANTILES
-from probes.lens import Lens
-from probes.transitions import PROBE, TransitionsParams, TransitionsResult
+from probes.deviation.comparison import QUANTILES
+from probes.deviation.lens import Lens
+from probes.deviation.transitions import PROBE, TransitionsParams, TransitionsResult
+from refusal import Refusal
 from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
 from tests.probes.deviations import slow_hidden, slow_logits
 from tests.probes.subjects import corpus_of, subject_of
@@ -219,8 +219,8 @@ def test_a_dropped_block_hands_its_stream_on():
 def test_parts_of_the_vocabulary_and_of_the_positions_change_nothing(monkeypatch):
     subject, windows = subject_of(tiny_model("qwen2")), tokens(3, 11)
     whole = run(subject, windows, "a2", last=False, top=3)
-    monkeypatch.setattr("probes.comparison._HELD", 97 * 4)
-    monkeypatch.setattr("probes.comparison._COMPARED", 97 * 3)
+    monkeypatch.setattr("probes.deviation.comparison._HELD", 97 * 4)
+    monkeypatch.setattr("probes.deviation.comparison._COMPARED", 97 * 3)
     parts = run(subject, windows, "a2", last=False, top=3)
     assert whole.tokens == parts.tokens == 33
     for one, other in (
@@ -234,7 +234,7 @@ def test_parts_of_the_vocabulary_and_of_the_positions_change_nothing(monkeypatch
 
 def test_no_more_logits_are_held_than_promised(monkeypatch):
     """Whatever the vocabulary, the lens is asked for a bounded number of logits at a time, and once for each stream."""
-    monkeypatch.setattr("probes.comparison._HELD", 97 * 8)
+    monkeypatch.setattr("probes.deviation.comparison._HELD", 97 * 8)
     asked = []
     plain_call = Lens.__call__
 

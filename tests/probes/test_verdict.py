@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probes import verdict as judge
-from probes.verdict import verdict
+from probes.deviation import verdict as judge
+from probes.deviation.verdict import verdict
 from tests.charts.fakes_deviation import chosen, drifted, moved
 
 

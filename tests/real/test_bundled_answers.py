@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.corpus import CorpusRef, cut
 from models.families import family_of
 from models.generate import Settings, Writer, prompt_tokens, write
-from models.load import ModelRef, load
-from models.plan import parse
-from models.view import cut as view_of
-from probes import fidelity, similarity
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.cut import cut as view_of
+from plans.plan import parse
 from probes.base import NoParams
-from probes.ranking import most_redundant
+from probes.deviation import fidelity
+from probes.redundancy import similarity
+from probes.redundancy.ranking import most_redundant
+from texts.corpus import CorpusRef, cut
 
 pytestmark = pytest.mark.real
 

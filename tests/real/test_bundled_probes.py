@@ -5,13 +5,15 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from models.calibration import calibrate, calibrated
-from models.corpus import CorpusRef, cut
-from models.load import ModelRef, load
-from models.plan import parse
-from models.view import cut as view_of
-from probes import fidelity, generation_drift, key_rank, low_rank_attention, transitions
+from models.loading.load import load
+from models.subject import ModelRef
+from plans.calibration import calibrate, calibrated
+from plans.cut import cut as view_of
+from plans.plan import parse
 from probes.base import NoParams
+from probes.deviation import fidelity, generation_drift, transitions
+from probes.keys import key_rank, low_rank_attention
+from texts.corpus import CorpusRef, cut
 
 pytestmark = pytest.mark.real
 

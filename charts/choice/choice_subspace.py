@@ -1,0 +1,165 @@
+"""Why multiple choice survives: how far predictions are apart over the whole vocabulary, and over the options alone."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from charts import style
+from charts.deviation.spaces import PLANS, SMALLEST, SYMBOLS, rounded
+from charts.deviation.transitions import clipped
+from probes.choice.choice_subspace import ChoiceResult
+from texts.items import LETTERS
+
+WAYS = {"letters": "by letter", "texts": "by text"}
+_MEASURES = {"logit_cosine": "1 − cos(z)", "prob_cosine": "1 − cos(p)", "kl": "KL (nats)"}
+_DECADES = {"dtick": 1, "exponentformat": "power", "showgrid": True}
+_WIDTH = 60  # letters of a line in a hover text
+
+
+def subspaces(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figure:
+    """Mean deviation over the whole vocabulary (open) and over the options (filled), a row per plan.
+
+    Parameters
+    ----------
+    results : dict of str to ChoiceResult or None
+        By plan; its place gives the colour. Plans that are not measured yet keep their place and are not drawn.
+    way : {"letters", "texts"}
+
+    Returns
+    -------
+    Figure
+        Three panels with logarithmic axes: logits, probabilities, KL.
+    """
+    figure = make_subplots(1, len(_MEASURES), shared_yaxes=True, horizontal_spacing=0.05)
+    shown = [(place, plan, result) for place, (plan, result) in enumerate(results.items()) if result is not None]
+    for column, (measure, title) in enumerate(_MEASURES.items(), 1):
+        drawn = []
+        for row, (place, plan, result) in enumerate(shown):
+            whole, inside = (_deviation(getattr(result, way).means, f"{prefix}{measure}") for prefix in ("", "option_"))
+            drawn += [whole, inside]
+            _dumbbell(figure, (whole, inside), row, PLANS[place], SYMBOLS[place], _told(plan, title, whole, inside), column)
+        figure.update_xaxes(style.axis(title, type="log", range=_range(drawn), **_DECADES), col=column)
+    for name, symbol in (("whole vocabulary", "circle-open"), ("options alone", "circle")):
+        figure.add_trace(style.legend_item(name, marker={"symbol": symbol, "size": 10, "color": style.MUTED}))
+    ticks = {"tickvals": list(range(len(shown))), "ticktext": [clipped(plan) for _, plan, _ in shown]}
+    figure.update_yaxes(style.axis(None, range=[len(shown) - 0.5, -0.5], showgrid=False, **ticks))
+    figure.update_yaxes(title={"text": "plan", "standoff": 8}, col=1)
+    return style.frame(figure, 130 + 44 * len(shown), f"subspaces-{way}")
+
+
+def _deviation(means: dict[str, float], name: str) -> float:
+    return 1 - means[name] if name.endswith("cosine") else means[name]
+
+
+def _told(plan: str, title: str, whole: float, inside: float) -> str:
+    ratio = f"<br>{style.number(whole / inside, 2)} times as far over the vocabulary" if inside > SMALLEST else ""
+    return (
+        f"<b>{clipped(plan)}</b>, {title}<br>whole vocabulary: {style.number(whole)}<br>options alone: {style.number(inside)}"
+        + ratio
+    )
+
+
+def _dumbbell(figure: go.Figure, both: tuple[float, float], row: int, colour: str, symbol: str, told: str, column: int) -> None:
+    x = rounded(np.array(both))
+    figure.add_scatter(
+        x=x, y=[row, row], mode="lines+markers", line={"color": colour, "width": 2}, showlegend=False,
+        marker={"symbol": [f"{symbol}-open", symbol], "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
+        customdata=[[told], [told]], hovertemplate="%{customdata[0]}<extra></extra>", row=1, col=column, **style.UNFADED,
+    )  # fmt: skip
+
+
+def _range(values: list[float]) -> list[float]:
+    found = [value for value in values if np.isfinite(value) and value > SMALLEST]
+    if not found:
+        return [-3.0, 0.0]
+    low, high = np.log10(min(found)), np.log10(max(found))
+    pad = max(0.15, (1 - (high - low)) / 2)
+    return [float(low - pad), float(high + pad)]
+
+
+def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figure:
+    """KL over the options against KL over the whole vocabulary, a point per item; below the line the options moved less.
+
+    Returns
+    -------
+    Figure
+        Items whose choice changed are crosses. Items without an option subspace are left out.
+    """
+    figure, ends = go.Figure(), ([], [])
+    for place, (plan, result) in enumerate(results.items()):
+        if result is None:
+            continue
+        found = getattr(result, way)
+        kl, inside = np.asarray(found.kl, float), np.asarray(found.option_kl, float)
+        kept = np.flatnonzero(np.isfinite(inside) & (kl > SMALLEST) & (inside > SMALLEST))
+        for values, found_there in zip(ends, (kl[kept], inside[kept]), strict=True):
+            values += found_there.tolist()
+        changed = np.asarray(found.chosen) != np.asarray(found.dense_chosen)
+        figure.add_scatter(
+            x=rounded(kl[kept]), y=rounded(inside[kept]), mode="markers", name=clipped(plan),
+            marker={"color": PLANS[place], "size": 7, "opacity": 0.8,
+                    "symbol": ["x" if changed[i] else f"{SYMBOLS[place]}-open" for i in kept]},
+            customdata=[[_item(result, way, i)] for i in kept], hovertemplate="%{customdata[0]}<extra></extra>",
+            **style.UNFADED,
+        )  # fmt: skip
+    both = [min([*ends[0], *ends[1]], default=1e-3), max([*ends[0], *ends[1]], default=1.0)]
+    line = {"color": style.LINE, "width": 1.5, "dash": "dot"}
+    figure.add_scatter(x=both, y=both, mode="lines", line=line, name="equally far", hoverinfo="skip")
+    figure.add_trace(style.legend_item("another choice", marker={"symbol": "x", "size": 8, "color": style.MUTED}))
+    figure.update_xaxes(style.axis("KL, whole vocabulary (nats)", type="log", range=_range(ends[0]), **_DECADES))
+    figure.update_yaxes(style.axis("KL, options alone (nats)", type="log", range=_range(ends[1]), **_DECADES))
+    top = 60 + 24 * (len(figure.data) > 4)
+    return style.frame(figure, 320 + top, f"items-{way}", margin={"l": 8, "r": 8, "t": top, "b": 8})
+
+
+def _item(result: ChoiceResult, way: str, i: int) -> str:
+    found = getattr(result, way)
+    question = "<br>".join(style.plain(line) for line in textwrap.wrap(result.questions[i], _WIDTH))
+    dense, pruned = (style.plain(result.options[i][int(each[i])]) for each in (found.dense_chosen, found.chosen))
+    choice = f"both choose ‘{dense}’" if dense == pruned else f"dense chooses ‘{dense}’, pruned ‘{pruned}’"
+    numbers = f"KL {style.number(found.kl[i])} nats, over the options {style.number(found.option_kl[i])}"
+    return f"{question}<br><b>{choice}</b>, right is ‘{style.plain(result.options[i][result.answers[i]])}’<br>{numbers}"
+
+
+def summary(results: dict[str, ChoiceResult]) -> list[dict[str, Any]]:
+    """A row per plan and way: accuracies, agreement, margins, and how much probability falls on the options at all."""
+    table = []
+    for plan, result in results.items():
+        for way, name in WAYS.items() if result is not None else ():
+            found = getattr(result, way)
+            table.append(
+                {"plan": plan, "chosen": name, "right, dense": found.dense_accuracy, "right, pruned": found.accuracy,
+                 "same choice": found.agreement, "guessing": result.chance, "margin, dense": found.means["dense_margin"],
+                 "margin, pruned": found.means["margin"], "mass, dense": found.means["dense_option_mass"],
+                 "mass, pruned": found.means["option_mass"]}
+            )  # fmt: skip
+    return table
+
+
+def flipped(result: ChoiceResult, way: str) -> list[dict[str, Any]]:
+    """A row per item where both models choose differently, those that were surest before first."""
+    found = getattr(result, way)
+    table = []
+    for i in np.flatnonzero(np.asarray(found.chosen) != np.asarray(found.dense_chosen)).tolist():
+        dense, pruned, right = int(found.dense_chosen[i]), int(found.chosen[i]), result.answers[i]
+        became = "right → wrong" if dense == right else "wrong → right" if pruned == right else "wrong → wrong"
+        named = [f"{LETTERS[place]}. {result.options[i][place]}" for place in (right, dense, pruned)]
+        table.append(
+            {"question": result.questions[i], "right": named[0], "dense chooses": named[1], "pruned chooses": named[2],
+             "became": became, "margin, dense": float(found.dense_margin[i]), "margin, pruned": float(found.margin[i]),
+             "KL, vocabulary": float(found.kl[i]), "KL, options": float(found.option_kl[i])}
+        )  # fmt: skip
+    return sorted(table, key=lambda row: -row["margin, dense"])
+
+
+def categories(result: ChoiceResult, way: str) -> list[dict[str, Any]]:
+    """A row per category of items: accuracies and agreement."""
+    return [
+        {"category": name, "items": int(row["items"]), "right, dense": row["dense_accuracy"],
+         "right, pruned": row["accuracy"], "same choice": row["agreement"], "KL, vocabulary": row["kl"],
+         "KL, options": row["option_kl"]}
+        for name, row in getattr(result, way).categories.items()
+    ]  # fmt: skip

@@ -1,0 +1,159 @@
+"""How many dimensions keys use: by layer and head, along the layers, in one head, and whether it holds on other text."""
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from charts import style
+from charts.keys.spectra import POST, PRE, QUERY, VALUE, mean_rank, overlap, ranks, reading, shade, spectrum
+from probes.keys.key_rank import KeyRankResult
+
+__all__ = ["heads", "layers", "mean_rank", "overlap", "ranks", "reading", "spectrum"]
+
+_CELL = 16  # pixels that a layer is high in the map; fewer where there are many
+_HIGHEST = 900  # pixels of the map
+_WRITTEN = 8  # heads up to which a cell has its number in it
+
+
+def heads(result: KeyRankResult, level: float, chosen: tuple[int, int] | None = None) -> go.Figure:
+    """Rank of every head, layers downwards: before rotation at the left, as attention sees the keys at the right.
+
+    Parameters
+    ----------
+    level : float
+        One of `LEVELS`.
+    chosen : (layer, head), optional
+        Is framed.
+
+    Returns
+    -------
+    Figure
+        The ``customdata`` of a cell is its layer, its head and a sentence. Without rotation there is one map.
+    """
+    maps = [("pre", "before rotation"), ("post", "rotated")] if any(result.rotary) else [("post", "keys (not rotated)")]
+    figure = make_subplots(
+        1, len(maps), shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[f"<b>{name}</b>" for _, name in maps]
+    )
+    cell = max(5, min(_CELL, _HIGHEST / result.layers))
+    for place, (states, _) in enumerate(maps, 1):
+        _cells(figure, result, states, level, place, cell)
+        _targets(figure, result, states, level, place)
+        if chosen is not None:
+            _frame(figure, *chosen, place)
+    figure.update_xaxes(style.layer_axis(result.heads, "KV head", range=[-0.5, result.heads - 0.5]))
+    figure.update_xaxes(dtick=_step(result.heads, 12), automargin=False, title_standoff=24)
+    figure.update_yaxes(style.layer_axis(result.layers, None, range=[result.layers - 0.5, -0.5]))
+    figure.update_yaxes(automargin=False)
+    figure.update_yaxes(title={"text": "layer", "standoff": 26}, col=1)
+    figure.update_annotations(yshift=2, font={"size": 14})
+    margin = {"l": 56, "r": 8, "t": 96, "b": 52}
+    # Cells are wider than a marker can be: whatever lies under the mouse belongs to the nearest centre.
+    return style.frame(figure, 150 + int(cell * result.layers), f"heads-{level}", margin=margin, hoverdistance=-1)
+
+
+def _step(count: int, labels: int) -> int:
+    return next(step for step in (1, 2, 4, 8, 16, 32, 64, 128, count) if count / step <= labels)
+
+
+def _cells(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int, cell: float) -> None:
+    # In units of the picture: one that moves the plot after its axes are drawn leaves their titles where they were.
+    bar = {"orientation": "h", "thickness": 10, "outlinewidth": 0, "nticks": 6, "x": 0, "xanchor": "left", "xpad": 0}
+    bar |= {"y": 1, "yref": "container", "yanchor": "top", "ypad": 0, "lenmode": "pixels", "len": 260}
+    bar |= {"title": {"text": f"Dimensions for {100 * level:g} % of the variance, of {result.head_dim}", "side": "top"}}
+    found = ranks(result, states, level)
+    figure.add_heatmap(
+        z=[[value or None for value in row] for row in found.tolist()],
+        colorscale=style.NEAR_TO_FAR,
+        zmin=1,
+        zmax=max(2, result.head_dim),
+        hoverinfo="skip",
+        xgap=1,
+        ygap=1 if cell > 8 else 0,
+        showscale=place == 1,
+        colorbar=bar,
+        texttemplate="%{z}" if result.heads <= _WRITTEN and cell > 12 else None,
+        textfont={"size": 11},
+        row=1,
+        col=place,
+    )
+
+
+def _targets(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int) -> None:
+    """Almost invisible points that answer to the mouse, which heat maps do not."""
+    found, name = ranks(result, states, level), "before rotation" if states == "pre" else "as attention sees them"
+    effective, participation = (getattr(result, f"{what}_{states}") for what in ("effective_rank", "participation"))
+    rows, texts = np.ndindex(found.shape), []
+    for layer, head in rows:
+        rank = int(found[layer, head])
+        text = f"<b>Layer {layer}, KV head {head}</b>, keys {name}<br>"
+        text += (
+            f"<b>{rank} of {result.head_dim} dimensions</b> ({100 * rank / result.head_dim:.0f} %) explain "
+            f"{100 * level:g} % of the variance<br>"
+            f"effective rank {style.number(effective[layer, head])} (exponential of the entropy)<br>"
+            f"participation ratio {style.number(participation[layer, head])}<br>"
+            if rank
+            else "these keys do not vary<br>"
+        )
+        texts.append([layer, head, text + "<i>click to see the spectrum</i>"])
+    figure.add_scatter(
+        x=[head for _, head, _ in texts],
+        y=[layer for layer, *_ in texts],
+        mode="markers",
+        marker={"symbol": "square", "size": 6, "opacity": 0.01, "color": style.MUTED},
+        customdata=texts,
+        hovertemplate="%{customdata[2]}<extra></extra>",
+        showlegend=False,
+        selected={"marker": {"opacity": 0.01}},
+        unselected={"marker": {"opacity": 0.01}},
+        row=1,
+        col=place,
+    )
+
+
+def _frame(figure: go.Figure, layer: int, head: int, place: int) -> None:
+    ends = {"x0": head - 0.5, "x1": head + 0.5, "y0": layer - 0.5, "y1": layer + 0.5}
+    for colour, width in (("#FFFFFF", 4), (style.DROP, 2)):
+        figure.add_shape(type="rect", line={"color": colour, "width": width}, row=1, col=place, **ends)
+
+
+def layers(result: KeyRankResult, level: float) -> go.Figure:
+    """Rank along the layers: mean over heads, and for the keys from the lowest to the highest head."""
+    figure = go.Figure()
+    kinds = [("post", "keys, rotated" if any(result.rotary) else "keys", POST, "solid")]
+    kinds += [("pre", "keys before rotation", PRE, "solid")] if any(result.rotary) else []
+    kinds += [("without_first", "keys without position 0", POST, "dot"), ("value", "values", VALUE, "dash")]
+    kinds += [("query", "queries", QUERY, "dashdot")]
+    for states, name, colour, dash in kinds:
+        found = ranks(result, states, level)
+        if found is None:
+            continue
+        x, low, high = list(range(result.layers)), found.min(axis=1), found.max(axis=1)
+        if states in ("pre", "post"):
+            figure.add_trace(shade(x, low, high, colour, states))
+        width = result.value_dim if states == "value" else result.head_dim
+        figure.add_scatter(
+            x=x,
+            y=found.mean(axis=1).tolist(),
+            mode="lines+markers" if dash == "solid" else "lines",
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 5},
+            name=name,
+            legendgroup=states,
+            visible="legendonly" if states == "without_first" else True,
+            customdata=[
+                [f"{style.number(mean)} of {width}", int(least), int(most)]
+                for mean, least, most in zip(found.mean(axis=1), low, high, strict=True)
+            ],
+            hovertemplate=f"{style.capital(name)}: <b>%{{customdata[0]}}</b>"
+            " (heads: %{customdata[1]} to %{customdata[2]})<extra></extra>",
+        )
+    line = {"color": style.MUTED, "width": 1, "dash": "dot"}
+    figure.add_hline(
+        y=result.head_dim, line=line, annotation_text=f"head dimension {result.head_dim}", annotation_position="bottom left"
+    )
+    figure.update_annotations(font={"size": 12, "color": style.MUTED})
+    ends = [-0.5, result.layers - 0.5]
+    figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
+    title = f"dimensions for {100 * level:g} %"
+    figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
+    return style.frame(figure, 380, f"layers-{level}", hovermode="x unified", margin={"l": 8, "r": 8, "t": 64, "b": 8})

@@ -1,0 +1,216 @@
+"""How little each part turns the stream, which spans are therefore redundant, and what each part adds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from charts import style
+from charts.redundancy.spans import spans, states
+from plans.plan import Plan
+from probes.redundancy.similarity import SimilarityResult, Summary
+
+__all__ = ["contributions", "importance", "span_curve", "spans", "states"]
+
+KINDS = ("attention", "mlp", "block")
+
+
+def importance(
+    result: SimilarityResult, plan: Plan, first: bool = True, kinds: Sequence[str] = KINDS, log: bool = True
+) -> go.Figure:
+    """One row of bars per kind: 1 − mean cosine of the stream before and after, by layer.
+
+    Parameters
+    ----------
+    result : SimilarityResult
+    plan : Plan
+        What it takes out is hatched.
+    first : bool
+        Whether position 0 counts. The spread is always over all positions.
+    kinds : sequence of {"attention", "mlp", "block"}
+    log : bool
+        Logarithmic and the same for all rows: attention is often ten times less important than the MLP.
+
+    Returns
+    -------
+    Figure
+        The first ``customdata`` of a bar is its part of a plan, ``a25``, ``m3`` or ``b7``.
+    """
+    means = _means(result, first)
+    titles = [f"<b>{style.NAME[kind]}</b>" for kind in kinds]
+    figure = make_subplots(len(kinds), 1, shared_xaxes=True, vertical_spacing=0.24 / len(kinds), subplot_titles=titles)
+    low, high = _range(result, means, kinds)
+    for row, kind in enumerate(kinds, 1):
+        scores, spread = 1 - np.array(getattr(means, kind)), _spread(result, kind)
+        dropped = _dropped(plan, kind)
+        floor = low if log else -np.inf
+        figure.add_bar(
+            x=list(range(result.layers)),
+            y=np.maximum(scores, floor).tolist(),
+            marker=style.marker(style.COLOUR[kind], [i in dropped for i in range(result.layers)]),
+            customdata=_bar_texts(result, means, kind, scores, spread, dropped),
+            hovertemplate="%{customdata[1]}<extra></extra>",
+            name=style.NAME[kind],
+            showlegend=False,
+            row=row,
+            col=1,
+            **style.UNFADED,
+        )
+        x, y = _whiskers(np.maximum(spread, floor))
+        line = {"color": style.MUTED, "width": 1.5}
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=row, col=1)
+    figure.add_trace(style.legend_item("5–95 % of the tokens", mode="lines", line={"color": style.MUTED, "width": 1.5}))
+    if plan:
+        figure.add_trace(style.dropped_item())
+    figure.update_xaxes(style.layer_axis(result.layers, None))
+    figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=len(kinds))
+    scale = {"type": "log", "range": np.log10([low, high]).tolist(), "dtick": 1} if log else {"rangemode": "tozero"}
+    figure.update_yaxes(style.axis("1 − cosine", nticks=5, tickformat="~g", **scale))
+    figure.update_annotations(x=0, xanchor="left", yshift=2, font={"size": 14})
+    # In mode "x" the whole column of a bar answers to the mouse: the bars worth a click are the shortest.
+    margin = {"l": 8, "r": 8, "t": 64, "b": 8}
+    height = 80 + 170 * len(kinds)
+    revision = f"importance-{log}-{','.join(kinds)}"
+    return style.frame(figure, height, revision, hovermode="x", bargap=0.25, margin=margin)
+
+
+def _means(result: SimilarityResult, first: bool) -> SimilarityResult | Summary:
+    return result if first else result.without_first
+
+
+def _spread(result: SimilarityResult, kind: str) -> np.ndarray:
+    """5 and 95 % of the importance, shape (layers, 2); a high cosine is a low importance, so they change places."""
+    return 1 - getattr(result, f"{kind}_spread")[:, [-1, 0]]
+
+
+def _range(result: SimilarityResult, means: SimilarityResult | Summary, kinds: Sequence[str]) -> tuple[float, float]:
+    """Where a logarithmic axis starts and ends: half below the lowest mean, and to the end of the highest whisker."""
+    scores = np.array([1 - np.array(getattr(means, kind)) for kind in kinds])
+    above = scores[scores > 0]
+    top = max(scores.max(), *(_spread(result, kind).max() for kind in kinds))
+    low = max(float(above.min(initial=1.0)) / 2, 1e-9)
+    return low, max(float(top), low * 10) * 1.2
+
+
+def _whiskers(spread: np.ndarray) -> tuple[list, list]:
+    """Vertical lines as one broken line: an error bar could not leave its mean outside, as a skewed spread does."""
+    x = [place for i in range(len(spread)) for place in (i, i, None)]
+    return x, [value for low, high in spread.tolist() for value in (low, high, None)]
+
+
+def _dropped(plan: Plan, kind: str) -> frozenset[int]:
+    return {"attention": plan.dropped_attention, "mlp": plan.dropped_mlp, "block": plan.blocks}[kind]
+
+
+def _bar_texts(
+    result: SimilarityResult,
+    means: SimilarityResult | Summary,
+    kind: str,
+    scores: np.ndarray,
+    spread: np.ndarray,
+    dropped: frozenset[int],
+) -> list[list[str]]:
+    """Plan item and sentence of each bar."""
+    rank = {layer: place for place, layer in enumerate(np.argsort(scores, kind="stable"), 1)}
+    norm, turn = (getattr(means, f"{kind}_{what}") for what in ("norm", "turn"))
+    subject = "Block {}" if kind == "block" else f"{style.NAME[kind]} of layer {{}}"
+    return [
+        [
+            f"{style.LETTER[kind]}{i}",
+            f"<b>{subject.format(i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
+            f"rank {rank[i]} of {result.layers}, where 1 is the most redundant<br>"
+            f"5–95 % of the tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
+            f"what it adds is {style.number(norm[i])} of the stream’s length, turn {style.number(turn[i], 2)}<br>"
+            + style.invitation(i in dropped),
+        ]
+        for i in range(result.layers)
+    ]
+
+
+def contributions(result: SimilarityResult, first: bool = True, log: bool = True) -> go.Figure:
+    """How long what each part adds is, and where it points, by layer.
+
+    Parameters
+    ----------
+    result : SimilarityResult
+    first : bool
+        Whether position 0 counts.
+    log : bool
+        Logarithmic lengths: the first layers often add several times what they get.
+
+    Returns
+    -------
+    Figure
+        Two rows: length of the addition over length of the stream, and their cosine.
+    """
+    means = _means(result, first)
+    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.09)
+    for kind in KINDS:
+        subject = "block %{x}" if kind == "block" else f"{style.NAME[kind]} of layer %{{x}}"
+        for row, what in ((1, "norm"), (2, "turn")):
+            values = getattr(means, f"{kind}_{what}")
+            sentence = (
+                "adds %{customdata[1]} of the stream’s length"
+                if row == 1
+                else "adds at a cosine of %{customdata[1]} to the stream<br>(below 0 erases, 0 is new, above 0 strengthens)"
+            )
+            figure.add_scatter(
+                x=list(range(result.layers)),
+                y=[None if log and row == 1 and value <= 0 else value for value in values],
+                mode="lines+markers",
+                line={"color": style.COLOUR[kind], "width": 2},
+                marker={"size": 6},
+                customdata=[[f"{style.LETTER[kind]}{i}", style.number(value)] for i, value in enumerate(values)],
+                hovertemplate=f"{subject} {sentence}<extra></extra>".replace("block", "Block", 1),
+                name=style.NAME[kind],
+                legendgroup=kind,
+                showlegend=row == 1,
+                row=row,
+                col=1,
+                **style.UNFADED,
+            )
+    figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
+    figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
+    figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=2)
+    scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
+    figure.update_yaxes(style.axis("length added ÷ stream", **scale), row=1)
+    figure.update_yaxes(style.axis("cosine with the stream", nticks=6), row=2)
+    return style.frame(figure, 480, f"contributions-{log}")
+
+
+def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
+    """Angular distance over the best span of each length: where it bends up, dropping more starts to cost."""
+    plan = plan or Plan()
+    chosen = [set(range(best["start"], best["stop"])) <= plan.blocks for best in result.spans]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[best["length"] for best in result.spans],
+        y=[best["angular"] for best in result.spans],
+        mode="lines+markers",
+        line={"color": style.BLOCK, "width": 2},
+        marker={
+            "size": 9,
+            "color": [style.DROP if each else style.BLOCK for each in chosen],
+            "symbol": ["x" if each else "circle" for each in chosen],
+        },
+        customdata=[
+            [
+                best["plan"],
+                f"Best to drop: <b>{style.span(best['start'], best['stop'])}</b><br>"
+                f"distance {style.number(best['angular'])} (0 same direction, 1 opposite), "
+                f"cosine {style.number(best['cosine'])}<br>" + style.invitation(each),
+            ]
+            for best, each in zip(result.spans, chosen, strict=True)
+        ],
+        hovertemplate="%{customdata[1]}<extra></extra>",
+        name="best span of its length",
+        showlegend=False,
+        **style.UNFADED,
+    )
+    if any(chosen):
+        look = {"color": style.DROP, "symbol": "x", "size": 9}
+        figure.add_trace(style.legend_item("dropped by the plan", marker=look))
+    figure.update_xaxes(style.layer_axis(result.layers, "layers dropped in one piece", range=[0.5, result.layers + 0.5]))
+    figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
+    return style.frame(figure, 320, "span-curve")

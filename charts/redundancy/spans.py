@@ -1,0 +1,216 @@
+"""Heat maps over all spans of consecutive blocks; the similarity page reaches them through `charts.redundancy.similarity`.
+
+A click on a heat map does not reach Python, so every cell has an almost invisible square on top that carries the plan.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from charts import style
+from plans.plan import Plan
+from probes.redundancy.similarity import SimilarityResult
+
+MEASURES = {
+    "angular": "angular distance",
+    "angular_last": "angular distance, last token",
+    "cosine": "cosine",
+}
+_PLOT = 520  # pixels of the square in which the cells lie
+_NEW = {"unselected": {"marker": {"opacity": 0.01}}, "selected": {"marker": {"opacity": 0.01}}}
+
+
+def states(
+    result: SimilarityResult,
+    plan: Plan,
+    measure: str = "angular",
+    first: bool = True,
+    lengths: Sequence[int] | None = None,
+) -> go.Figure:
+    """How far the stream moves between any two layers: state before by state after.
+
+    Parameters
+    ----------
+    result : SimilarityResult
+    plan : Plan
+        Its runs of blocks are outlined.
+    measure : {"angular", "cosine", "angular_last"}
+    first : bool
+        Whether position 0 counts; of the last token alone it never does.
+    lengths : sequence of int, optional
+        Lengths whose best span is marked; without them the powers of two.
+
+    Returns
+    -------
+    Figure
+        The first ``customdata`` of a cell is its span as a plan, ``b21-28``.
+    """
+    values = _matrix(result, measure, first)
+    lengths = lengths or [2**i for i in range(result.layers.bit_length()) if 2**i < result.layers] or [1]
+    best = [_best(values, length, measure) for length in lengths]
+    before, after = np.triu_indices(result.layers + 1, 1)
+    pairs = list(zip(before.tolist(), after.tolist(), strict=True))
+    shown = np.full_like(values, np.nan)
+    shown[before, after] = values[before, after]
+    word = "cosine" if measure == "cosine" else "distance"
+    figure = go.Figure()
+    _cells(figure, shown, style.capital(MEASURES[measure]), measure == "cosine", style.NEAR_TO_FAR)
+    _guides(figure, plan)
+    places = [(stop, start) for start, stop in pairs]
+    _targets(figure, places, pairs, plan, result.layers, [f"{word} {style.number(values[pair])}" for pair in pairs])
+    dropped = [(stop, start) for start, stop in style.runs(plan)]
+    _marks(figure, [(stop, start) for start, stop in best], dropped, result.layers)
+    across, down = (0.5, result.layers + 0.5), (result.layers - 0.5, -0.5)
+    _square(figure, result.layers, ("to the input of layer", across), ("from the input of layer", down))
+    return _framed(figure, f"states-{measure}")
+
+
+def spans(
+    result: SimilarityResult, plan: Plan, rowwise: bool = True, measure: str = "angular", first: bool = True
+) -> go.Figure:
+    """Where to cut for every length: start layer by number of layers dropped (arXiv 2403.17887, figure 4).
+
+    Parameters
+    ----------
+    result : SimilarityResult
+    plan : Plan
+        Its runs of blocks are marked.
+    rowwise : bool
+        Whether each length is stretched to 0 (its best start) to 1 (its worst), as in the paper.
+    measure, first
+        As in `states`.
+
+    Returns
+    -------
+    Figure
+        The best start of each length is marked; cells carry plans as in `states`.
+    """
+    values, layers = _matrix(result, measure, first), result.layers
+    shown = np.full((layers, layers), np.nan)
+    for length in range(1, layers + 1):
+        row = np.diagonal(values, length)
+        shown[length - 1, : len(row)] = _stretched(row, measure) if rowwise else row
+    best = {length: _best(values, length, measure) for length in range(1, layers + 1)}
+    pairs = [(start, start + length) for length in best for start in range(layers - length + 1)]
+    word = "cosine" if measure == "cosine" else "distance"
+    texts = [
+        f"{word} {style.number(values[start, stop])}; the best of this length has {style.number(values[best[stop - start]])}"
+        for start, stop in pairs
+    ]
+    title = "Distance within its row: 0 best, 1 worst" if rowwise else style.capital(MEASURES[measure])
+    figure = go.Figure()
+    # Starting at the embeddings is far worse than anywhere else; squared steps keep the rest of the row apart.
+    scale = [((i / (len(style.NEAR_TO_FAR) - 1)) ** 2, colour) for i, colour in enumerate(style.NEAR_TO_FAR)]
+    _cells(figure, shown, title, measure == "cosine" and not rowwise, scale if rowwise else style.NEAR_TO_FAR, y0=1)
+    _targets(figure, _by_length(pairs), pairs, plan, layers, texts)
+    _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)), layers)
+    across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
+    _square(figure, layers, ("first layer dropped", across), ("layers dropped", up))
+    return _framed(figure, f"spans-{measure}-{rowwise}")
+
+
+def _by_length(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [(start, stop - start) for start, stop in pairs]
+
+
+def _matrix(result: SimilarityResult, measure: str, first: bool) -> np.ndarray:
+    if measure not in MEASURES:
+        raise ValueError(f"There is no measure '{measure}' of states; choose one of {', '.join(MEASURES)}.")
+    means = result if first or measure == "angular_last" else result.without_first
+    return np.asarray(getattr(means, measure))
+
+
+def _best(values: np.ndarray, length: int, measure: str) -> tuple[int, int]:
+    """Start and stop of the most redundant span of a length."""
+    row = np.diagonal(values, length)
+    start = int(row.argmax() if measure == "cosine" else row.argmin())
+    return start, start + length
+
+
+def _stretched(row: np.ndarray, measure: str) -> np.ndarray:
+    """0 for the best of a row and 1 for its worst; a row of equals is all best."""
+    cost = -row if measure == "cosine" else row
+    return (cost - cost.min()) / (np.ptp(cost) or 1.0)
+
+
+def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, scale: list, y0: int = 0) -> None:
+    gap = 0.5 if len(shown) < 60 else 0
+    bar = {"orientation": "h", "title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0, "nticks": 5}
+    bar |= {"lenmode": "pixels", "len": 300, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
+    low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
+    figure.add_heatmap(
+        z=[[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in shown],
+        y0=y0,
+        colorscale=scale,
+        reversescale=reverse,
+        zmin=low,
+        zmax=high if high > low else low + 1,  # a single cell has no range of its own
+        hoverinfo="skip",
+        xgap=gap,
+        ygap=gap,
+        colorbar=bar,
+    )
+
+
+def _targets(
+    figure: go.Figure,
+    places: list[tuple[int, int]],
+    pairs: list[tuple[int, int]],
+    plan: Plan,
+    layers: int,
+    texts: list[str],
+) -> None:
+    """Almost invisible squares that answer to the mouse: the plan of each span and its sentence."""
+    ends = [f"the input of layer {stop}" if stop < layers else "the output of the last layer" for _, stop in pairs]
+    figure.add_scatter(
+        x=[x for x, _ in places],
+        y=[y for _, y in places],
+        mode="markers",
+        marker={"symbol": "square", "size": max(3, _PLOT / layers), "opacity": 0.01, "color": style.MUTED},
+        customdata=[
+            [
+                style.blocks(start, stop),
+                f"From the input of layer {start} to {end}: {text}<br>"
+                f"dropping the span between removes <b>{style.span(start, stop)}</b><br>"
+                + style.invitation(plan.blocks.issuperset(range(start, stop))),
+            ]
+            for (start, stop), end, text in zip(pairs, ends, texts, strict=True)
+        ],
+        hovertemplate="%{customdata[1]}<extra></extra>",
+        showlegend=False,
+        **_NEW,
+    )
+
+
+def _guides(figure: go.Figure, plan: Plan) -> None:
+    """From each dropped run to the diagonal: the spans inside it."""
+    for start, stop in style.runs(plan):
+        line = {"color": style.DROP, "width": 2}
+        x, y = [start + 0.5, stop + 0.5, stop + 0.5], [start - 0.5, start - 0.5, stop - 0.5]
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
+
+
+def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[int, int]], layers: int) -> None:
+    """Squares on the best spans, crosses on the plan's: above the targets, but not in the way of the mouse."""
+    size = max(4, min(7, 0.5 * _PLOT / layers))
+    square = {"symbol": "square", "size": size, "color": "#FFFFFF", "line": {"color": "#14171F", "width": size / 5}}
+    cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
+    for name, places, look in (("best of its length", best, square), ("dropped by the plan", dropped, cross)):
+        if places:
+            x, y = zip(*places, strict=True)
+            figure.add_scatter(x=x, y=y, mode="markers", marker=look, name=name, hoverinfo="skip", **style.UNFADED)
+
+
+def _square(figure: go.Figure, layers: int, across: tuple[str, tuple], up: tuple[str, tuple]) -> None:
+    """Title and range of both axes, with cells as high as wide, flush with the top left corner."""
+    figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], constrain="domain", constraintoward="left"))
+    figure.update_yaxes(style.layer_axis(layers, up[0], range=up[1], constrain="domain", constraintoward="top"))
+    figure.update_yaxes(scaleanchor="x", automargin=False)
+    # With a constrained domain plotly takes the tick labels for no height and would write the title over them.
+    figure.update_xaxes(automargin=False, title_standoff=32)
+
+
+def _framed(figure: go.Figure, revision: str) -> go.Figure:
+    margin = {"l": 64, "r": 8, "t": 100, "b": 64}
+    return style.frame(figure, _PLOT + 170, revision, margin=margin)

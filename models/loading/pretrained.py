@@ -1,0 +1,92 @@
+"""Config, tokenizer and model by transformers, with everything refused that it would only warn about."""
+
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from models.families import family_of
+from models.loading.memory import Estimate
+from models.loading.sources import Source
+from models.loading.weight_files import read_json, unmark
+from refusal import Refusal
+from settings import subfolder
+
+_DECODERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
+
+
+def config_of(source: Source) -> PreTrainedConfig:
+    """The config of a decoder that transformers knows, or that the operator trusts."""
+    if source.gguf:
+        return _told(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
+    raw = read_json(source.folder / "config.json")
+    kind = raw.get("model_type")
+    if not kind:
+        raise Refusal(f"The config.json of {source.name} names no model_type, so it is no transformers model.")
+    if raw.get("is_encoder_decoder") or not all(name.endswith(_DECODERS) for name in raw.get("architectures") or ()):
+        raise Refusal(
+            f"{source.name} is an encoder ({', '.join(raw.get('architectures') or [kind])}). PruneScope looks into "
+            "decoders, which predict the next token: their architecture ends in ForCausalLM."
+        )
+    if kind not in CONFIG_MAPPING and "auto_map" in raw and not source.trusted:
+        raise Refusal(
+            f"{source.name} brings code of its own ('{kind}'), which may do anything on this machine. The operator can "
+            "list it in PRUNESCOPE_TRUST to allow that."
+        )
+    if kind not in CONFIG_MAPPING and "auto_map" not in raw:
+        family_of(SimpleNamespace(model_type=kind))  # refuses it by name
+    return AutoConfig.from_pretrained(source.folder, trust_remote_code=source.trusted)
+
+
+def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
+    options = {"gguf_file": source.gguf} if source.gguf else {"trust_remote_code": source.trusted}
+    return _told(source, lambda: AutoTokenizer.from_pretrained(source.folder, **options))
+
+
+def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> PreTrainedModel:
+    """The weights, all of them and nothing else, on the device."""
+    options = {"config": config, "trust_remote_code": source.trusted}
+    if source.gguf:
+        options = {"gguf_file": source.gguf, "quantization_config": GgufConfig(dequantize=True)}
+    elif not source.trusted:
+        options["use_safetensors"] = True
+    if expected.device == "split":
+        options |= {"device_map": "auto", "offload_folder": subfolder("offload")}
+    elif expected.device != "cpu":
+        options["device_map"] = expected.device
+    # Weights of another shape come back in ``loaded``, and are refused with the others.
+    options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, loaded = _told(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
+    _check_complete(source.name, loaded)
+    if source.gguf:
+        unmark(model)
+    return model.eval().requires_grad_(False)
+
+
+def _check_complete(name: str, loaded: dict) -> None:
+    """Refuse weights that are missing (transformers would make them up), left over, or of another shape."""
+    wrong = {what: sorted(map(str, loaded[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
+    told = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in wrong.items() if keys]
+    if told:
+        raise Refusal(f"The weights of {name} do not match its config.json: {'; '.join(told)}. Save the model again.")
+
+
+def _told(source: Source, step: Callable[[], Any]) -> Any:
+    """What a step of transformers returns, or why it could not, on one line."""
+    try:
+        return step()
+    except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
+        why = str(error).strip().split("\n")[0]
+        raise Refusal(f"{source.name} could not be loaded by transformers: {why}") from error

@@ -1,0 +1,153 @@
+"""From what a person wrote (``bundled``, a folder, a GGUF file, a hub id) to files on this machine."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import is_offline_mode, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from models.loading import bundled
+from models.loading.progress_bars import bars
+from models.loading.weight_files import counted, read_json, weight_files
+from refusal import Progress, Refusal, silent
+
+_SMALL = ["*.json", "*.model", "*.jinja", "*.txt"]
+_WEIGHTS = ["model.safetensors", "model-*.safetensors"]
+_PICKLED = ["pytorch_model*.bin"]
+_INSTEAD = "Name a local folder, or `bundled` for the model that comes with PruneScope."
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are.
+
+    Attributes
+    ----------
+    name : str
+        As the person wrote it.
+    folder : Path
+        The local folder with config and tokenizer; of a hub model, without its weights until `fetched`.
+    gguf : str
+        Name of the GGUF file in the folder; empty: safetensors.
+    revision : str or None
+        Of a hub model.
+    remote : bool
+        A hub model.
+    """
+
+    name: str
+    folder: Path
+    gguf: str = ""
+    revision: str | None = None
+    remote: bool = False
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the operator lets this model run code of its own and load pickled weights."""
+        return self.name in (name.strip() for name in os.environ.get("PRUNESCOPE_TRUST", "").split(","))
+
+    @property
+    def files(self) -> list[Path]:
+        """The local weight files."""
+        return [self.folder / self.gguf] if self.gguf else weight_files(self.folder, self.trusted)
+
+
+def find(name: str, revision: str | None = None, progress: Progress = silent) -> Source:
+    """Config and tokenizer of a model, on this machine; weights of a hub model stay where they are.
+
+    Raises
+    ------
+    Refusal
+        There is nothing of that name, or it cannot be reached.
+    """
+    if name == bundled.NAME:
+        return Source(name, bundled.folder(progress))
+    if not name.strip():
+        raise Refusal(f"Which model? {_INSTEAD}")
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return Source(name, path.parent, gguf=path.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise Refusal(f"{name} has no config.json, so it is no model. Save one there with `save_pretrained`.")
+        return Source(name, path)
+    if path.exists():
+        raise Refusal(f"{name} is no model. Name a folder with safetensors files, or a .gguf file.")
+    if name.count("/") > 1 or name[:1] in ("/", ".", "~") or name.endswith(".gguf"):
+        raise Refusal(f"There is no folder or GGUF file '{name}'. {_INSTEAD}")
+    source = Source(name, _snapshot(name, revision, allow_patterns=_SMALL), revision=revision, remote=True)
+    if not (source.folder / "config.json").is_file():
+        raise Refusal(f"The hub repository '{name}' has no config.json, so it is no transformers model. {_INSTEAD}")
+    return source
+
+
+def fetched(source: Source, progress: Progress = silent) -> Source:
+    """The same source with its weights on this machine."""
+    if source.remote:
+        bar = bars(progress, lambda bar: f"downloading {source.name}" if bar.unit == "B" else None)
+        _snapshot(source.name, source.revision, allow_patterns=_patterns(source), tqdm_class=bar)
+    return source
+
+
+def size(source: Source) -> tuple[int, str]:
+    """Parameters of a model and the dtype they are stored in, without loading or downloading weights."""
+    if source.gguf:
+        return gguf_size(source.folder / source.gguf)
+    dtype = _dtype(read_json(source.folder / "config.json"))
+    if source.remote and not any(source.folder.glob("*.safetensors")):
+        listed = _snapshot(source.name, source.revision, allow_patterns=_patterns(source), dry_run=True)
+        return sum(file.file_size for file in listed) // (4 if dtype == "float32" else 2), dtype or "bfloat16"
+    parameters, stored = counted(source.files)
+    return parameters, dtype or stored
+
+
+def gguf_size(path: Path) -> tuple[int, str]:
+    """Parameters of a GGUF file; they are unpacked to float32."""
+    from gguf import GGUFReader
+
+    try:
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors), "float32"
+    except ValueError as error:
+        raise Refusal(f"{path} is broken or no GGUF file ({error}). Copy or download it again.") from error
+
+
+def _dtype(config: dict) -> str:
+    """The dtype a config names, by its new or old key; empty: none."""
+    text = config.get("text_config") or {}
+    return next((str(c[key]) for c in (config, text) for key in ("dtype", "torch_dtype") if c.get(key)), "")
+
+
+def _patterns(source: Source) -> list[str]:
+    return _WEIGHTS + (["*.py", *_PICKLED] if source.trusted else [])
+
+
+def _snapshot(name: str, revision: str | None, **options):
+    """`snapshot_download`, with each way to fail told in a sentence."""
+    version = f" at revision '{revision}'" if revision else ""
+    try:
+        found = snapshot_download(name, revision=revision, **{"tqdm_class": bars(silent, _unsaid), **options})
+        return found if options.get("dry_run") else Path(found)
+    except HFValidationError as error:
+        why, cause = f"'{name}' is neither a folder here nor a hub id, which looks like owner/name.", error
+    except GatedRepoError as error:
+        why, cause = f"'{name}' asks for consent: accept its terms on its hub page and set HF_TOKEN.", error
+    except RevisionNotFoundError as error:
+        why, cause = f"'{name}' has no revision '{revision}'; without one, the newest is taken.", error
+    except RepositoryNotFoundError as error:
+        why, cause = f"The hub has no '{name}', or it is private and HF_TOKEN is not set.", error
+    except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
+        reason = "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub cannot be reached"
+        why, cause = f"'{name}'{version} is not on this machine, and {reason}.", error
+    raise Refusal(f"{why} {_INSTEAD}") from cause
+
+
+def _unsaid(bar: object) -> None:
+    """Small files are not worth a word."""

@@ -1,0 +1,133 @@
+"""Weight files: which ones a folder has, how many numbers are in them, and their digest."""
+
+import hashlib
+import json
+from collections import Counter
+from math import prod
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+
+from refusal import Refusal
+from settings import data_directory, write_atomically
+
+ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes per number
+_STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_INDEX = "model.safetensors.index.json"
+_TEXTS = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")  # what besides the weights changes what a model says
+
+
+def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
+    """The safetensors files that transformers will read, in order of name.
+
+    Parameters
+    ----------
+    trusted : bool
+        Pickled ``.bin`` files are taken when there is no safetensors file.
+
+    Raises
+    ------
+    Refusal
+        There are none, one is missing, or only pickled ones are there.
+    """
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if (folder / _INDEX).is_file():
+        shards = sorted({folder / name for name in read_json(folder / _INDEX).get("weight_map", {}).values()})
+        missing = [shard.name for shard in shards if not shard.is_file()]
+        if missing or not shards:
+            raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {_INDEX}. Copy it completely.")
+        return shards
+    pickled = sorted(folder.glob("*.bin"))
+    if pickled and trusted:
+        return pickled
+    if pickled:
+        raise Refusal(
+            f"The weights of {folder} are pickled ({pickled[0].name}), and loading a pickle may run any program. Save "
+            "them as safetensors, or let the operator list this model in PRUNESCOPE_TRUST."
+        )
+    raise Refusal(f"{folder} has no model.safetensors. Save the model there with `save_pretrained`.")
+
+
+def counted(files: list[Path]) -> tuple[int, str]:
+    """Read the headers: how many numbers there are, and the dtype of most of them.
+
+    Raises
+    ------
+    Refusal
+        A file is cut short or is no safetensors file.
+    """
+    numbers: Counter[str] = Counter()
+    for file in files:
+        if file.suffix == ".bin":  # pickled: unknown before it is loaded, so count as if two bytes each
+            numbers["F16"] += file.stat().st_size // 2
+            continue
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
+                    tensor = tensors.get_slice(name)
+                    numbers[tensor.get_dtype()] += prod(tensor.get_shape())
+        except SafetensorError as error:
+            raise Refusal(f"{file} is broken or cut short ({error}). Copy or download it again.") from error
+    floats = {_STORED[name]: count for name, count in numbers.items() if name in _STORED}
+    return numbers.total(), max(floats, key=floats.__getitem__, default="float32")
+
+
+def fingerprint_of(folder: Path, files: list[Path], dtype: str) -> str:
+    """sha256 of everything that makes a model: config, tokenizer, weights, and the dtype it computes in.
+
+    Neither the path nor the version of transformers that wrote the config counts: a copy is the same model.
+    """
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    kept = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
+    texts = {path for pattern in _TEXTS for path in folder.glob(pattern)} - {folder / "config.json"}
+    about = [dtype, kept, *([path.name, digest(path)] for path in sorted({*texts, *files}))]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, remembered by path, size and time of change so that large files are read once."""
+    memory = data_directory() / "digests.json"
+    path = path.resolve()
+    status = path.stat()
+    seen = [status.st_size, status.st_mtime_ns]
+    known = _remembered(memory)
+    if known.get(str(path), [])[:2] != seen:
+        with path.open("rb") as file:
+            known[str(path)] = [*seen, hashlib.file_digest(file, "sha256").hexdigest()]
+        # Two processes at once may forget each other's entry; it is then worked out again.
+        write_atomically(memory, json.dumps({name: row for name, row in known.items() if Path(name).exists()}))
+    return known[str(path)][2]
+
+
+def unmark(model: PreTrainedModel) -> None:
+    """Forget that the weights once were quantised: they are plain tensors now, and transformers would not save them."""
+    for mark in ("hf_quantizer", "is_quantized", "quantization_method"):
+        model.__dict__.pop(mark, None)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object from a file.
+
+    Raises
+    ------
+    Refusal
+        The file is not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise Refusal(f"{path} must hold a JSON object, written in braces.")
+    return value
+
+
+def _remembered(memory: Path) -> dict[str, list]:
+    try:
+        return json.loads(memory.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # no digests yet, or not ours: they can always be worked out again
+        return {}

@@ -1,0 +1,99 @@
+"""The three spaces over depth and steps side by side, and each sublayer alone."""
+
+import streamlit as st
+
+from charts.deviation import generation_drift as drift_charts
+from charts.deviation import transitions as charts
+from pages import shell
+from pages.deviation import steps
+from pages.deviation.plans import KEPT
+from probes.answer import Answer
+from probes.deviation.comparison import Deviation
+from probes.deviation.generation_drift import DriftResult
+from probes.deviation.transitions import TransitionsResult
+
+_WORDS = ("changed", "part")
+
+
+def told(answers: list[Answer | None]) -> None:
+    """How the first of the answers came about."""
+    there = [answer for answer in answers if answer]
+    if there:
+        shell.told(there[0])
+
+
+def story(
+    layers: dict[str, TransitionsResult | None], drift: dict[str, DriftResult | None], answers: dict[str, list[Answer | None]]
+) -> None:
+    """The whole plans: over depth at the left, over steps at the right."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    prompt, free = steps.which(row, drift) if any(drift.values()) else (None, False)
+    band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions at the left, over prompts at the right.")
+    guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
+        "Dashed: what theorems 1 to 3 of arXiv 2603.24652 expect of a small change. Far from the lines, it is not small."
+    ))  # fmt: skip
+    left, right = st.container(key="beside_story").columns(2)
+    with left:
+        st.markdown("**Over depth**: the whole plan, read after each block")
+        if any(layers.values()):
+            texts = {plan: _texts(found.cumulative) for plan, found in layers.items() if found}
+            figure = charts.depth(layers, texts, band, guess)
+            st.plotly_chart(figure, key="depth", alt="Deviation over depth", config=shell.CHART)
+            st.caption(_positions(next(filter(None, layers.values())), answers["transitions"]))
+            told(answers["transitions"])
+        else:
+            st.caption("Measure the layers first.")
+    with right:
+        st.markdown("**Over steps**: while a text is written")
+        if any(drift.values()):
+            figure = drift_charts.steps(drift, prompt, free, band, guess)
+            st.plotly_chart(figure, key="steps_chart", alt="Deviation over steps", config=shell.CHART)
+            told(answers["drift"])
+        else:
+            st.caption("Measure the steps first.")
+
+
+def _positions(found: TransitionsResult, answers: list[Answer | None]) -> str:
+    windows = next(answer.about["windows"] for answer in answers if answer)
+    which = "the last token of each window" if found.tokens == windows else "every token of the text"
+    return f"Means over {found.tokens:,} positions: {which}."
+
+
+def _texts(found: Deviation) -> list[tuple[list[str], list[str]]]:
+    """The likeliest tokens of both sides, as text."""
+    decode = shell.workbench().subject.tokenizer.batch_decode
+    ids = found.top_tokens
+    flat = decode(ids.reshape(-1, 1))
+    top = ids.shape[-1]
+    return [(flat[at : at + top], flat[at + top : at + 2 * top]) for at in range(0, len(flat), 2 * top)]
+
+
+def alone(layers: dict[str, TransitionsResult | None]) -> None:
+    """Attention and MLP of each layer, changed alone."""
+    there = {plan: found for plan, found in layers.items() if found}
+    if not there:
+        st.caption("Measure the layers first.")
+        return
+    norm = st.toggle(
+        "Final norm before the head", True, key="norm", **KEPT,
+        help="With it, logits are what the model would say if it ended there. Without it the bare head reads the stream, as in "
+        "the paper. Hidden states are the same in both.",
+    )  # fmt: skip
+    texts = {
+        plan: {kind: _texts(getattr(found, kind if norm else f"raw_{kind}")) for kind in ("attention", "mlp")}
+        for plan, found in there.items()
+    }
+    figure = charts.alone(layers, norm, texts, st.session_state.estimates)
+    st.plotly_chart(figure, key="alone", alt="Each sublayer alone", config=shell.CHART)
+    told = [
+        "Each sublayer is changed alone, on the dense model's own stream: left out, or pruned where a plan prunes weights.",
+        "Larger marks are what the plans drop." if any(found.mode == "dropped" for found in there.values()) else "",
+        "Attention and MLP of this model read the same stream, so both are compared after the block."
+        if any(found.parallel for found in there.values()) else "",
+    ]  # fmt: skip
+    st.caption(" ".join(filter(None, told)))
+    with st.expander("Every sublayer as a table"):
+        rows = charts.table(layers, norm)
+        kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}
+        st.dataframe(rows, hide_index=True, key="alone_table", alt="Every sublayer alone", column_config=kinds)
+        st.caption("Parallel and orthogonal parts: lengths of what changes, over the length of h or z. KL in nats.")

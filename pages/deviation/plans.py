@@ -1,0 +1,105 @@
+"""Which plans are compared: the one of the sidebar and up to three more, in fields that a link restores."""
+
+import streamlit as st
+
+from charts.deviation.spaces import PLANS
+from models.subject import Subject
+from pages import shell
+from pages.lab import presets
+from plans.plan import Plan, parse
+from refusal import Refusal
+
+KEPT = {"bind": "query-params", "persist_state": "session"}
+MORE = ("plan2", "plan3", "plan4")
+_COUNT = 4  # sublayers that a preset drops
+
+
+def offered(subject: Subject) -> dict[str, str]:
+    """Plans one click away, by label: by the similarity ranking where it is known, else by a rule."""
+    answer = shell.known("similarity", subject)
+    count = min(_COUNT, subject.layers - 1) or 1
+    rules = presets.presets(answer.result if answer else None)
+    if answer:
+        drops = {
+            f"attention, {count} most redundant": rules["most redundant attention"](count, subject.layers),
+            f"MLP, {count} most redundant": rules["most redundant MLPs"](count, subject.layers),
+        }
+    else:
+        deepest = rules["deepest blocks but the last"](count, subject.layers).blocks
+        drops = {f"attention, {count} deepest": Plan(attention=deepest), f"MLP, {count} deepest": Plan(mlp=deepest)}
+    thinned = {"Wanda 50 %": "w:wanda@0.5", "Wanda 2:4": "w:wanda@2:4"}
+    return {label: str(plan) for label, plan in drops.items()} | thinned
+
+
+def _add(plans: list[str]) -> None:
+    """Callback: put plans into the fields that are still empty, the sidebar's first."""
+    state = st.session_state
+    there = {_canonical(state.get(name) or "") for name in ("plan", *MORE)}
+    for plan in (each for each in plans if each not in there):
+        empty = next((name for name in ("plan", *MORE) if not (state.get(name) or "").strip()), None)
+        if empty is None:
+            return
+        state[empty] = plan
+
+
+def _clear() -> None:
+    """Callback: compare nothing but the plan of the sidebar."""
+    for name in MORE:
+        st.session_state[name] = ""
+
+
+def _canonical(text: str) -> str:
+    try:
+        return str(parse(text))
+    except Refusal:
+        return text
+
+
+def fields(subject: Subject) -> list[str]:
+    """Draw the fields; the plans that can be compared, each once, as canonical texts."""
+    state = st.session_state
+    current = str(shell.current_plan(subject.layers))
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.text_input(
+        "Plan of the sidebar", current or "none", key=f"plan1_{current}", disabled=True, width=215,
+        help="Change it in the sidebar, or with the presets while it is empty.",
+    )  # fmt: skip
+    for name in MORE:
+        row.text_input(
+            f"Plan {name[-1]}", key=name, width=215, placeholder="a25,m3 or w:wanda@0.5", **KEPT,
+            help="Another plan to draw in the same axes; written as in the sidebar.",
+        )  # fmt: skip
+    plans = {current: None} if current else {}
+    for name in MORE:
+        try:
+            plans |= {str(parse(state[name] or "").checked(subject.layers)): None}
+        except Refusal as refusal:
+            st.error(f"Plan {name[-1]}: {refusal}", icon=":material/error:")
+    plans.pop("", None)
+    _buttons(offered(subject), list(plans))
+    return list(plans)
+
+
+def _buttons(presets: dict[str, str], plans: list[str]) -> None:
+    full = all((st.session_state.get(name) or "").strip() for name in ("plan", *MORE))
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown("Add")
+    for place, (label, plan) in enumerate(presets.items()):
+        row.button(
+            label, key=f"add_{place}", on_click=_add, args=([plan],), disabled=full or plan in plans, help=plan, type="tertiary"
+        )
+    row.button(
+        "all four", key="add_all", on_click=_add, args=(list(presets.values()),), type="tertiary", disabled=full,
+        help="These four next to each other.",
+    )  # fmt: skip
+    row.button("Clear", key="clear_more", on_click=_clear, type="tertiary", disabled=not any(map(st.session_state.get, MORE)))
+
+
+def dot(place: int) -> str:
+    """The colour of a plan, as HTML."""
+    return f'<span style="color: {PLANS[place]}">●</span>'
+
+
+def plain(text: str) -> str:
+    """Any text, as Markdown that shows it as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$~|:" else letter for letter in text)

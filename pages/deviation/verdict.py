@@ -1,0 +1,37 @@
+"""The verdict on each plan in words, with the thresholds that its words stand for."""
+
+import html
+
+import streamlit as st
+
+from pages.deviation.plans import dot, plain
+from probes.deviation.verdict import THRESHOLDS, verdict
+
+_ICON = {"well": ("green", "check"), "partly": ("orange", "help"), "badly": ("red", "close")}
+_OPEN = 2  # plans up to which all sentences are shown at once; with more of them the charts would be far below
+_PROBES = {"transitions": "layers", "drift": "steps", "choice": "choices"}
+
+
+def draw(plans: list[str], found: dict[str, dict]) -> None:
+    """A card per plan, two beside each other."""
+    columns: list = []
+    for place, plan in enumerate(plans):
+        if place % 2 == 0:
+            columns = st.container(key=f"beside_verdict{place}").columns(2 if len(plans) > 1 else 1)
+        said = verdict(*(found[probe][plan] for probe in _PROBES))
+        with columns[place % 2].container(border=True, height="stretch"):
+            st.html(f"{dot(place)} <b>{html.escape(plan)}</b>")
+            if not said.findings:
+                st.caption("Nothing is measured yet.")
+                continue
+            badges = [f":{_ICON[use][0]}-badge[:material/{_ICON[use][1]}: {name}]" for name, use in said.uses.items()]
+            if said.conclusion:
+                st.markdown(f"{' '.join(badges)}  \n**{said.conclusion}**")
+            with st.expander("Why", expanded=len(plans) <= _OPEN, key=f"why_{place}_{len(plans) <= _OPEN}"):
+                st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said.findings))
+            missing = [name for probe, name in _PROBES.items() if found[probe][plan] is None]
+            if missing:
+                st.caption(f"Not measured yet: {', '.join(missing)}.")
+    with st.popover("Thresholds", icon=":material/straighten:", key="thresholds", type="tertiary"):
+        st.markdown("\n".join(f"- **{name}**: {plain(limit)}. {plain(why)}" for name, limit, why in THRESHOLDS))
+        st.caption("They are conventions of this page, to read its words by; the numbers beside them are measured.")

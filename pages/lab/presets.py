@@ -1,0 +1,59 @@
+"""Plans to start from: what the similarity ranking suggests, and rules of thumb that need no measurement."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from models.subject import Subject
+from pages import shell
+from plans.plan import Plan, parse
+from probes.redundancy.ranking import most_redundant
+from probes.redundancy.similarity import SimilarityResult
+
+Preset = Callable[[int, int], Plan]  # (how many, layers) → plan
+
+
+def _deepest_blocks(count: int, layers: int) -> Plan:
+    """The deepest blocks but the very last one (arXiv 2403.17887, §4.4)."""
+    return Plan(blocks=frozenset(range(max(0, layers - 1 - count), layers - 1)))
+
+
+def _deepest_attention(count: int, layers: int) -> Plan:
+    return Plan(attention=_deepest_blocks(count, layers).blocks)
+
+
+def _every_other_attention(count: int, layers: int) -> Plan:
+    return Plan(attention=frozenset(range(1, layers, 2)[:count]))
+
+
+def presets(found: SimilarityResult | None) -> dict[str, Preset]:
+    """Presets by name; those by ranking only when similarity is known for this model and text."""
+    rules: dict[str, Preset] = {
+        "deepest attention but the last": _deepest_attention,
+        "deepest blocks but the last": _deepest_blocks,
+        "every other attention": _every_other_attention,
+    }
+    if found is None:
+        return rules
+    ranked: dict[str, Preset] = {
+        f"most redundant {name}": lambda count, _, kind=kind: most_redundant(found, kind, count)
+        for name, kind in (
+            ("attention", "attention"), ("MLPs", "mlp"), ("blocks", "block"), ("attention or MLPs", "joint"),
+        )
+    }  # fmt: skip
+    ranked["most redundant span of blocks"] = lambda count, layers: parse(found.spans[min(count, layers) - 1]["plan"])
+    return ranked | rules
+
+
+def draw(subject: Subject, current: Plan) -> None:
+    """A chooser of presets; one click makes the preset what the plan drops. What it thins out stays."""
+    answer = shell.known("similarity", subject)
+    known = presets(answer.result if answer else None)
+    name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
+    chosen = name.selectbox(
+        "Preset", list(known), key="preset", help="Measure similarity first, and its rankings are offered here too."
+    )
+    many = count.number_input("How many", 1, subject.layers, min(4, subject.layers), key="preset_count")
+    plan = replace(known[chosen](int(many), subject.layers), sparsity=current.sparsity, keys=current.keys)
+    use.button("Use it", key="preset_use", on_click=shell.set_plan, args=(plan,), width="stretch", help=str(plan))

@@ -1,0 +1,114 @@
+"""Which layers hardly change the residual stream; click them away."""
+
+import streamlit as st
+
+from charts import style
+from charts.redundancy import similarity as charts
+from pages import shell
+from plans.plan import parse
+from probes.redundancy.ranking import best_spans, most_redundant
+from probes.redundancy.similarity import SimilarityResult, Summary
+
+shell.menu_first()
+_KINDS = {"attention": "attention", "MLP": "mlp", "block": "block", "attention or MLP": "joint"}
+_MEASURES = {
+    "angular distance, mean over tokens": "angular",
+    "angular distance, last token": "angular_last",
+    "cosine": "cosine",
+}
+
+
+def _take(means: SimilarityResult | Summary) -> None:
+    kind, count = _KINDS[st.session_state.take_kind], st.session_state.take_count
+    shell.set_plan(shell.current_plan() | most_redundant(means, kind, count))
+
+
+def _take_span(span: dict) -> None:
+    shell.set_plan(shell.current_plan() | parse(span["plan"]))
+
+
+def _chart(figure, name: str, alt: str) -> None:
+    st.plotly_chart(
+        figure, key=name, on_select=lambda: shell.clicked(name), selection_mode="points", alt=alt, config=shell.CHART
+    )
+
+
+subject = shell.subject_or_stop()
+answer = shell.ask(
+    "similarity",
+    "Measure similarity",
+    "One forward pass over the text: how far each attention, MLP and block turns the residual stream.",
+    subject,
+)
+if answer is None:
+    st.stop()
+result: SimilarityResult = answer.result
+plan = shell.current_plan(result.layers)
+shell.told(answer)
+
+without = st.toggle(
+    "Leave position 0 out", key="without_first", bind="query-params",
+    help="The first token of a window has huge activations that hardly turn; without it the scores are a little higher.",
+)  # fmt: skip
+means = result.without_first if without else result
+
+with st.container(border=True):
+    kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
+    kind.selectbox("Take", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
+    count.number_input("How many", 1, 2 * result.layers, 4, key="take_count")
+    chosen = st.session_state.take_kind
+    take.button(
+        f"Take the {st.session_state.take_count} most redundant {chosen} layers", key="take", type="primary",
+        on_click=_take, args=(means,), width="stretch",
+    )  # fmt: skip
+    length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Blocks in a row.")
+    best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
+    span.button(
+        f"Take {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
+        width="stretch", help=f"The span of this length whose ends are most alike: angular distance {best['angular']:.3f}.",
+    )  # fmt: skip
+
+importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
+with importance:
+    log = st.toggle("Logarithmic", value=True, key="log")
+    _chart(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
+    st.caption(
+        "Importance is 1 − the mean cosine of the residual stream before and after a part: 0 means that it turns nothing. "
+        "Thin lines reach from the 5 % to the 95 % quantile over tokens. Click a bar to drop the part or put it back."
+    )
+with states:
+    measure = st.selectbox("Measure", list(_MEASURES), key="measure")
+    figure = charts.states(result, plan, measure=_MEASURES[measure], first=not without)
+    _chart(figure, "states", "Distance between the states of any two layers")
+    st.caption(
+        "State l is the stream entering layer l; the last one is before the final norm. A cell is what dropping the span "
+        "between two states would skip; squares mark the best span of a length. Click a cell to drop it."
+    )
+with spans:
+    _chart(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
+    st.plotly_chart(charts.span_curve(result, plan), key="curve", alt="Best span by length", config=shell.CHART)
+with added:
+    st.plotly_chart(
+        charts.contributions(result, first=not without), key="contributions", alt="Contributions", config=shell.CHART
+    )
+    st.caption(
+        "Above: how long what a part adds is, over the stream it is added to. Below: the cosine of the two; under 0 the "
+        "part erases, near 0 it writes something new, above 0 it strengthens what is there."
+    )
+with table:
+    st.dataframe(
+        [
+            {"part": item, "importance (1 − cosine)": 1 - value, "added length (of the stream)": norm, "turn (cosine)": turn,
+             "in the plan": plan | parse(item) == plan}
+            for item, value, norm, turn in sorted(
+                (
+                    (f"{kind[0]}{i}", getattr(means, kind)[i], getattr(means, f"{kind}_norm")[i],
+                     getattr(means, f"{kind}_turn")[i])
+                    for kind in ("attention", "mlp", "block") for i in range(result.layers)
+                ),
+                key=lambda row: -row[1],
+            )
+        ],
+        hide_index=True, key="ranking", alt="All parts, most redundant first",
+        column_config={"importance (1 − cosine)": st.column_config.NumberColumn(format="%.6f")},
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Plans: sequences of operations that make a model smaller."""

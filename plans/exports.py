@@ -1,0 +1,87 @@
+"""A plan in the words of other tools, with layer ranges that cannot be misread."""
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from models.subject import ModelRef
+from plans.plan import Plan
+
+Write = Callable[[ModelRef, int, Plan], str | None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write a plan down; ``write`` gives None for a plan that the format has no words for."""
+
+    what: str
+    cannot: str
+    file: str
+    language: str
+    write: Write
+
+
+def _own(ref: ModelRef, layers: int, plan: Plan) -> str:
+    return json.dumps(
+        {
+            "model": ref.name, "revision": ref.revision, "layers": layers, "plan": str(plan),
+            "drop_attention": sorted(plan.dropped_attention), "drop_mlp": sorted(plan.dropped_mlp),
+            "sparsity": asdict(plan.sparsity) if plan.sparsity else None,
+            "low_rank_attention": asdict(plan.keys) if plan.keys else None,
+            "says": plan.sentence(layers),
+        },
+        indent=1, ensure_ascii=False,
+    )  # fmt: skip
+
+
+def _llm_drop(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+    """Lists of indices: a list of booleans is misread by one of its config classes."""
+    if plan.calibrates:
+        return None
+    lists = {"drop_attn_list": sorted(plan.dropped_attention), "drop_mlp_list": sorted(plan.dropped_mlp)}
+    return json.dumps(lists, indent=1)
+
+
+def kept_ranges(layers: int, plan: Plan) -> list[tuple[int, int]]:
+    """Half-open ranges of the blocks that stay."""
+    ranges: list[tuple[int, int]] = []
+    for i in (i for i in range(layers) if i not in plan.blocks):
+        if ranges and ranges[-1][1] == i:
+            ranges[-1] = (ranges[-1][0], i + 1)
+        else:
+            ranges.append((i, i + 1))
+    return ranges
+
+
+def _mergekit(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
+        return None
+    lines = [f"# {plan.sentence(layers)}; mergekit's ranges end before their second number", "slices:"]
+    for begin, end in kept_ranges(layers, plan):
+        lines += ["  - sources:", f"      - model: {json.dumps(ref.name)}", f"        layer_range: [{begin}, {end}]"]
+    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
+
+
+def _llama_cpp(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
+        return None
+    return f"llama-quantize --prune-layers {','.join(map(str, sorted(plan.blocks)))} in.gguf out.gguf COPY\n"
+
+
+def _shell(ref: ModelRef, layers: int, plan: Plan) -> str:
+    words = ["python", "-m", "probes", "fidelity", "--model", ref.name]
+    words += ["--revision", ref.revision] if ref.revision else []
+    words += [word for name in ("dtype", "device") if (value := getattr(ref, name)) != "auto" for word in (f"--{name}", value)]
+    return shlex.join([*words, "--plan", str(plan), "--json", "plan.json"]) + "\n"
+
+
+_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does something else."
+_DROPS_ONLY = "It can only drop sublayers; this plan also prunes weights or lets attention choose its keys."
+FORMATS: dict[str, Format] = {
+    "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
+    "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),
+    "mergekit": Format("A passthrough merge that keeps the other blocks.", _BLOCKS_ONLY, "mergekit.yaml", "yaml", _mergekit),
+    "LLM-Drop": Format("Entries for its config.json.", _DROPS_ONLY, "llm_drop.json", "json", _llm_drop),
+    "llama.cpp": Format("Removes the blocks from a GGUF file.", _BLOCKS_ONLY, "prune.sh", "bash", _llama_cpp),
+}

@@ -1,0 +1,228 @@
+"""Pruning the linear maps of a view: block by block, each on what the already pruned blocks before it hand on.
+
+One forward pass of the first window is held at each block in turn. There the other windows run through the block as well,
+the inputs of its linear maps are summed, its weights are replaced, and the pruned block lets all windows go on. So every
+block is called as its model calls it, with its own mask and positions, and no block runs more than twice.
+
+References
+----------
+Wanda, arXiv 2306.11695; SparseGPT, arXiv 2301.00774: the sequential procedure of both.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.linears import Linear, linears, refuse_offloaded
+from models.loading.memory import free_memory
+from models.stream import first
+from models.view import View
+from plans.thinning import Sparsity
+from plans.weights.inputs import Inputs, products, squares
+from plans.weights.masks import check_group, magnitude_mask, share, sparsegpt, wanda_mask
+from refusal import Progress, Refusal, silent
+
+
+def prune(view: View, tokens: Tensor, sparsity: Sparsity, progress: Progress = silent) -> dict[str, Tensor]:
+    """Prune the linear maps of a view.
+
+    Parameters
+    ----------
+    view : View
+        Private; its modules get new weights, and those of the dense model are not written to.
+    tokens : int64 tensor of shape (windows, tokens)
+        What Wanda and SparseGPT calibrate on; magnitude does not look at it.
+
+    Returns
+    -------
+    dict of str to tensor
+        The pruned weights in the model's dtype, by the dotted name of the linear map in the dense model (of the parameter
+        where experts are stacked); see `models.linears.apply`.
+
+    Raises
+    ------
+    Refusal
+        There is nothing to prune, M does not divide the inputs, states are not numbers, weights are offloaded or
+        quantised, or the sums do not fit the memory.
+
+    Notes
+    -----
+    Holds the pruned weights, one hidden state of (tokens, width) for each window in the model's dtype, and the sums of one
+    block: (in,) for each of its inputs, for SparseGPT (in, in) in float64.
+    """
+    found = [linears(block, view.family, sparsity.modules) for block in view.layers]
+    _check(view, found, sparsity)
+    work = _Pruning(view, found, sparsity, progress)
+    with torch.no_grad():
+        if sparsity.method == "magnitude":
+            work.by_weights()
+        else:
+            work.by_inputs(tokens)
+    return work.pruned
+
+
+class _EnoughError(Exception):
+    """Ends a forward pass of which everything needed is known."""
+
+
+class _Pruning:
+    """Blocks pruned in order, and the hidden states of all windows on their way through them."""
+
+    def __init__(self, view: View, found: list[list[Linear]], sparsity: Sparsity, progress: Progress) -> None:
+        self.view, self.found, self.sparsity, self.progress = view, found, sparsity, progress
+        self.pruned: dict[str, Tensor] = {}
+        self.states: list[Tensor] = []
+
+    def by_weights(self) -> None:
+        """Prune without running the model."""
+        for place in range(len(self.found)):
+            self._replace(place, Inputs(squares), 0.0, 1.0)
+
+    def by_inputs(self, tokens: Tensor) -> None:
+        """Prune with the sums over what each linear map is given."""
+        tokens = tokens.to(self.view.model.get_input_embeddings().weight.device)
+        self.states = [self._entering(window) for window in tokens]
+        taken = [
+            block.register_forward_pre_hook(self._at(place), with_kwargs=True) for place, block in enumerate(self.view.layers)
+        ]
+        try:
+            self._forward(tokens[0])
+        finally:
+            for hook in taken:
+                hook.remove()
+
+    def _entering(self, window: Tensor) -> Tensor:
+        """What the first block is given, of shape (1, tokens, width)."""
+        held: list[Tensor] = []
+
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            held.append(_split(args, kwargs)[0])
+            raise _EnoughError
+
+        taken = self.view.layers[0].register_forward_pre_hook(hook, with_kwargs=True)
+        self._forward(window)
+        taken.remove()
+        return held[0]
+
+    def _forward(self, window: Tensor) -> None:
+        try:
+            self.view.model(input_ids=window[None], use_cache=False)
+        except _EnoughError:
+            return
+
+    def _at(self, place: int) -> Callable:
+        """The hook that prunes a block before the first window enters it."""
+        final = max(i for i, inside in enumerate(self.found) if inside)  # no block after it has to run
+
+        def hook(block: nn.Module, args: tuple, kwargs: dict) -> None:
+            self.states[0], more, named = _split(args, kwargs)
+
+            def call(window: int) -> Tensor:
+                # Not block(…), which would come back to this hook.
+                return first(block.forward(self.states[window], *more, **named))
+
+            if self.found[place]:
+                self._replace(place, self._collected(place, call), 0.5, 0.6)
+            if place == final:
+                raise _EnoughError
+            for window in range(1, len(self.states)):
+                self._tell(place, 0.6 + 0.4 * window / len(self.states))
+                self.states[window] = call(window)
+
+        return hook
+
+    def _collected(self, place: int, call: Callable[[int], Tensor]) -> Inputs:
+        """Run a block on every window, as far as its last linear map, and sum what they are given."""
+        inputs, last = Inputs(squares if self.sparsity.method == "wanda" else products), ""
+
+        def stop(name: str) -> None:
+            if name == last:
+                raise _EnoughError
+
+        taken = [hook for linear in self.found[place] if (hook := inputs.watch(linear, stop))]
+        for window in range(len(self.states)):
+            self._tell(place, 0.5 * window / len(self.states))
+            try:
+                call(window)
+                last = inputs.latest  # the first window goes to the end, and tells which is the last one
+            except _EnoughError:
+                continue
+        for hook in taken:
+            hook.remove()
+        return inputs
+
+    def _replace(self, place: int, inputs: Inputs, begin: float, end: float) -> None:
+        """Give the linear maps of a block their pruned weights."""
+        inside = self.found[place]
+        for count, linear in enumerate(inside):
+            self._tell(place, begin + (end - begin) * count / len(inside))
+            name = f"{self.view.family.layers}.{self.view.blocks[place]}.{linear.name}"
+            linear.put(_pruned(linear, name, inputs, self.sparsity))
+            self.pruned[name] = linear.weight.data
+
+    def _tell(self, place: int, part: float) -> None:
+        self.progress(place + part, len(self.found), f"pruning layer {self.view.blocks[place]}")
+
+
+def _split(args: tuple, kwargs: dict) -> tuple[Tensor, tuple, dict[str, Any]]:
+    """A block's call: hidden states, other positional arguments, named ones."""
+    if args:
+        return args[0], args[1:], kwargs
+    return kwargs["hidden_states"], (), {key: value for key, value in kwargs.items() if key != "hidden_states"}
+
+
+def _pruned(linear: Linear, name: str, inputs: Inputs, sparsity: Sparsity) -> Tensor:
+    """Its matrices with the pruned weights at zero."""
+    matrices = linear.matrices
+    if not bool(matrices.isfinite().all()):
+        raise Refusal(f"{name} holds weights that are not numbers (NaN or infinite). Load the model in float32 or bfloat16.")
+    done = torch.empty_like(matrices, memory_format=torch.contiguous_format)
+    for expert, matrix in enumerate(matrices):
+        total = inputs.of(linear.name, expert)
+        if sparsity.method == "sparsegpt" and total is not None:
+            done[expert] = sparsegpt(matrix, total, sparsity)
+        else:
+            done[expert] = matrix.masked_fill(_mask(matrix, total, sparsity), 0.0)
+    return done
+
+
+def _mask(matrix: Tensor, total: Tensor | None, sparsity: Sparsity) -> Tensor:
+    if sparsity.method != "wanda":
+        return magnitude_mask(matrix, sparsity)
+    # All inputs of an expert that no token came to count the same: zeros would rank its weights by place.
+    return wanda_mask(matrix, torch.ones(matrix.shape[1]) if total is None else total, sparsity)
+
+
+def _check(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
+    """Refuse before anything is computed."""
+    inside = [linear for block in found for linear in block]
+    for weight in view.model.parameters():
+        refuse_offloaded(weight)
+    if not inside:
+        part = {"all": "linear map", "attention": "attention", "mlp": "MLP"}[sparsity.modules]
+        raise Refusal(f"There is nothing to prune: the plan leaves no {part}. Drop fewer sublayers, or prune other ones.")
+    for linear in inside:
+        check_group(linear.matrices.shape[2], sparsity, linear.name)
+    whole = (linear.matrices.shape[1:] for linear in inside)
+    most = max(width if sparsity.method == "wanda" else rows * width for rows, width in whole)
+    if not sparsity.group and not share(most, sparsity.ratio):
+        raise Refusal(f"A share of {sparsity.ratio:g} is less than one weight, so nothing would be pruned. Give a larger one.")
+    _check_room(view, found, sparsity)
+
+
+def _check_room(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
+    """Tell before the memory is full: pruned weights lie beside the dense ones, and SparseGPT's sums grow with in²."""
+    needs = sum(linear.weight.numel() * linear.weight.element_size() for block in found for linear in block)
+    what = "the pruned weights"
+    if sparsity.method == "sparsegpt":
+        blocks = [[linear.matrices.shape for linear in block] for block in found if block]
+        needs += max(sum(8 * n * width**2 for n, _, width in block) + 24 * max(s[2] for s in block) ** 2 for block in blocks)
+        what += " and SparseGPT's products of one block's inputs"
+    free = free_memory(view.model.device.type)
+    if needs > free:
+        raise Refusal(
+            f"Pruning needs {needs / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB are free. Take Wanda (w:wanda@0.5), prune one "
+            "part alone (/attention or /mlp), or free memory."
+        )

@@ -1,0 +1,1 @@
+"""How far a plan moves states, logits, probabilities and texts."""

@@ -1,0 +1,168 @@
+"""Many pairs of streams compared: deviations of h, z and p, summed up by layer while the vocabulary passes through in parts."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from measures.deviation import HIDDEN, LOGITS, hidden_deviation, logit_deviation
+from probes.deviation.lens import Lens
+from probes.deviation.sublayers import Pair
+from refusal import Refusal
+
+QUANTILES = (0.05, 0.5, 0.95)
+_MEASURES = (*HIDDEN, *LOGITS)
+_SPREAD = ("h_cosine", "z_cosine", "p_cosine", "kl")
+_HELD = 2**22  # logits of one stream held at a time, 16 MB; three or four streams at a time
+_COMPARED = 2**18  # logits compared at a time, widened to float64: they stay in the CPU's cache
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Means over positions of what `measures.deviation` measures: one value per layer, or per depth.
+
+    Attributes
+    ----------
+    h_cosine … kl_estimate : list of float
+        Mean of the values of single positions; ``h_…`` before the final norm, always. KL in nats, dense side first; the
+        estimates of 1 − cos(h), 1 − cos(z) and 1 − cos(p) are ``h_estimate, z_estimate, p_estimate``, that of ``kl`` is
+        ``kl_estimate``. ``uniform_variance`` is raw: 1 / (2T²) is not in it.
+    h_cosine_spread, z_cosine_spread, p_cosine_spread, kl_spread : float64 arrays of shape (layers, 3)
+        Quantiles 5, 50 and 95 % over positions.
+    top_tokens : int64 array of shape (layers, 2, top)
+        The likeliest tokens of the dense and of the modified side, at the last token of the first window.
+    top_probabilities : float64 array of shape (layers, 2, top)
+    """
+
+    h_cosine: list[float]
+    h_estimate: list[float]
+    h_alpha: list[float]
+    h_parallel: list[float]
+    h_orthogonal: list[float]
+    z_cosine: list[float]
+    z_estimate: list[float]
+    z_alpha: list[float]
+    z_parallel: list[float]
+    z_orthogonal: list[float]
+    uniform_variance: list[float]
+    p_cosine: list[float]
+    p_estimate: list[float]
+    kl: list[float]
+    reverse_kl: list[float]
+    kl_estimate: list[float]
+    h_cosine_spread: np.ndarray
+    z_cosine_spread: np.ndarray
+    p_cosine_spread: np.ndarray
+    kl_spread: np.ndarray
+    top_tokens: np.ndarray
+    top_probabilities: np.ndarray
+
+
+class Record:
+    """What becomes one `Deviation`. Four float32 numbers per layer and position are kept for the quantiles."""
+
+    def __init__(self, layers: int) -> None:
+        self._sums = torch.zeros(layers, len(_MEASURES), dtype=torch.float64)
+        self._kept: list[list[Tensor]] = [[] for _ in range(layers)]
+        self._tops: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def add(self, layer: int, values: dict[str, Tensor]) -> None:
+        """Add float64 values of shape (positions,)."""
+        rows = torch.stack([values[name].cpu() for name in _MEASURES])
+        if not rows.isfinite().all():
+            raise Refusal(
+                f"With this plan the stream of layer {layer} or its logits are not numbers (NaN or infinite), so nothing can "
+                "be measured. Drop less, or load the model in float32 or bfloat16; float16 overflows in many models."
+            )
+        self._sums[layer] += rows.sum(-1)
+        self._kept[layer].append(rows[[_MEASURES.index(name) for name in _SPREAD]].float())
+
+    def tell(self, layer: int, dense: Tensor, modified: Tensor, top: int) -> None:
+        """Note the likeliest tokens of two logit vectors of shape (vocab,), the temperature already in them."""
+        best = [logits.double().softmax(-1).topk(min(top, len(logits))) for logits in (dense.cpu(), modified.cpu())]
+        self._tops[layer] = torch.stack([each.indices for each in best]), torch.stack([each.values for each in best])
+
+    def read(self) -> Deviation:
+        """Means, quantiles and tokens."""
+        kept = torch.stack([torch.cat(rows, -1) for rows in self._kept]).double().numpy()
+        means = self._sums / kept.shape[-1]
+        spread = np.moveaxis(np.quantile(kept, QUANTILES, axis=-1), 0, -1)  # (layers, measures, quantiles)
+        tops = [self._tops[layer] for layer in range(len(means))]
+        return Deviation(
+            **{name: means[:, i].tolist() for i, name in enumerate(_MEASURES)},
+            **{f"{name}_spread": np.ascontiguousarray(spread[:, i]) for i, name in enumerate(_SPREAD)},
+            top_tokens=torch.stack([tokens for tokens, _ in tops]).numpy(),
+            top_probabilities=torch.stack([chances for _, chances in tops]).numpy(),
+        )
+
+
+class Comparison:
+    """Compares pairs of streams by position; ``records`` has a `Record` per part, and one of its ``raw_`` logits.
+
+    Parameters
+    ----------
+    temperature : float
+        T of every softmax.
+    top : int
+        How many of the likeliest tokens are told.
+    """
+
+    def __init__(self, lens: Lens, layers: int, temperature: float, top: int) -> None:
+        self._lens, self._temperature, self._top = lens, temperature, top
+        self.records = {name: Record(layers) for name in ("attention", "mlp", "raw_attention", "raw_mlp")}
+        self.records["cumulative"] = Record(layers + 1)
+
+    def add(self, states: list[Tensor], pairs: list[Pair], told: int | None) -> Iterator[float]:
+        """Compare each pair, with the final norm and, but for the whole plan, without it.
+
+        Parameters
+        ----------
+        states : list of tensors of shape (positions, width)
+        told : int or None
+            The position whose likeliest tokens are noted.
+
+        Yields
+        ------
+        float
+            The share that is done, before each step.
+        """
+        # What a plan does not change (the layers before its first item, say) needs no logits of its own.
+        pairs = [(name, layer, i, i if torch.equal(states[i], states[j]) else j) for name, layer, i, j in pairs]
+        # In equal parts: the head reads all its weights for a few rows as well.
+        count = len(states[0])
+        rows = math.ceil(count / math.ceil(count * self._lens.vocab / _HELD))
+        work = [
+            (begin, norm, pair)
+            for begin in range(0, count, rows)
+            for norm in (True, False)
+            for pair in pairs
+            if norm or pair[0] != "cumulative"
+        ]
+        held: dict[int, Tensor] = {}
+        at: tuple[int, bool] | None = None
+        for step, (begin, norm, (name, layer, *both)) in enumerate(work):
+            yield step / len(work)
+            if at != (begin, norm):
+                held, at = {}, (begin, norm)
+            parts = {k: states[k][begin : begin + rows] for k in both}
+            # Neighbours share a stream, so its logits are computed once.
+            held = {k: held[k] if k in held else self._lens(part, norm) for k, part in parts.items()}
+            record, streams, logits = (
+                self.records[name if norm else f"raw_{name}"],
+                [parts[k] for k in both],
+                [held[k] for k in both],
+            )
+            record.add(layer, hidden_deviation(*streams) | self._compare(*logits))
+            if told is not None and begin <= told < begin + rows:
+                record.tell(layer, *(each[told - begin] / self._temperature for each in logits), self._top)
+
+    def _compare(self, dense: Tensor, modified: Tensor) -> dict[str, Tensor]:
+        if dense is modified:
+            dense = modified = torch.ones(len(dense), 1)  # equal logits deviate alike, however many there are
+        rows = max(1, _COMPARED // dense.shape[-1])
+        both = zip(dense.split(rows), modified.split(rows), strict=True)
+        found = [logit_deviation(*each, self._temperature) for each in both]
+        return {name: torch.cat([part[name] for part in found]).cpu() for name in LOGITS}

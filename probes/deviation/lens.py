@@ -1,0 +1,100 @@
+"""The logits that a residual stream would give if the model ended there (the logit lens), and those of the bare head.
+
+The lens is the model itself without its blocks, with the stream put in before the final norm. So whatever a family does on
+the way to its logits is done: the norm, the head, Cohere's and Granite's scaling, Gemma 2's soft-cap.
+"""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from models.subject import Subject
+from models.view import View
+from plans.cut import cut
+from plans.plan import Plan
+from refusal import Refusal
+
+_ROWS = 2**13  # rows of a half-precision head that are widened at a time
+# Rounding of the model's own logits, over their largest: the lens computes in float32 where the model does not.
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
+
+
+class Lens:
+    """From states of shape (positions, width) to logits of shape (positions, vocab), in float32 or wider.
+
+    A model in half precision is computed in float32 here, because a difference of bfloat16 logits is mostly rounding. Its
+    head is widened piece by piece, so it never lies in memory twice.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        view = cut(subject.model, subject.family, Plan(blocks=frozenset(range(subject.layers))))
+        self._view, self._device, self._states = view, subject.device, torch.empty(0)
+        self.vocab = view.head.weight.shape[0]
+        view.final_norm.register_forward_pre_hook(lambda norm, args: (self._states,))
+        widen(view)
+
+    @torch.inference_mode()
+    def __call__(self, states: Tensor, norm: bool = True) -> Tensor:
+        """Logits of the whole model, or of the head alone: no norm, no scaling, no soft-cap."""
+        states = states.to(self._device, torch.promote_types(states.dtype, torch.float32))
+        if not norm:
+            return self._view.head(states)
+        self._states = states[:, None]  # each position is a window of one token, so that none is too long for the model
+        return self._view.logits(torch.zeros(len(states), 1, dtype=torch.int64, device=self._device))[:, 0]
+
+    def check(self, states: Tensor, logits: Tensor) -> float:
+        """Prove that the last states of the model give its own logits.
+
+        Returns
+        -------
+        float
+            The largest difference over the largest logit.
+
+        Raises
+        ------
+        Refusal
+            They do not: how this family gets to its logits is not understood.
+        """
+        found = self(states)
+        apart = ((found - logits.to(found)).abs().max() / logits.abs().max().clamp_min(1e-12)).item()
+        if not apart <= _TOLERANCE[logits.dtype]:
+            raise Refusal(
+                f"The last hidden state of this {self._view.family.name} does not give its logits: they are {apart:.1e} "
+                "apart. How they are made is not understood, so no deviation of them would be right."
+            )
+        return apart
+
+
+def widen(view: View) -> None:
+    """Let the final norm and the head of a private view compute in float32, if the model computes in half precision."""
+    if view.model.dtype in (torch.bfloat16, torch.float16):
+        _compute(view.final_norm, _wide_norm(view.final_norm))
+        _compute(view.head, _wide_head(view.head))
+
+
+def _compute(module: nn.Module, how: Callable[[Tensor], Tensor]) -> None:
+    """Let a private module compute in another way. Where accelerate brings the weights, it still does, around that."""
+    setattr(module, "_old_forward" if hasattr(module, "_old_forward") else "forward", how)
+
+
+def _wide_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    def forward(states: Tensor) -> Tensor:
+        wide = copy.copy(norm)
+        wide._parameters = {name: weight if weight is None else weight.float() for name, weight in norm._parameters.items()}
+        return type(norm).forward(wide, states.float())
+
+    return forward
+
+
+def _wide_head(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    def forward(states: Tensor) -> Tensor:
+        weight, bias = head.weight, getattr(head, "bias", None)
+        logits = states.new_empty(*states.shape[:-1], len(weight), dtype=torch.float32)
+        for begin in range(0, len(weight), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            logits[..., part] = states.float() @ weight[part].float().mT
+        return logits if bias is None else logits + bias.float()
+
+    return forward

@@ -1,0 +1,75 @@
+"""Reading a view where it matters: the last hidden state and the logits of chosen positions only.
+
+The head is by far the widest map of a small model, and a vocabulary of 150,000 tokens times a long prompt fills the memory.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.view import View
+from probes.deviation.lens import widen
+from refusal import Refusal
+
+
+class Reading:
+    """A view whose head sees only the positions asked for.
+
+    The hook stays on the view, which is private to its caller; what does not come through here sees every position.
+
+    Parameters
+    ----------
+    view : View
+    name : str
+        What the view is called in a refusal: ``dense`` or ``pruned``.
+    """
+
+    def __init__(self, view: View, name: str) -> None:
+        self.view, self.name = view, name
+        self._wanted: Tensor | None = None
+        self._hidden: Tensor | None = None
+        widen(view)  # a difference of half-precision logits is mostly rounding
+        view.head.register_forward_pre_hook(self._select)
+
+    def __call__(self, tokens: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states and logits at some positions of a batch of texts.
+
+        Parameters
+        ----------
+        tokens : int64 tensor of shape (windows, tokens)
+            Padded at the right where needed: no position looks at what follows it.
+        wanted : bool tensor of shape (windows, tokens)
+            The positions, read row by row.
+
+        Returns
+        -------
+        tensors of shape (positions, width) and (positions, vocab), float32 or wider
+            The hidden state is what the head reads, after the final norm; the logits are scaled and capped as the model
+            does it.
+
+        Raises
+        ------
+        Refusal
+            Some of it is not a number.
+        """
+        self._wanted = wanted
+        logits = _wide(self.view.logits(tokens)[0])
+        hidden, self._hidden, self._wanted = _wide(self._hidden), None, None
+        # The sum is no number as soon as one addend is none, and asks for no memory.
+        if not (logits.sum(dtype=torch.float64).isfinite() and hidden.sum(dtype=torch.float64).isfinite()):
+            raise Refusal(
+                f"The {self.name} model's logits are not numbers (NaN or infinite), so nothing can be measured. Load the "
+                "model in float32 or bfloat16; float16 overflows in many models."
+            )
+        return hidden, logits
+
+    def _select(self, head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
+        if self._wanted is None:
+            return None
+        self._hidden = args[0][self._wanted.to(args[0].device)]
+        return (self._hidden[None],)
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float32 or wider, where float64 works as well: Apple's GPUs have none."""
+    values = values.cpu() if values.device.type == "mps" else values
+    return values.to(torch.promote_types(values.dtype, torch.float32))

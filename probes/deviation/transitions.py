@@ -1,0 +1,154 @@
+"""Where a plan hurts, layer by layer: hidden states h, logits z and probabilities p, of each sublayer alone and of the whole.
+
+Each attention and MLP is left out (or pruned) alone in an otherwise dense model, on the same context, and the stream right
+after it is read by the head; `probes.deviation.sublayers` defines the streams. Besides, the whole plan is applied and its
+stream is compared with the dense one at every depth.
+
+References
+----------
+arXiv 2603.24652: theorems 1 to 3 and the transition metrics. Its code reads the stream with the bare head (here ``raw_…``),
+measures KL(pruned‖dense) for pruned sublayers, and takes the last token only.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from measures.deviation import checked_temperature
+from models.loading.memory import free_memory
+from models.subject import Subject
+from plans.cut import Calibrated
+from plans.plan import Plan
+from probes.base import Probe
+from probes.deviation.comparison import Comparison, Deviation
+from probes.deviation.lens import Lens
+from probes.deviation.sublayers import Streams
+from refusal import Progress, Refusal, silent
+from texts.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class TransitionsParams:
+    """How to measure.
+
+    Attributes
+    ----------
+    temperature : float
+        T > 0 of every softmax.
+    last : bool
+        Only the last token of each window, as in the paper; else all tokens.
+    top : int
+        How many of the likeliest tokens are told, at least 1.
+
+    Raises
+    ------
+    Refusal
+        The temperature or the number of tokens is not possible.
+    """
+
+    temperature: float = 1.0
+    last: bool = True
+    top: int = 5
+
+    def __post_init__(self) -> None:
+        checked_temperature(self.temperature)
+        if self.top < 1:
+            raise Refusal(f"The {self.top} likeliest tokens cannot be told. Write a number of at least 1.")
+
+
+@dataclass(frozen=True)
+class TransitionsResult:
+    """Everything the probe found.
+
+    Attributes
+    ----------
+    layers, tokens : int
+        Layers of the dense model; positions averaged over.
+    temperature : float
+        T of every softmax.
+    mode : str
+        ``dropped``: each sublayer is left out alone. ``pruned``: each is alone replaced by its pruned form; those that the
+        plan drops are left out.
+    parallel : bool
+        Attention and MLP read the same stream, so both are looked at after the block and not right after themselves.
+    attention, mlp : Deviation
+        By layer; z is what the model would say if it ended there: final norm, head, scaling and soft-cap.
+    raw_attention, raw_mlp : Deviation
+        The same with z of the bare head, no final norm: the paper's way.
+    cumulative : Deviation
+        The whole plan by depth: layers + 1 values, the first at the embedding, the last before the final norm; z with the
+        final norm. At a dropped block the stream stays what it was.
+    """
+
+    layers: int
+    tokens: int
+    temperature: float
+    mode: str
+    parallel: bool
+    attention: Deviation
+    mlp: Deviation
+    raw_attention: Deviation
+    raw_mlp: Deviation
+    cumulative: Deviation
+
+
+@torch.inference_mode()
+def _run(
+    subject: Subject, corpus: Corpus, plan: Plan | Calibrated, params: TransitionsParams, progress: Progress = silent
+) -> TransitionsResult:
+    """Measure a subject and a plan; without a plan, or with drops alone, each sublayer of the model is left out in turn."""
+    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    if not params.last:
+        _check_room(subject, tokens.shape[1])
+    streams, lens = Streams(subject, plan, params.last), Lens(subject)
+    comparison = Comparison(lens, subject.layers, params.temperature, params.top)
+    total = len(tokens) + params.last
+    rows: list[list[Tensor]] = []
+    for i, window in enumerate(tokens):
+        text = f"window {i + 1} of {len(tokens)}"
+        progress(i, total, text)
+        states, pairs, logits = streams.read(window)
+        _refuse_nan(logits)
+        if i == 0:
+            lens.check(states[streams.end][-1:], logits)
+        if params.last:
+            rows.append(states)
+            continue
+        for share in comparison.add(states, pairs, len(window) - 1 if i == 0 else None):
+            progress(i + share, total, text)
+    if params.last:  # one projection for all windows: the head's weights are read once and not once per window
+        states = [torch.cat(each) for each in zip(*rows, strict=True)]
+        for share in comparison.add(states, pairs, 0):
+            progress(len(tokens) + share, total, "logits of every layer")
+    return TransitionsResult(
+        layers=subject.layers,
+        tokens=len(tokens) if params.last else tokens.numel(),
+        temperature=params.temperature,
+        mode=streams.mode,
+        parallel=subject.family.parallel,
+        **{name: record.read() for name, record in comparison.records.items()},
+    )
+
+
+def _check_room(subject: Subject, length: int) -> None:
+    """All tokens: a window's streams lie in memory together, at most five for each layer in float32."""
+    needs, free = 4 * (5 * subject.layers + 2) * length * subject.width, free_memory(subject.device.type)
+    if needs > free:
+        raise Refusal(
+            f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Make the "
+            "windows shorter, or look at their last tokens only."
+        )
+
+
+def _refuse_nan(logits: Tensor) -> None:
+    if not logits.isfinite().all():
+        raise Refusal(
+            "The dense model's logits are not numbers (NaN or infinite), so nothing can be measured. Load the model in float32 "
+            "or bfloat16; float16 overflows in many models."
+        )
+
+
+PROBE = Probe(
+    "transitions", "Where a plan hurts, layer by layer", 1, TransitionsParams, TransitionsResult, _run, takes_plan=True
+)

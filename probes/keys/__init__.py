@@ -1,0 +1,1 @@
+"""In how few dimensions keys live."""

@@ -1,0 +1,68 @@
+"""Running sums of keys, values and queries, layer by layer."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from measures.covariance import Moments
+from models.keys import widened
+from refusal import Refusal
+
+
+class KeySums:
+    """Moments of keys, values and queries: ``kinds[name][layer]``, position 0 of the keys in ``kinds["first"]``.
+
+    Keys are summed in two parts, the first ``middle`` tokens and the others, so that how stable they are costs no second
+    pass; `finish` adds them up.
+    """
+
+    KINDS = ("pre", "post", "value", "query")
+
+    def __init__(self, middle: int) -> None:
+        self.kinds: dict[str, dict[int, Moments]] = {name: {} for name in (*self.KINDS, "first")}
+        self.halves: dict[str, list[dict[int, Moments]]] = {"pre": [{}, {}], "post": [{}, {}]}
+        self.rotary: dict[int, bool] = {}
+        self.middle, self.seen = middle, 0
+        self._room: dict[tuple[int, ...], Tensor] = {}
+        self._shape: tuple[torch.Size, ...] = ()
+
+    def add(self, layer: int, states: dict[str, Tensor]) -> None:
+        """Add what `watch_keys` shows of one window, before ``seen`` grows by it."""
+        self._check(states)
+        self.rotary[layer] = self.rotary.get(layer, False) or not torch.equal(states["pre"], states["post"])
+        for name in ("value", "query"):
+            _of(self.kinds[name], layer).add(widened(states[name], self._room))
+        for name, halves in self.halves.items():
+            keys = widened(states[name], self._room)
+            left = min(max(self.middle - self.seen, 0), keys.shape[1])  # so many belong to the first half
+            for half, part in zip(halves, (keys[:, :left], keys[:, left:]), strict=True):
+                if part.shape[1]:
+                    _of(half, layer).add(part)
+            if name == "post":
+                _of(self.kinds["first"], layer).add(keys[:, :1])
+
+    def finish(self) -> None:
+        """Add the halves up."""
+        for name, (one, other) in self.halves.items():
+            self.kinds[name] = {layer: one[layer] + other[layer] for layer in one}
+
+    def everything(self) -> Iterator[Moments]:
+        """All moments there are."""
+        for kind in (*self.kinds.values(), *self.halves["pre"], *self.halves["post"]):
+            yield from kind.values()
+
+    def _check(self, states: dict[str, Tensor]) -> None:
+        shape = tuple(states[name].shape[1:] for name in self.KINDS)
+        if self._shape and shape != self._shape:
+            raise Refusal(
+                "The layers of this model differ in their number of heads or in the dimension of a head, so they do not fit "
+                "one table of layers × heads. Choose a model whose layers are alike."
+            )
+        if shape[0][-1] == 1:
+            raise Refusal("The keys of this model have one dimension: there is nothing to rank. Choose one with wider heads.")
+        self._shape = shape
+
+
+def _of(sums: dict[int, Moments], layer: int) -> Moments:
+    return sums.setdefault(layer, Moments())

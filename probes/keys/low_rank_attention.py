@@ -1,0 +1,251 @@
+"""Loki's attention tried live: which keys the leading dimensions choose, and what that costs in predictions.
+
+Keys lie near a subspace of few dimensions, so scores in its first directions may be enough to tell which keys matter (Loki,
+arXiv 2406.02542). The rule is put on a private view of the model, see `plans.keys.choice`; here it is measured: which keys it
+finds against the best ones, how much softmax mass they carry, how far the attention's output moves, and what becomes of
+perplexity, over a grid of dimensions and keys.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from measures.divergence import kl
+from measures.sums import Means
+from models.attention import attend_by, replaceable
+from models.keys import key_basis
+from models.subject import Subject
+from models.view import View
+from plans.cut import cut
+from plans.keys.choice import switch_on
+from plans.plan import Plan
+from probes.base import Probe
+from probes.keys.attention_cost import cost_ratio, front
+from probes.keys.key_agreement import Agreement
+from refusal import Progress, Refusal, silent
+from texts.corpus import Corpus, CorpusRef, text_digest
+from texts.corpus import cut as cut_text
+
+_CHUNK = 2**20  # logits compared at a time
+_MOST = 8  # shares per axis: every place of the grid is a pass over the text
+# A model to try: how keys are chosen, its place in the arrays, and its shares of dimensions and keys
+Variant = tuple[str, tuple[int, ...], float, float]
+
+
+@dataclass(frozen=True)
+class LowRankParams:
+    """What is tried.
+
+    Attributes
+    ----------
+    dims, top : str
+        Shares with commas between, each above 0 and at most 1: of the head dimension that keys are scored in, and of the
+        visible keys that are attended to.
+    calibrate : str
+        Name of the text whose keys give the directions; empty: the windows that follow the measured ones.
+    baselines : bool
+        Also try other ways to choose keys.
+    seed : int
+        Of the baseline that chooses at random.
+    """
+
+    dims: str = "0.5,0.25,0.125"
+    top: str = "0.5,0.25,0.125"
+    calibrate: str = ""
+    baselines: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class LowRankResult:
+    """Low-rank attention against dense attention, over shares of dimensions (``dims``) and of keys (``top``).
+
+    Arrays per layer are measured inside the dense model; the others come from models that compute all of their attentions so.
+
+    Attributes
+    ----------
+    dims, top : list of float
+        The grid, in the order asked for.
+    layers : list of int
+        Layer index of each attention.
+    heads, kv_heads, head_dim : list of int
+        Shape of each attention, in the order of ``layers``.
+    tokens, calibration_tokens : int
+        Predicted tokens, and tokens whose keys gave the directions.
+    calibrated_on : str
+        Where these come from, in words.
+    recall, jaccard : float64 arrays of shape (layers, dims, top)
+        |A ∩ B| / k and |A ∩ B| / |A ∪ B| of the chosen keys and the k keys with the highest exact scores.
+    mass : float64 array of shape (layers, dims, top)
+        Share of the dense softmax that falls on the chosen keys.
+    mass_exact : float64 array of shape (layers, top)
+        The same of the keys with the highest exact scores: no choice of k keys carries more.
+    error : float64 array of shape (layers, dims, top)
+        ‖o − ô‖ / ‖o‖ of the attention's output before its last projection, all heads together.
+    overall : dict of str to float64 array
+        ``recall, jaccard, mass, error`` of shape (dims, top) and ``mass_exact`` of shape (top,): means over layers.
+    dense_perplexity : float
+        exp of the mean negative log-likelihood in nats.
+    perplexity, kl : float64 arrays of shape (dims, top)
+        Of the model with this attention; KL(dense‖this) in nats per token.
+    baseline_perplexity, baseline_kl : dict of str to float64 array
+        ``exact`` (the highest exact scores), ``random`` and ``last`` (the most recent keys), each of shape (top,), and ``pca``
+        (softmax over the low-rank scores of all keys) of shape (dims,). Empty without baselines.
+    cost : float64 array of shape (dims, top)
+        `probes.keys.attention_cost.cost_ratio`: an estimate.
+    front : list of [int, int]
+        Places (dims, top) of the Pareto front of cost and perplexity, see `probes.keys.attention_cost.front`.
+    """
+
+    dims: list[float]
+    top: list[float]
+    layers: list[int]
+    heads: list[int]
+    kv_heads: list[int]
+    head_dim: list[int]
+    tokens: int
+    calibration_tokens: int
+    calibrated_on: str
+    recall: np.ndarray
+    jaccard: np.ndarray
+    mass: np.ndarray
+    mass_exact: np.ndarray
+    error: np.ndarray
+    overall: dict[str, np.ndarray]
+    dense_perplexity: float
+    perplexity: np.ndarray
+    kl: np.ndarray
+    baseline_perplexity: dict[str, np.ndarray]
+    baseline_kl: dict[str, np.ndarray]
+    cost: np.ndarray
+    front: list[list[int]]
+
+
+def shares(text: str, noun: str) -> list[float]:
+    """The numbers of a text with commas between, each once, in their order.
+
+    Raises
+    ------
+    Refusal
+        There is none, there are too many, or one is not a number above 0 and at most 1.
+    """
+    found: dict[float, None] = {}
+    for item in filter(None, (each.strip() for each in text.split(","))):
+        try:
+            share = round(float(item), 4)  # as exact as a plan's text
+        except ValueError:
+            raise Refusal(f"'{item}' is not a number. Write shares of the {noun} with commas between, as 0.5,0.25.") from None
+        if not 0 < share <= 1:
+            raise Refusal(f"A share of {item} of the {noun} is not possible. Write numbers above 0 and at most 1, as 0.5,0.25.")
+        found[share] = None
+    if not 0 < len(found) <= _MOST:
+        raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, as 0.5,0.25.")
+    return list(found)
+
+
+def calibration_text(measured: CorpusRef, name: str) -> CorpusRef:
+    """The windows whose keys give the directions: of the measured text those that follow, so that no token is in both."""
+    if not name or name == measured.name or text_digest(name) == text_digest(measured.name):
+        return measured.following
+    return CorpusRef(name, measured.windows, measured.length, measured.bos)
+
+
+def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, progress: Progress = silent) -> LowRankResult:
+    dims, top = shares(params.dims, "dimensions"), shares(params.top, "keys")
+    view = cut(subject.model, subject.family)
+    layers = list(replaceable(view))
+    ref = calibration_text(corpus.ref, params.calibrate)
+    learned = cut_text(ref, subject.tokenizer, subject.context).tokens
+    variants = _variants(dims, top, params.baselines)
+    steps = len(learned) + len(corpus.tokens) * (1 + len(variants))
+    watched = cut(subject.model, subject.family)
+    basis = key_basis(watched, torch.from_numpy(learned), lambda done, _, text: progress(done, steps, text))
+    agreements = {layer: Agreement(dims, top, basis[layer]) for layer in layers}
+    means: dict[Variant | None, Means] = {variant: Means() for variant in (None, *variants)}
+    done = len(learned)
+    for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
+        text = f"window {i + 1} of {len(corpus.tokens)}"
+        progress(done, steps, f"{text}, dense")
+        attend_by(view, agreements)
+        log_p = _logits(view, window, "dense").log_softmax(-1)
+        means[None].add(nll=_nll(log_p, window))
+        for number, (method, _, share, keys) in enumerate(variants, start=1):
+            progress(done + number, steps, f"{text}, {method} {share:g}/{keys:g}")
+            switch_on(view, basis, share, keys, method, seed=(params.seed + i) % 2**63)
+            _compare(means[variants[number - 1]], log_p, _logits(view, window, method), window)
+        done += 1 + len(variants)
+    told = f"{ref.name}, windows {ref.skip} to {ref.skip + len(learned) - 1}"
+    return _result(dims, top, agreements, means, (corpus.tokens[:, 1:].size, learned.size, told))
+
+
+def _variants(dims: list[float], top: list[float], baselines: bool) -> list[Variant]:
+    grid = product(enumerate(dims), enumerate(top))
+    variants: list[Variant] = [("loki", (i, j), share, keys) for (i, share), (j, keys) in grid]
+    if baselines:
+        variants += [(method, (j,), 1.0, keys) for method in ("exact", "random", "last") for j, keys in enumerate(top)]
+        variants += [("pca", (i,), share, 1.0) for i, share in enumerate(dims)]
+    return variants
+
+
+def _logits(view: View, window: Tensor, name: str) -> Tensor:
+    """Float32 logits of shape (tokens - 1, vocab) that predict the tokens of the window but the first."""
+    logits = view.logits(window[None])[0, :-1].float()
+    if not logits.isfinite().all():
+        raise Refusal(
+            f"The logits are not numbers (NaN or infinite) with {name} attention, so nothing can be measured. Load the "
+            "model in float32 or bfloat16; float16 overflows in many models."
+        )
+    return logits
+
+
+def _nll(log_p: Tensor, window: Tensor) -> Tensor:
+    return -log_p.gather(-1, window[1:, None].to(log_p.device))[:, 0]
+
+
+def _compare(means: Means, log_p: Tensor, logits: Tensor, window: Tensor) -> None:
+    """Negative log-likelihood and KL(dense‖this) of every predicted token, a few rows at a time."""
+    rows = max(1, _CHUNK // logits.shape[-1])
+    for begin in range(0, len(logits), rows):
+        log_q = logits[begin : begin + rows].log_softmax(-1)
+        nll = _nll(log_q, window[begin : begin + len(log_q) + 1])
+        means.add(nll=nll, kl=kl(log_p[begin : begin + rows], log_q))
+
+
+def _result(
+    dims: list[float],
+    top: list[float],
+    agreements: dict[int, Agreement],
+    means: dict[Variant | None, Means],
+    told: tuple[int, int, str],
+) -> LowRankResult:
+    shapes = dict.fromkeys(("exact", "random", "last"), (len(top),)) | {"loki": (len(dims), len(top)), "pca": (len(dims),)}
+    methods = {variant[0]: shapes[variant[0]] for variant in means if variant}
+    nll, divergence = ({method: np.empty(shape) for method, shape in methods.items()} for _ in range(2))
+    for variant, seen in means.items():
+        if variant:
+            nll[variant[0]][variant[1]] = seen.read("nll")
+            divergence[variant[0]][variant[1]] = seen.read("kl")
+    perplexity = {method: _exp(values) for method, values in nll.items()}
+    cost = np.array([[cost_ratio(share, keys) for keys in top] for share in dims])
+    names = ("recall", "jaccard", "mass", "mass_exact", "error")
+    layered = {name: torch.stack([each.read(name) for each in agreements.values()]).numpy() for name in names}
+    heads, kv_heads, head_dim = (list(each) for each in zip(*(each.shape for each in agreements.values()), strict=True))
+    return LowRankResult(
+        dims, top, list(agreements), heads, kv_heads, head_dim, *told,
+        **layered, overall={name: values.mean(0) for name, values in layered.items()},
+        dense_perplexity=float(_exp(means[None].read("nll").numpy())),
+        perplexity=perplexity.pop("loki"), kl=divergence.pop("loki"),
+        baseline_perplexity=perplexity, baseline_kl=divergence,
+        cost=cost, front=front(cost, _exp(nll["loki"])),
+    )  # fmt: skip
+
+
+def _exp(nll: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # infinity where it does not fit
+        return np.exp(nll)
+
+
+PROBE = Probe("low_rank_attention", "Low-rank attention", 2, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))

@@ -1,0 +1,1 @@
+"""What hardly changes the residual stream."""

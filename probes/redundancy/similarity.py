@@ -1,0 +1,233 @@
+"""How little each attention, MLP and block turns the residual stream, and which ones are therefore redundant.
+
+One pass. For every token and layer only the products of h (what goes in), a (what attention adds) and m (what the MLP adds)
+are needed: every cosine and norm of the sublayers follows from these six numbers, in float64.
+
+References
+----------
+arXiv 2406.15786 (attention, MLP, joint), 2403.03853 (block influence), 2403.17887 (angular distance, spans),
+2505.13898 (relative contributions).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from measures.sums import Means, Spread
+from measures.vectors import angular_distance, cosine, gram
+from models.stream import gap, refuse_gap, watch
+from models.subject import Subject
+from plans.cut import cut
+from plans.plan import Plan
+from probes.base import NoParams, Probe
+from probes.redundancy.ranking import best_spans, joint_order, order
+from refusal import Progress, Refusal, silent
+from texts.corpus import Corpus
+
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over tokens. Lists have one value per layer; matrices are (layers+1, layers+1), state l enters layer l.
+
+    Attributes
+    ----------
+    attention, mlp, block : list of float
+        Mean cosine of the residual stream before and after.
+    attention_norm, mlp_norm, block_norm : list of float
+        Mean length of what is added over the length of what it is added to.
+    attention_turn, mlp_turn, block_turn : list of float
+        Mean cosine of what is added with what it is added to: below 0 erases, 0 is new, above 0 strengthens.
+    cosine, angular : float64 arrays
+        Mean cosine and mean angular distance (0 to 1) between states; the last one is before the final norm.
+    """
+
+    attention: list[float]
+    mlp: list[float]
+    block: list[float]
+    attention_norm: list[float]
+    mlp_norm: list[float]
+    block_norm: list[float]
+    attention_turn: list[float]
+    mlp_turn: list[float]
+    block_turn: list[float]
+    cosine: np.ndarray
+    angular: np.ndarray
+
+
+@dataclass(frozen=True)
+class SimilarityResult:
+    """Everything the probe found; the fields of `Summary` over all positions, and again without position 0.
+
+    Attributes
+    ----------
+    layers, tokens : int
+        Layers of the model; positions averaged over.
+    angular_last : float64 array
+        As ``angular``, on the last token of each window only (arXiv 2403.17887).
+    attention_spread, mlp_spread, block_spread : float64 arrays of shape (layers, 5)
+        Quantiles 5, 25, 50, 75 and 95 % of the cosine over tokens.
+    attention_order, mlp_order, block_order : list of int
+        Layers, most redundant first; ties by index.
+    joint_order : list of str
+        Attention and MLP sublayers in one ranking, as items of a plan.
+    spans : list of dict
+        For each length n the best consecutive blocks: ``length, start, stop`` (first layer after), ``cosine, angular``
+        and the ``plan``.
+    without_first : Summary
+        The same means without position 0, whose huge activations hardly turn.
+    """
+
+    layers: int
+    tokens: int
+    attention: list[float]
+    mlp: list[float]
+    block: list[float]
+    attention_norm: list[float]
+    mlp_norm: list[float]
+    block_norm: list[float]
+    attention_turn: list[float]
+    mlp_turn: list[float]
+    block_turn: list[float]
+    cosine: np.ndarray
+    angular: np.ndarray
+    angular_last: np.ndarray
+    attention_spread: np.ndarray
+    mlp_spread: np.ndarray
+    block_spread: np.ndarray
+    attention_order: list[int]
+    mlp_order: list[int]
+    block_order: list[int]
+    joint_order: list[str]
+    spans: list[dict]
+    without_first: Summary
+
+
+_LISTS = [f"{part}{kind}" for kind in ("", "_norm", "_turn") for part in ("attention", "mlp", "block")]
+_CHUNK = 256  # tokens whose states are widened to float64 at a time
+
+
+class _Sums:
+    """What one pass over a corpus accumulates."""
+
+    def __init__(self, layers: int, device: torch.device, parallel: bool) -> None:
+        self.all, self.first, self.last = Means(), Means(), Means()
+        self.spreads = {part: Spread(layers, device) for part in ("attention", "mlp", "block")}
+        self.device, self.parallel = device, parallel
+        self._room: dict[tuple[int, ...], Tensor] = {}
+
+    def products(self, *rows: Tensor) -> Tensor:
+        """Scalar products of h, a and m of one layer, each (tokens, width), as (tokens, 3, 3)."""
+        return gram(self._stack(rows, slice(None)))
+
+    def _stack(self, rows: Sequence[Tensor], part: slice) -> Tensor:
+        """Some tokens of tensors (tokens, width), as float64 (some tokens, rows, width).
+
+        The room is used again for the next rows: asking the system for fresh memory costs more than the sums.
+        """
+        shape = (len(rows[0][part]), len(rows), rows[0].shape[-1])
+        if shape not in self._room:
+            self._room[shape] = torch.empty(shape, dtype=torch.float64, device=self.device)
+        for place, row in enumerate(rows):
+            self._room[shape][:, place] = row[part]  # widened, and moved to the device, on the way
+        return self._room[shape]
+
+    def add(self, states: list[Tensor], products: list[Tensor]) -> None:
+        """Add one window: layers+1 states of shape (tokens, width) and the `products` of each layer."""
+        count = states[0].shape[0]
+        together = torch.stack(products, 1)
+        for begin in range(0, count, _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            values = self._measure(self._stack(states, part), together[part])
+            if not all(bool(value.isfinite().all()) for value in values.values()):
+                raise Refusal(
+                    "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; "
+                    "float16 overflows in many models."
+                )
+            self.all.add(**values)
+            if begin == 0:
+                self.first.add(**{name: value[:1] for name, value in values.items()})
+            if begin + _CHUNK >= count:
+                self.last.add(angular=values["angular"][-1:])
+            for name, spread in self.spreads.items():
+                spread.add(values[name])
+
+    def _measure(self, states: Tensor, products: Tensor) -> dict[str, Tensor]:
+        """One value per token and layer, from states (tokens, layers+1, width) and products (tokens, layers, 3, 3)."""
+        squares = gram(states)
+        lengths = squares.diagonal(dim1=-2, dim2=-1)
+        cosines = cosine(squares, lengths.unsqueeze(-1), lengths.unsqueeze(-2))
+        values = {"cosine": cosines, "angular": angular_distance(cosines)}
+        hh, ha, aa, hm, am, mm = (products[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)))
+        into_mlp = (hh, hm) if self.parallel else (hh + 2 * ha + aa, hm + am)
+        triples = {"attention": (hh, ha, aa), "mlp": (*into_mlp, mm), "block": (hh, ha + hm, aa + 2 * am + mm)}
+        for part, (xx, xc, cc) in triples.items():
+            values[part] = cosine(xx + xc, xx, xx + 2 * xc + cc)
+            values[f"{part}_norm"] = (cc.clamp_min(0) / xx.clamp_min(1e-12)).sqrt()
+            values[f"{part}_turn"] = cosine(xc, xx, cc)
+        return values
+
+
+def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> SimilarityResult:
+    """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
+    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    view = cut(subject.model, subject.family)
+    sums = _Sums(subject.layers, _wide(subject.device), subject.family.parallel)
+    states: list[Tensor] = []
+    products: list[Tensor] = []
+    gaps: list[float] = []
+
+    def visit(place: int, *parts: Tensor) -> None:
+        if len(gaps) < subject.layers:  # the first window proves that the family is understood
+            gaps.append(gap(*parts))
+        before, attention, mlp, after = (_flat(part) for part in parts)
+        states.extend((before, after) if place == 0 else (after,))
+        products.append(sums.products(before, attention, mlp))
+
+    watch(view, visit)
+    for i, window in enumerate(tokens):
+        progress(i, len(tokens), f"window {i + 1} of {len(tokens)}")
+        view.logits(window[None], last=True)
+        if i == 0:
+            refuse_gap(view, gaps)
+        sums.add(states, products)
+        states.clear()
+        products.clear()
+    return _result(sums, subject.layers, corpus.tokens.size)
+
+
+def _wide(device: torch.device) -> torch.device:
+    """Where float64 works; Apple's GPUs have none."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
+def _flat(states: Tensor) -> Tensor:
+    """(1, tokens, width) → (tokens, width) where float64 works. Offloaded models spread blocks over devices."""
+    return states[0].to(_wide(states.device))
+
+
+def _summary(sums: _Sums, without: Means | None = None) -> dict:
+    lists = {name: sums.all.read(name, without).tolist() for name in _LISTS}
+    return lists | {name: sums.all.read(name, without).numpy() for name in ("cosine", "angular")}
+
+
+def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
+    means = _summary(sums)
+    return SimilarityResult(
+        layers=layers,
+        tokens=tokens,
+        **means,
+        angular_last=sums.last.read("angular").numpy(),
+        **{f"{part}_spread": spread.read(LEVELS).numpy() for part, spread in sums.spreads.items()},
+        **{f"{part}_order": order(means[part]) for part in sums.spreads},
+        joint_order=joint_order(means["attention"], means["mlp"]),
+        spans=best_spans(means["cosine"], means["angular"]),
+        without_first=Summary(**_summary(sums, sums.first)),
+    )
+
+
+PROBE = Probe("similarity", "Layer similarity", 1, NoParams, SimilarityResult, _run, takes_plan=False)

@@ -1,0 +1,70 @@
+"""Measures of written texts: closed forms, and a slow second opinion on the longest common subsequence."""
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from measures.text import distinct, repetition, rouge_l, words
+
+
+def test_distinct_counts_different_runs():
+    assert distinct("abab", 1) == 0.5
+    assert distinct("abab", 2) == pytest.approx(2 / 3)
+    assert distinct("abab", 3) == 1.0
+    assert distinct([7] * 10, 1) == 0.1 and distinct([7] * 10, 3) == 1 / 8
+    assert distinct(range(10), 2) == 1.0
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_text_too_short_for_a_run_has_no_share(n):
+    assert math.isnan(distinct("ab"[: n - 1], n))
+    assert distinct("abc"[:n], n) == 1.0
+
+
+def test_repetition_is_what_was_there_before():
+    assert repetition("abcdabcdabcd") == pytest.approx(1 - 4 / 9)
+    assert repetition("abcdefgh") == 0.0
+    assert repetition([3] * 104) == pytest.approx(100 / 101)
+    assert math.isnan(repetition("abc"))
+
+
+def test_words_are_letters_and_digits_in_a_row():
+    assert words("The cat's 2 legs; THE end.") == ["the", "cat", "s", "2", "legs", "the", "end"]
+    assert words("Größe été") == ["größe", "été"]
+    assert words("東京 is とても big") == ["東", "京", "is", "と", "て", "も", "big"]
+
+
+def test_rouge_of_known_pairs():
+    assert rouge_l("police kill the gunman", "police killed the gunman") == pytest.approx(0.75)
+    assert rouge_l("the gunman kill police", "police killed the gunman") == pytest.approx(0.5)
+    assert rouge_l("a b", "a b c d e f") == pytest.approx(2 * 1 * (1 / 3) / (1 + 1 / 3))
+    assert rouge_l("Same, text!", "same text") == 1.0
+    assert rouge_l("one", "two") == 0.0
+
+
+@pytest.mark.parametrize(
+    "text, reference, expected", [("", "", 1), ("!!", "!!", 1), ("!!", "??", 0), ("", "a", 0), ("a", "", 0)]
+)
+def test_rouge_without_words(text, reference, expected):
+    assert rouge_l(text, reference) == expected
+
+
+def longest(one, other):
+    """By trying all subsequences of the shorter one."""
+    for size in range(len(one), 0, -1):
+        for chosen in combinations(one, size):
+            rest = iter(other)
+            if all(any(a == b for b in rest) for a in chosen):
+                return size
+    return 0
+
+
+def test_rouge_agrees_with_trying_all_subsequences():
+    dice = np.random.default_rng(0)
+    for _ in range(60):
+        one, other = (list(dice.choice(list("abcd"), dice.integers(1, 9))) for _ in range(2))
+        expected = 2 * longest(one, other) / (len(one) + len(other))
+        assert rouge_l(" ".join(one), " ".join(other)) == pytest.approx(expected)
+        assert rouge_l(" ".join(other), " ".join(one)) == pytest.approx(expected)

@@ -1,0 +1,1 @@
+"""Texts: corpora, prompts and items."""
