@@ -19,8 +19,8 @@ def forward(subject: Subject, length: int, rounds: int) -> list[Line]:
     nobody runs this for speed.
     """
     tokens = torch.from_numpy(cut(CorpusRef(windows=1, length=length), subject.tokenizer, subject.context).tokens)
-    basis = key_basis(view_of(subject.model, subject.family), tokens)
-    eager, chosen, exact = (view_of(subject.model, subject.family) for _ in range(3))
+    basis = key_basis(view_of(subject), tokens)
+    eager, chosen, exact = (view_of(subject) for _ in range(3))
     attend_by(eager, dict.fromkeys(eager.attentions, _unchanged))
     switch_on(chosen, basis, 0.25, 0.25)
     switch_on(exact, basis, 1, 0.25, "exact")

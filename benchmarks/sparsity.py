@@ -21,7 +21,7 @@ def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
     tokens = torch.from_numpy(corpus.tokens)
 
     def pruned(method: str) -> Callable[[], None]:
-        return lambda: prune(view_of(subject.model, subject.family, Plan()), tokens, Sparsity(method, 0.5)) and None
+        return lambda: prune(view_of(subject, Plan()), tokens, Sparsity(method, 0.5)) and None
 
     times = in_turns(
         rounds,

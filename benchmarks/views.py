@@ -19,7 +19,7 @@ def first_view(subject: Subject, rounds: int) -> list[Line]:
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()
-        cut(subject.model, subject.family, parse("a1,a7,m12,b20-23"))
+        cut(subject, parse("a1,a7,m12,b20-23"))
         times.append((time.perf_counter() - begun) * 1e3)
     note = f"the first {times[0]:.0f} ms, the slowest {max(times):.0f} ms"
     return [Line("plan to first usable view", median(times), "ms", most=100, note=note)]
@@ -28,7 +28,7 @@ def first_view(subject: Subject, rounds: int) -> list[Line]:
 def half_the_attention(subject: Subject, prompt: int, steps: int, rounds: int) -> list[Line]:
     """Every second attention dropped: prefill and decode against dense and against the handmade model, a step in turn."""
     plan = parse(",".join(f"a{i}" for i in range(0, subject.layers, 2)))
-    dense, view = cut(subject.model, subject.family), cut(subject.model, subject.family, plan)
+    dense, view = cut(subject), cut(subject, plan)
     made = without_attention(subject.model, plan.attention)
     runs = {
         "dense": (dense.model, dense.cache),

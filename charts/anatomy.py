@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from charts import style
+from plans.drops import dropped
 from plans.plan import Plan
 
 _PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "other", style.MUTED))
@@ -26,7 +27,8 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
         The first ``customdata`` of a bar is its part of a plan; of norms, the block.
     """
     plan = plan or Plan()
-    gone = {"attention": plan.dropped_attention, "mlp": plan.dropped_mlp, "norms": plan.blocks}
+    drops = dropped(plan)
+    gone = {"attention": drops.no_attention, "mlp": drops.no_mlp, "norms": drops.blocks}
     total = sum(row.get(part, 0) for row in rows for part, *_ in _PARTS) or 1
     figure = go.Figure()
     for part, name, colour in _PARTS:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from plans.plan import Plan, parse
+from plans.drops import Drops, dropped
+from plans.plan import Plan
 
 ATTENTION, MLP, BLOCK = "#0E9C7C", "#D67410", "#6366F1"
 DROP = "#E5484D"  # what a plan takes out, and what that costs
@@ -18,6 +19,7 @@ MUTED = "#848B98"
 GRID = "rgba(132, 139, 152, 0.20)"
 LINE = "rgba(132, 139, 152, 0.55)"
 
+OTHERS = ("#C026D3", "#0284C7", "#A16207")  # of operations that drop nothing
 COLOUR = {"attention": ATTENTION, "mlp": MLP, "block": BLOCK}
 LETTER = {"attention": "a", "mlp": "m", "block": "b"}
 NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
@@ -144,13 +146,18 @@ def span(start: int, stop: int) -> str:
 
 def blocks(start: int, stop: int) -> str:
     """The same as the text of a plan: ``b21-28``."""
-    return str(Plan(blocks=frozenset(range(start, stop))))
+    return str(Drops(blocks=frozenset(range(start, stop))))
 
 
 def runs(plan: Plan) -> list[tuple[int, int]]:
     """``(start, stop)`` of each unbroken run of dropped blocks."""
-    items = [parse(item).blocks for item in str(Plan(blocks=plan.blocks)).split(",") if item]
-    return [(min(item), max(item) + 1) for item in items]
+    found: list[tuple[int, int]] = []
+    for i in sorted(dropped(plan).blocks):
+        if found and found[-1][1] == i:
+            found[-1] = (found[-1][0], i + 1)
+        else:
+            found.append((i, i + 1))
+    return found
 
 
 def plain(text: str) -> str:

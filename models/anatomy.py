@@ -1,16 +1,20 @@
-"""What a model is made of and what a plan saves: parameters, bytes, cache and work per token, sublayer by sublayer."""
+"""What is known about a model once it was loaded: its shape, and the parameters, bytes, cache and work of every sublayer.
+
+It is plain numbers and texts, so it can be kept and read where the model is not.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from models.attention import why_it_stays
 from models.families import Sublayer
 from models.subject import Subject
-from plans.cut import cut
-from plans.plan import Plan
+from models.view import View, shared
 
 
 @dataclass(frozen=True)
@@ -36,57 +40,106 @@ class Part:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Sublayers and the rest (embeddings, final norm, head), each weight counted once."""
+    """A dense model in numbers; each weight counts once.
 
-    parts: tuple[Part, ...]
+    Attributes
+    ----------
+    family, dtype : str
+    layers, width, vocab : int
+    context : int or None
+        Most tokens in a row.
+    chat : bool
+        The tokenizer has a chat template.
+    expects_bos : bool
+    sliding : bool
+        Some attentions see a window of the context only.
+    attention_stays : str
+        Why another attention cannot be put in the place of the family's own; empty: it can.
+    rows : list of dict
+        The fields of each `Part`.
+    parameters, bytes, multiply_adds, cache_bytes : int
+        Of the whole model: sublayers and the rest (embeddings, final norm, head).
+    """
+
+    family: str
+    dtype: str
+    layers: int
+    width: int
+    vocab: int
+    context: int | None
+    chat: bool
+    expects_bos: bool
+    sliding: bool
+    attention_stays: str
+    rows: list[dict[str, Any]]
     parameters: int
     bytes: int
     multiply_adds: int
     cache_bytes: int
 
-    def after(self, plan: Plan) -> "Anatomy":
-        """The anatomy of what a plan leaves."""
-        dropped = {"attention": plan.dropped_attention, "mlp": plan.dropped_mlp, "shared": plan.blocks}
-        gone = [part for part in self.parts if part.layer in dropped[part.kind]]
-        names = ("parameters", "bytes", "multiply_adds", "cache_bytes")
-        left = {name: getattr(self, name) - sum(getattr(part, name) for part in gone) for name in names}
-        return Anatomy(tuple(part for part in self.parts if part not in gone), **left)
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The sublayers, layer by layer."""
+        return tuple(Part(**row) for row in self.rows)
+
+    @property
+    def cache_by_layer(self) -> list[int]:
+        """Bytes per token of context, by layer."""
+        return [sum(part.cache_bytes for part in self.parts if part.layer == layer) for layer in range(self.layers)]
 
 
 def anatomy(subject: Subject) -> Anatomy:
-    """Count a dense model; nothing is computed with its weights but the cache's size, from one token."""
-    model, family, config = subject.model, subject.family, subject.config
-    cache = _cache_bytes(subject)
+    """Look at a dense model; nothing is computed with its weights but the cache's size, from one token."""
+    view, config, tokenizer = shared(subject.model, subject.family), subject.config, subject.tokenizer
+    cache = _cache_bytes(view, subject.device)
     parts: list[Part] = []
-    for i, block in enumerate(model.get_submodule(family.layers)):
-        modules = {"attention": _modules(block, family.attention), "mlp": _modules(block, family.mlp)}
-        inside = {id(weight) for group in modules.values() for weight in _weights(group)}
+    for i, block in enumerate(view.layers):
+        modules = {"attention": _modules(block, subject.family.attention), "mlp": _modules(block, subject.family.mlp)}
+        inside = {id(weight) for group in modules.values() for weight in weights_of(group)}
         for kind, group in modules.items():
-            work = sum(_work(module, config) for module in group)
-            parts.append(Part(i, kind, *_size(_weights(group)), work, cache[i] if kind == "attention" else 0))
-        shared = [weight for weight in _weights([block]) if id(weight) not in inside]
-        parts.append(Part(i, "shared", *_size(shared), 0, 0))
-    head = model.get_output_embeddings()
-    work = sum(part.multiply_adds for part in parts) + (head.weight.numel() if head is not None else 0)
-    return Anatomy(tuple(parts), *_size(_weights([model])), work, sum(cache))
+            work = sum(work_of(module, config) for module in group)
+            parts.append(Part(i, kind, *size_of(weights_of(group)), work, cache[i] if kind == "attention" else 0))
+        rest = [weight for weight in weights_of([block]) if id(weight) not in inside]
+        parts.append(Part(i, "shared", *size_of(rest), 0, 0))
+    parameters, size = size_of(weights_of([subject.model]))
+    return Anatomy(
+        family=subject.family.name,
+        dtype=str(subject.dtype).removeprefix("torch."),
+        layers=subject.layers,
+        width=subject.width,
+        vocab=int(config.vocab_size),
+        context=subject.context,
+        chat=bool(getattr(tokenizer, "chat_template", None)),
+        expects_bos=tokenizer is not None and subject.expects_bos,
+        sliding="sliding_attention" in (getattr(config, "layer_types", None) or ()),
+        attention_stays=why_it_stays(view),
+        rows=[asdict(part) for part in parts],
+        parameters=parameters,
+        bytes=size,
+        multiply_adds=work_of_view(view),
+        cache_bytes=sum(cache),
+    )
 
 
-def _modules(block: nn.Module, sublayer: Sublayer) -> list[nn.Module]:
-    return [block.get_submodule(name) for name in (sublayer.module, *sublayer.norms, *sublayer.dead)]
-
-
-def _weights(modules: Iterable[nn.Module]) -> list[torch.Tensor]:
+def weights_of(modules: Iterable[nn.Module]) -> list[torch.Tensor]:
     """Each weight once, however many modules share it."""
     return list({id(weight): weight for module in modules for weight in module.parameters()}.values())
 
 
-def _size(weights: Iterable[torch.Tensor]) -> tuple[int, int]:
+def size_of(weights: Iterable[torch.Tensor]) -> tuple[int, int]:
     """Parameters and bytes."""
     weights = list(weights)
     return sum(each.numel() for each in weights), sum(each.numel() * each.element_size() for each in weights)
 
 
-def _work(module: nn.Module, config: object) -> int:
+def work_of_view(view: View) -> int:
+    """Multiply-adds per token of the blocks that are left and of the head."""
+    head = view.head
+    blocks = sum(work_of(block, view.dense_config) for block in view.layers)
+    return blocks + (head.weight.numel() if head is not None else 0)
+
+
+def work_of(module: nn.Module, config: object) -> int:
     """Multiply-adds per token of every matrix in ``module``; experts weighted by how many of them a token visits."""
     total = 0
     for child in module.modules():
@@ -102,14 +155,17 @@ def _work(module: nn.Module, config: object) -> int:
     return total
 
 
+def _modules(block: nn.Module, sublayer: Sublayer) -> list[nn.Module]:
+    return [block.get_submodule(name) for name in (sublayer.module, *sublayer.norms, *sublayer.dead)]
+
+
 def _visited(config: object) -> int:
     names = ("num_experts_per_tok", "experts_per_token", "moe_topk")
     return next((getattr(config, name) for name in names if getattr(config, name, None)), 1)
 
 
-def _cache_bytes(subject: Subject) -> list[int]:
+def _cache_bytes(view: View, device: torch.device) -> list[int]:
     """Bytes that each layer's cache grows by with a token: measured, since families keep very different things."""
-    view = cut(subject.model, subject.family)
     cache = view.cache()
-    view.logits(torch.zeros((1, 1), dtype=torch.long, device=subject.device), cache)
+    view.logits(torch.zeros((1, 1), dtype=torch.long, device=device), cache)
     return [sum(kept.numel() * kept.element_size() for kept in (layer.keys, layer.values)) for layer in cache.layers]

@@ -41,22 +41,31 @@ def attend_by(view: View, rules: dict[int, Rule]) -> None:
 
 def replaceable(view: View) -> dict[int, nn.Module]:
     """The attentions that are left by dense layer index, if another one can be put in their place; else a Refusal."""
-    name, modules = view.family.name, {}
-    for layer, block in zip(view.blocks, view.layers, strict=True):
-        if layer not in view.attentions:
-            continue
-        modules[layer] = module = block.get_submodule(view.family.attention.module)
+    if why := why_it_stays(view):
+        raise Refusal(why)
+    return _attentions(view)
+
+
+def why_it_stays(view: View) -> str:
+    """Why another attention cannot be put in the place of this family's own, in a sentence; empty: it can."""
+    name = view.family.name
+    for module in _attentions(view).values():
         if hasattr(module, "kv_lora_rank"):
-            raise Refusal(
+            return (
                 f"The attention of {name} is latent (MLA): it keeps no keys per head, and its cache is of low rank by design. "
                 "Choosing keys by low-rank scores is not defined here."
             )
         if not hasattr(sys.modules[type(module).__module__], "eager_attention_forward"):
-            raise Refusal(
+            return (
                 f"The attention of {name} does not go through transformers' attention interface, so another one cannot be put "
                 "in its place. Low-rank attention is not available for this family."
             )
-    return modules
+    return ""
+
+
+def _attentions(view: View) -> dict[int, nn.Module]:
+    blocks = zip(view.blocks, view.layers, strict=True)
+    return {layer: block.get_submodule(view.family.attention.module) for layer, block in blocks if layer in view.attentions}
 
 
 def _attend(

@@ -54,8 +54,12 @@ class Linear:
     def put(self, matrices: Tensor) -> None:
         """Give the module another weight, of the shape of `matrices`; the old one is not written to."""
         weight = matrices.mT if self.transposed else matrices
-        weight = (weight if self.stacked else weight[0]).to(self.weight).contiguous()
-        setattr(self.module, self.parameter, nn.Parameter(weight, requires_grad=False))
+        self.put_weight((weight if self.stacked else weight[0]).to(self.weight).contiguous())
+
+    def put_weight(self, weight: Tensor) -> None:
+        """Give the module another weight, of the shape of `weight`."""
+        parameter = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight, requires_grad=False)
+        setattr(self.module, self.parameter, parameter)
 
 
 def linears(block: nn.Module, family: Family, modules: str = "all") -> list[Linear]:

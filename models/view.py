@@ -1,7 +1,14 @@
-"""A view: a real pruned model that shares its weights with the dense one."""
+"""A view: a real pruned model that shares its weights with the dense one, but for those that a plan has replaced.
 
+``copy.deepcopy`` with each parameter and buffer mapped to itself copies the module tree and no weight, so it costs time in
+the number of modules and not in their size. The tree is private to whoever asked for it: it may be hooked, patched and
+thrown away, and the dense model is never touched.
+"""
+
+import copy
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,12 +19,12 @@ from models.families import Config, Family
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A model cut by a plan.
+    """A private module tree over the dense model's weights, and which parts of the dense model are left in it.
 
     Attributes
     ----------
     model : PreTrainedModel
-        Private module tree; weights that are not pruned are those of the dense model.
+        Private module tree; weights that no operation replaced are those of the dense model.
     blocks : tuple of int
         The dense layer index of each block that is left.
     attentions : tuple of int
@@ -28,7 +35,6 @@ class View:
 
     model: PreTrainedModel
     family: Family
-    plan: object
     blocks: tuple[int, ...]
     attentions: tuple[int, ...]
     dense_config: Config
@@ -72,10 +78,35 @@ class View:
         -------
         tensor of shape (windows, tokens or 1, vocab)
         """
-        keep = {"logits_to_keep": 1} if last and _keeps_logits(self.model) else {}
-        out = self.model(input_ids=tokens, past_key_values=cache, use_cache=cache is not None, **keep).logits
+        more = {"logits_to_keep": 1} if last and _takes(self.model, "logits_to_keep") else {}
+        if cache is not None:
+            more["cache" if _takes(self.model, "cache") else "past_key_values"] = cache  # renamed in transformers 5.24
+        out = self.model(input_ids=tokens, use_cache=cache is not None, **more).logits
         return out[:, -1:] if last else out
 
 
-def _keeps_logits(model: PreTrainedModel) -> bool:
-    return "logits_to_keep" in inspect.signature(type(model).forward).parameters  # looks through decorators
+def shared(model: PreTrainedModel, family: Family) -> View:
+    """A view of the whole model: a private copy of the module tree, whose parameters and buffers are the model's own."""
+    tree = copy.deepcopy(model, _memo(model))
+    every = tuple(range(len(model.get_submodule(family.layers))))
+    return View(tree, family, every, every, model.config.get_text_config(decoder=True))
+
+
+def _memo(model: PreTrainedModel) -> dict[int, Any]:
+    """The memo that makes deepcopy hand every weight through.
+
+    Weights that accelerate keeps on disk or in host memory hang on hooks and not on modules: their maps are only read,
+    so they are shared as well.
+    """
+    memo: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    for module in model.modules():
+        hook = getattr(module, "_hf_hook", None)
+        for part in getattr(hook, "hooks", (hook,)):
+            weights = getattr(part, "weights_map", None)
+            if weights is not None:
+                memo[id(weights)] = weights
+    return memo
+
+
+def _takes(model: PreTrainedModel, argument: str) -> bool:
+    return argument in inspect.signature(type(model).forward).parameters  # looks through decorators

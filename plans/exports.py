@@ -6,9 +6,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from models.subject import ModelRef
+from plans.drops import Drops, dropped
+from plans.operation import Shape
 from plans.plan import Plan
+from texts.corpus import CorpusRef
 
-Write = Callable[[ModelRef, int, Plan], str | None]
+
+@dataclass(frozen=True)
+class Given:
+    """What is written down: a plan of a model with so many layers, and the text that it is measured on and learns from."""
+
+    ref: ModelRef
+    layers: int
+    plan: Plan
+    corpus: CorpusRef
+
+
+Write = Callable[[Given], str | None]
 
 
 @dataclass(frozen=True)
@@ -22,31 +36,32 @@ class Format:
     write: Write
 
 
-def _own(ref: ModelRef, layers: int, plan: Plan) -> str:
+def _own(given: Given) -> str:
+    ref, layers, plan = given.ref, given.layers, given.plan
     return json.dumps(
         {
             "model": ref.name, "revision": ref.revision, "layers": layers, "plan": str(plan),
-            "drop_attention": sorted(plan.dropped_attention), "drop_mlp": sorted(plan.dropped_mlp),
-            "sparsity": asdict(plan.sparsity) if plan.sparsity else None,
-            "low_rank_attention": asdict(plan.keys) if plan.keys else None,
-            "says": plan.sentence(layers),
+            "drop_attention": sorted(dropped(plan).no_attention), "drop_mlp": sorted(dropped(plan).no_mlp),
+            "operations": {op.name: {"text": str(op), **asdict(op)} for op in plan.without(Drops.name).operations},
+            "says": plan.sentence(Shape(layers)),
         },
         indent=1, ensure_ascii=False,
     )  # fmt: skip
 
 
-def _llm_drop(ref: ModelRef, layers: int, plan: Plan) -> str | None:
+def _llm_drop(given: Given) -> str | None:
     """Lists of indices: a list of booleans is misread by one of its config classes."""
-    if plan.calibrates:
+    plan = given.plan
+    if plan.without(Drops.name):
         return None
-    lists = {"drop_attn_list": sorted(plan.dropped_attention), "drop_mlp_list": sorted(plan.dropped_mlp)}
+    lists = {"drop_attn_list": sorted(dropped(plan).no_attention), "drop_mlp_list": sorted(dropped(plan).no_mlp)}
     return json.dumps(lists, indent=1)
 
 
 def kept_ranges(layers: int, plan: Plan) -> list[tuple[int, int]]:
     """Half-open ranges of the blocks that stay."""
     ranges: list[tuple[int, int]] = []
-    for i in (i for i in range(layers) if i not in plan.blocks):
+    for i in (i for i in range(layers) if i not in dropped(plan).blocks):
         if ranges and ranges[-1][1] == i:
             ranges[-1] = (ranges[-1][0], i + 1)
         else:
@@ -54,26 +69,44 @@ def kept_ranges(layers: int, plan: Plan) -> list[tuple[int, int]]:
     return ranges
 
 
-def _mergekit(ref: ModelRef, layers: int, plan: Plan) -> str | None:
-    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
+def _blocks_alone(layers: int, plan: Plan) -> bool:
+    """Whether all a plan does is to remove whole blocks, and not all of them."""
+    drops = dropped(plan)
+    return not (drops.attention or drops.mlp or plan.without(Drops.name)) and len(drops.blocks) < layers
+
+
+def _mergekit(given: Given) -> str | None:
+    ref, layers, plan = given.ref, given.layers, given.plan
+    if not _blocks_alone(layers, plan):
         return None
-    lines = [f"# {plan.sentence(layers)}; mergekit's ranges end before their second number", "slices:"]
+    lines = [f"# {plan.sentence(Shape(layers))}; mergekit's ranges end before their second number", "slices:"]
     for begin, end in kept_ranges(layers, plan):
         lines += ["  - sources:", f"      - model: {json.dumps(ref.name)}", f"        layer_range: [{begin}, {end}]"]
     return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
 
 
-def _llama_cpp(ref: ModelRef, layers: int, plan: Plan) -> str | None:
-    if plan.attention or plan.mlp or plan.calibrates or len(plan.blocks) == layers:
+def _llama_cpp(given: Given) -> str | None:
+    if not _blocks_alone(given.layers, given.plan):
         return None
-    return f"llama-quantize --prune-layers {','.join(map(str, sorted(plan.blocks)))} in.gguf out.gguf COPY\n"
+    return f"llama-quantize --prune-layers {','.join(map(str, sorted(dropped(plan).blocks)))} in.gguf out.gguf COPY\n"
 
 
-def _shell(ref: ModelRef, layers: int, plan: Plan) -> str:
+def _shell(given: Given) -> str:
+    """All that the answer depends on: with other windows a plan that learns becomes another model."""
+    ref, text = given.ref, given.corpus
     words = ["python", "-m", "probes", "fidelity", "--model", ref.name]
     words += ["--revision", ref.revision] if ref.revision else []
     words += [word for name in ("dtype", "device") if (value := getattr(ref, name)) != "auto" for word in (f"--{name}", value)]
-    return shlex.join([*words, "--plan", str(plan), "--json", "plan.json"]) + "\n"
+    words += [
+        "--corpus",
+        text.name,
+        "--windows",
+        str(text.windows),
+        "--length",
+        str(text.length),
+        *(["--bos"] if text.bos else []),
+    ]
+    return shlex.join([*words, "--plan", str(given.plan), "--json", "plan.json"]) + "\n"
 
 
 _BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does something else."

@@ -1,12 +1,15 @@
 """Where a plan hurts along a text, and what the plans tried so far cost."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
+from plans.drops import Drops, dropped
 from plans.plan import Plan, parse
+from plans.registry import OPERATIONS
 from probes.deviation.fidelity import FidelityResult
 
 _CONTEXT = 8  # tokens before the predicted one in the hover text
@@ -114,7 +117,7 @@ def tried(rows: Sequence[dict]) -> go.Figure:
     if len(front) > 1:
         figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name="best so far")
     labelled = front if len(rows) > 12 else rows
-    for kind, colour in {**style.COLOUR, "mixed": style.MUTED}.items():
+    for kind, (name, colour) in _kinds().items():
         mine = [row for row in rows if _kind(parse(row["plan"])) == kind]
         if mine:
             figure.add_scatter(
@@ -129,7 +132,7 @@ def tried(rows: Sequence[dict]) -> go.Figure:
                 cliponaxis=False,
                 customdata=[[row["plan"], _told(row)] for row in mine],
                 hovertemplate="%{customdata[1]}<extra></extra>",
-                name=f"{style.NAME[kind]} only" if kind in style.NAME else kind,
+                name=name,
                 **style.UNFADED,
             )
     least = min((100 * row["parameters"] for row in rows), default=0.0)
@@ -140,10 +143,21 @@ def tried(rows: Sequence[dict]) -> go.Figure:
 
 
 def _kind(plan: Plan) -> str:
-    """The kind of part a plan drops, if it drops only one."""
-    dropped = {"attention": plan.attention, "mlp": plan.mlp, "block": plan.blocks}
-    found = [kind for kind, places in dropped.items() if places]
+    """What a plan does, if it does only one thing: drops one kind of part, or one other operation."""
+    drops = dropped(plan)
+    places = {"attention": drops.attention, "mlp": drops.mlp, "block": drops.blocks}
+    found = [kind for kind, there in places.items() if there]
+    found += [operation.name for operation in plan.operations if not isinstance(operation, Drops)]
     return found[0] if len(found) == 1 else "mixed"
+
+
+def _kinds() -> dict[str, tuple[str, str]]:
+    """Name in the legend and colour of each kind of plan."""
+    drops = {kind: (f"{style.NAME[kind]} only", colour) for kind, colour in style.COLOUR.items()}
+    others = [kind for kind in OPERATIONS.values() if kind.name != Drops.name]
+    colours = itertools.cycle(style.OTHERS)
+    more = {kind.name: (f"{kind.title} only", colour) for kind, colour in zip(others, colours, strict=False)}
+    return drops | more | {"mixed": ("mixed", style.MUTED)}
 
 
 def _told(row: dict) -> str:

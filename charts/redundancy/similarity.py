@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from charts import style
 from charts.redundancy.spans import spans, states
+from plans.drops import dropped
 from plans.plan import Plan
 from probes.redundancy.similarity import SimilarityResult, Summary
 
@@ -100,7 +101,8 @@ def _whiskers(spread: np.ndarray) -> tuple[list, list]:
 
 
 def _dropped(plan: Plan, kind: str) -> frozenset[int]:
-    return {"attention": plan.dropped_attention, "mlp": plan.dropped_mlp, "block": plan.blocks}[kind]
+    drops = dropped(plan)
+    return {"attention": drops.no_attention, "mlp": drops.no_mlp, "block": drops.blocks}[kind]
 
 
 def _bar_texts(
@@ -182,7 +184,7 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
 def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
     """Angular distance over the best span of each length: where it bends up, dropping more starts to cost."""
     plan = plan or Plan()
-    chosen = [set(range(best["start"], best["stop"])) <= plan.blocks for best in result.spans]
+    chosen = [set(range(best["start"], best["stop"])) <= dropped(plan).blocks for best in result.spans]
     figure = go.Figure()
     figure.add_scatter(
         x=[best["length"] for best in result.spans],

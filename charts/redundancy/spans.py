@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
+from plans.drops import dropped
 from plans.plan import Plan
 from probes.redundancy.similarity import SimilarityResult
 
@@ -173,7 +174,7 @@ def _targets(
                 style.blocks(start, stop),
                 f"From the input of layer {start} to {end}: {text}<br>"
                 f"dropping the span between removes <b>{style.span(start, stop)}</b><br>"
-                + style.invitation(plan.blocks.issuperset(range(start, stop))),
+                + style.invitation(dropped(plan).blocks.issuperset(range(start, stop))),
             ]
             for (start, stop), end, text in zip(pairs, ends, texts, strict=True)
         ],

@@ -126,7 +126,7 @@ def _damage(found: LowRankResult, chosen: LowRank) -> None:
 def draw(result: KeyRankResult, subject: Subject) -> None:
     """Choose, count, measure, and take it to the drop lab; a family whose attention cannot be replaced is told at once."""
     try:
-        replaceable(cut(subject.model, subject.family))
+        replaceable(cut(subject))
     except Refusal as refusal:
         st.info(str(refusal))
         return

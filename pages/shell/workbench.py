@@ -64,7 +64,7 @@ class Live:
             asked = [Question("fidelity", subject.ref, corpus, str(plan)) for plan in self.plans]
             plans = [ready(store, question, subject, self._progress) for question in asked]
             self.text = ""
-            views = [cut(subject.model, subject.family, plan) for plan in plans]
+            views = [cut(subject, plan) for plan in plans]
             writers = [Writer(view, subject.tokenizer, prompt, self.settings.temperature) for view in views]
             for place, token in write(writers, self.settings, subject.context):
                 self.tokens[place].append(token)

@@ -1,1 +1,5 @@
-"""Attention to few keys."""
+"""Attention that looks at some keys only: ``k:0.25/0.5``."""
+
+from plans.keys.operation import KIND, Keys
+
+__all__ = ["KIND", "Keys"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.attention import Attend, attend_by
 from models.view import View
-from plans.thinning import LowRank
+from plans.keys.shares import LowRank
 from refusal import Refusal
 
 METHODS = ("loki", "exact", "random", "last", "pca")

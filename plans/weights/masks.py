@@ -8,16 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plans.thinning import Sparsity
+from plans.weights.sparsity import Sparsity, share
 from refusal import Refusal
 
 BLOCK = 128  # columns that SparseGPT prunes at a time
 DAMPING = 0.01  # added to the diagonal of the Hessian, as a share of its mean
-
-
-def share(total: int, ratio: float) -> int:
-    """⌊total · ratio⌋, where 100 · 0.29 is 29 and not the 28 of binary fractions."""
-    return int(total * ratio + 1e-6)
 
 
 def check_group(width: int, sparsity: Sparsity, name: str) -> None:

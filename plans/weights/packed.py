@@ -1,17 +1,18 @@
-"""Pruned weights as arrays that can be stored, and back: bits for what is kept, values only where they changed."""
+"""Pruned weights of one block as arrays that can be stored, and back: bits for what is kept, values only where they changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.linears import refuse_offloaded, weight_of
+from models.linears import Linear
 from refusal import Refusal
 
 
-def pack(weights: dict[str, Tensor], method: str) -> dict[str, dict[str, Any]]:
-    """Pruned weights as arrays that can be stored: which ones are kept, and for SparseGPT their values.
+def pack(weights: dict[str, Tensor], values: bool) -> dict[str, dict[str, Any]]:
+    """Pruned weights as arrays that can be stored: which ones are kept and, with ``values``, what they are.
 
     Returns
     -------
@@ -23,32 +24,36 @@ def pack(weights: dict[str, Tensor], method: str) -> dict[str, dict[str, Any]]:
     for name, weight in weights.items():
         kept = weight != 0
         stored[name] = {"shape": list(weight.shape), "kept": np.packbits(kept.cpu().numpy())}
-        if method == "sparsegpt":
-            values = weight[kept].cpu()
-            stored[name]["values"] = (values.view(torch.uint16) if values.element_size() == 2 else values).numpy()
+        if values:
+            changed = weight[kept].cpu()
+            stored[name]["values"] = (changed.view(torch.uint16) if changed.element_size() == 2 else changed).numpy()
     return stored
 
 
-def unpack(stored: dict[str, dict[str, Any]], model: nn.Module) -> dict[str, Tensor]:
-    """The pruned weights again, on the dense model's devices; the inverse of `pack`.
+def put(maps: Sequence[Linear], stored: dict[str, dict[str, Any]], layer: int) -> None:
+    """Give the linear maps of a block their pruned weights; the inverse of `pack`.
 
     Raises
     ------
     Refusal
         They were packed from another model.
     """
-    weights: dict[str, Tensor] = {}
-    for name, parts in stored.items():
-        dense = weight_of(model, name)
-        refuse_offloaded(dense)
-        if list(dense.shape) != list(parts["shape"]):
-            raise Refusal(f"{name} is {list(dense.shape)}, but it was pruned as {parts['shape']}. Calibrate this model again.")
-        bits = np.unpackbits(parts["kept"], count=dense.numel()).astype(bool).reshape(dense.shape)
-        kept = torch.from_numpy(bits).to(dense.device)
-        if "values" in parts:
-            values = torch.from_numpy(parts["values"])
-            weights[name] = torch.zeros_like(dense)
-            weights[name][kept] = (values.view(dense.dtype) if values.dtype == torch.uint16 else values).to(dense.device)
-        else:
-            weights[name] = torch.where(kept, dense, torch.zeros_like(dense)).detach()
-    return weights
+    for linear in maps:
+        if linear.name in stored:
+            linear.put_weight(_unpacked(linear, stored[linear.name], layer))
+
+
+def _unpacked(linear: Linear, parts: dict[str, Any], layer: int) -> Tensor:
+    dense = linear.weight
+    if list(dense.shape) != list(parts["shape"]):
+        raise Refusal(
+            f"{linear.name} of layer {layer} is {list(dense.shape)}, but it was pruned as {parts['shape']}. Calibrate this "
+            "model again."
+        )
+    bits = np.unpackbits(parts["kept"], count=dense.numel()).astype(bool).reshape(dense.shape)
+    kept = torch.from_numpy(bits).to(dense.device)
+    if "values" not in parts:
+        return torch.where(kept, dense, torch.zeros_like(dense)).detach()
+    values, weight = torch.from_numpy(parts["values"]), torch.zeros_like(dense)
+    weight[kept] = (values.view(dense.dtype) if values.dtype == torch.uint16 else values).to(dense.device)
+    return weight.detach()

@@ -19,27 +19,27 @@ from models.linears import Linear, linears, refuse_offloaded
 from models.loading.memory import free_memory
 from models.stream import first
 from models.view import View
-from plans.thinning import Sparsity
+from plans.operation import Keep, Pieces
 from plans.weights.inputs import Inputs, products, squares
-from plans.weights.masks import check_group, magnitude_mask, share, sparsegpt, wanda_mask
+from plans.weights.masks import check_group, magnitude_mask, sparsegpt, wanda_mask
+from plans.weights.packed import pack, put
+from plans.weights.sparsity import Sparsity, share
 from refusal import Progress, Refusal, silent
 
 
-def prune(view: View, tokens: Tensor, sparsity: Sparsity, progress: Progress = silent) -> dict[str, Tensor]:
-    """Prune the linear maps of a view.
+def prune(view: View, tokens: Tensor, sparsity: Sparsity, known: Pieces, keep: Keep, progress: Progress = silent) -> None:
+    """Prune the linear maps of a view, block by block.
 
     Parameters
     ----------
     view : View
-        Private; its modules get new weights, and those of the dense model are not written to.
+        Private; its modules are given other weights for a while, and those of the dense model are never written to.
     tokens : int64 tensor of shape (windows, tokens)
         What Wanda and SparseGPT calibrate on; magnitude does not look at it.
-
-    Returns
-    -------
-    dict of str to tensor
-        The pruned weights in the model's dtype, by the dotted name of the linear map in the dense model (of the parameter
-        where experts are stacked); see `models.linears.apply`.
+    known : Pieces
+        Blocks that were pruned before, by dense layer index as text: they only let the windows pass.
+    keep : callable
+        Is given each block as it is done: its dense layer index as text, and `plans.weights.packed.pack` of its weights.
 
     Raises
     ------
@@ -49,18 +49,19 @@ def prune(view: View, tokens: Tensor, sparsity: Sparsity, progress: Progress = s
 
     Notes
     -----
-    Holds the pruned weights, one hidden state of (tokens, width) for each window in the model's dtype, and the sums of one
-    block: (in,) for each of its inputs, for SparseGPT (in, in) in float64.
+    Holds the pruned weights of one block, one hidden state of (tokens, width) for each window in the model's dtype, and the
+    sums of one block: (in,) for each of its inputs, for SparseGPT (in, in) in float64.
     """
     found = [linears(block, view.family, sparsity.modules) for block in view.layers]
     _check(view, found, sparsity)
-    work = _Pruning(view, found, sparsity, progress)
+    work = _Pruning(view, found, sparsity, known, keep, progress)
+    if not work.missing:
+        return
     with torch.no_grad():
         if sparsity.method == "magnitude":
             work.by_weights()
         else:
             work.by_inputs(tokens)
-    return work.pruned
 
 
 class _EnoughError(Exception):
@@ -70,23 +71,34 @@ class _EnoughError(Exception):
 class _Pruning:
     """Blocks pruned in order, and the hidden states of all windows on their way through them."""
 
-    def __init__(self, view: View, found: list[list[Linear]], sparsity: Sparsity, progress: Progress) -> None:
-        self.view, self.found, self.sparsity, self.progress = view, found, sparsity, progress
-        self.pruned: dict[str, Tensor] = {}
+    def __init__(
+        self, view: View, found: list[list[Linear]], sparsity: Sparsity, known: Pieces, keep: Keep, progress: Progress
+    ) -> None:
+        self.view, self.found, self.sparsity = view, found, sparsity
+        self.known, self.keep, self.progress = known, keep, progress
         self.states: list[Tensor] = []
+        self._dense: list[Tensor] = []  # weights of the block that the first window is in
+        # Places of the blocks that are still to be pruned; no block after the last of them has to run.
+        self.missing = [place for place, inside in enumerate(found) if inside and self._piece(place) not in known]
+
+    def _piece(self, place: int) -> str:
+        return str(self.view.blocks[place])
 
     def by_weights(self) -> None:
         """Prune without running the model."""
-        for place in range(len(self.found)):
+        for place in self.missing:
+            dense = [linear.weight for linear in self.found[place]]
             self._replace(place, Inputs(squares), 0.0, 1.0)
+            self._put_back(place, dense)
 
     def by_inputs(self, tokens: Tensor) -> None:
         """Prune with the sums over what each linear map is given."""
         tokens = tokens.to(self.view.model.get_input_embeddings().weight.device)
         self.states = [self._entering(window) for window in tokens]
-        taken = [
-            block.register_forward_pre_hook(self._at(place), with_kwargs=True) for place, block in enumerate(self.view.layers)
-        ]
+        taken = []
+        for place, block in enumerate(self.view.layers):
+            taken.append(block.register_forward_pre_hook(self._at(place), with_kwargs=True))
+            taken.append(block.register_forward_hook(self._after(place)))
         try:
             self._forward(tokens[0])
         finally:
@@ -114,7 +126,6 @@ class _Pruning:
 
     def _at(self, place: int) -> Callable:
         """The hook that prunes a block before the first window enters it."""
-        final = max(i for i, inside in enumerate(self.found) if inside)  # no block after it has to run
 
         def hook(block: nn.Module, args: tuple, kwargs: dict) -> None:
             self.states[0], more, named = _split(args, kwargs)
@@ -123,15 +134,37 @@ class _Pruning:
                 # Not block(…), which would come back to this hook.
                 return first(block.forward(self.states[window], *more, **named))
 
-            if self.found[place]:
+            dense = [linear.weight for linear in self.found[place]]
+            if place in self.missing:
                 self._replace(place, self._collected(place, call), 0.5, 0.6)
-            if place == final:
+            elif self.found[place]:
+                put(self.found[place], self.known[self._piece(place)], self.view.blocks[place])
+            if place == self.missing[-1]:
+                self._put_back(place, dense)
                 raise _EnoughError
-            for window in range(1, len(self.states)):
-                self._tell(place, 0.6 + 0.4 * window / len(self.states))
-                self.states[window] = call(window)
+            self._pass_on(place, call)
+            self._dense = dense
 
         return hook
+
+    def _after(self, place: int) -> Callable:
+        """The hook that gives a block its dense weights back when the first window has left it."""
+
+        def hook(block: nn.Module, args: tuple, output: Any) -> None:
+            self._put_back(place, self._dense)
+
+        return hook
+
+    def _pass_on(self, place: int, call: Callable[[int], Tensor]) -> None:
+        """Let the other windows through; the first one goes on by itself."""
+        for window in range(1, len(self.states)):
+            self._tell(place, 0.6 + 0.4 * window / len(self.states))
+            self.states[window] = call(window)
+
+    def _put_back(self, place: int, dense: list[Tensor]) -> None:
+        """Give a block its dense weights again: the pruned ones are kept, and need no place in memory."""
+        for linear, weight in zip(self.found[place], dense, strict=True):
+            linear.put_weight(weight)
 
     def _collected(self, place: int, call: Callable[[int], Tensor]) -> Inputs:
         """Run a block on every window, as far as its last linear map, and sum what they are given."""
@@ -160,7 +193,8 @@ class _Pruning:
             self._tell(place, begin + (end - begin) * count / len(inside))
             name = f"{self.view.family.layers}.{self.view.blocks[place]}.{linear.name}"
             linear.put(_pruned(linear, name, inputs, self.sparsity))
-            self.pruned[name] = linear.weight.data
+        weights = {linear.name: linear.weight.data for linear in inside}
+        self.keep(self._piece(place), pack(weights, values=self.sparsity.method == "sparsegpt"))
 
     def _tell(self, place: int, part: float) -> None:
         self.progress(place + part, len(self.found), f"pruning layer {self.view.blocks[place]}")

@@ -121,7 +121,7 @@ def _run(
     items = params.asked()
     letters = [_lettered(subject, item, f"Item {place}") for place, item in enumerate(items)]
     texts = [fork(subject, item.opened, item.options, f"Item {place}") for place, item in enumerate(items)]
-    cuts = [cut(subject.model, subject.family, each) for each in (Plan(), plan)]
+    cuts = [cut(subject, each) for each in (Plan(), plan)]
     readings = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     found = {}
     for way, (forks, score) in {"letters": (letters, by_letter), "texts": (texts, by_text)}.items():

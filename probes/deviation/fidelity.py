@@ -77,7 +77,7 @@ def compare(dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]
 def _run(
     subject: Subject, corpus: Corpus, plan: Plan | Calibrated, params: NoParams, progress: Progress = silent
 ) -> FidelityResult:
-    dense, pruned = (cut(subject.model, subject.family, each) for each in (Plan(), plan))
+    dense, pruned = (cut(subject, each) for each in (Plan(), plan))
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     means, per_token = Means(), {"kl": [], "nll": [], "dense_nll": []}
     for i, window in enumerate(tokens):

@@ -173,7 +173,7 @@ def _run(
     """Continue all prompts; ``corpus`` is not looked at."""
     prompts, chat = prompts_of(params.prompts), chats(subject, params.chat)
     tokens = tokenized(subject, prompts, chat)
-    cuts = [cut(subject.model, subject.family, each) for each in (Plan(), plan)]
+    cuts = [cut(subject, each) for each in (Plan(), plan)]
     readings = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     rows = []
     for place, prompt in enumerate(tokens):

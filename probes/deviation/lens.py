@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from models.subject import Subject
 from models.view import View
 from plans.cut import cut
+from plans.drops import Drops
 from plans.plan import Plan
 from refusal import Refusal
 
@@ -29,7 +30,7 @@ class Lens:
     """
 
     def __init__(self, subject: Subject) -> None:
-        view = cut(subject.model, subject.family, Plan(blocks=frozenset(range(subject.layers))))
+        view = cut(subject, Plan((Drops(blocks=frozenset(range(subject.layers))),)))
         self._view, self._device, self._states = view, subject.device, torch.empty(0)
         self.vocab = view.head.weight.shape[0]
         view.final_norm.register_forward_pre_hook(lambda norm, args: (self._states,))

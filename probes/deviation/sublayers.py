@@ -18,7 +18,9 @@ from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from models.view import View
 from plans.cut import Calibrated, cut, plan_of
+from plans.drops import dropped
 from plans.plan import Plan
+from plans.weights import Weights
 
 Pair = tuple[str, int, int, int]  # part, layer or depth, and where the dense and the modified stream are among the states
 
@@ -37,16 +39,16 @@ class Streams:
     def __init__(self, subject: Subject, plan: Plan | Calibrated, last: bool) -> None:
         self._last, self._family, self._plan = last, subject.family, plan_of(plan)
         self._device = subject.device  # a model that is split leaves each block's stream where the block is
-        self._dense = cut(subject.model, subject.family)
-        self._whole = cut(subject.model, subject.family, plan) if self._plan else None
-        self.mode = "pruned" if self._plan.sparsity else "dropped"
+        self._dense = cut(subject)
+        self._whole = cut(subject, plan) if self._plan else None
+        self._drops = dropped(self._plan)
+        self.mode = "pruned" if self._plan.of(Weights) else "dropped"
         self._gaps: list[float] | None = []  # the first window proves that the family is understood
         self._states: list[Tensor] = []
         self._pairs: list[Pair] = []
         self._stream: list[int] = []  # where the dense streams between blocks are among the states
-        if isinstance(plan, Calibrated) and self._plan.sparsity:
-            alone = Calibrated(Plan(sparsity=self._plan.sparsity), plan.weights)
-            self._alone = _Alone(self._dense, cut(subject.model, subject.family, alone))
+        if isinstance(plan, Calibrated) and self._plan.of(Weights):
+            self._alone = _Alone(self._dense, cut(subject, plan.alone(Weights.name)))
         else:
             self._alone = None
         watch(self._dense, self._visit)
@@ -104,8 +106,8 @@ class Streams:
         self._stream.append(self._add(after))
         end = self._stream[-1] if exact else self._add(middle + mlp)
         change = {
-            "attention": None if place in self._plan.dropped_attention else replaced["attention"],
-            "mlp": None if place in self._plan.dropped_mlp else replaced["mlp"],
+            "attention": None if place in self._drops.no_attention else replaced["attention"],
+            "mlp": None if place in self._drops.no_mlp else replaced["mlp"],
         }
         if self._family.parallel:
             rests = {"attention": before + mlp, "mlp": middle}

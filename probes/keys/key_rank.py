@@ -186,7 +186,7 @@ def _pass(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> Ke
     windows, length = corpus.tokens.shape
     # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
     sums = KeySums(windows // 2 * length if windows > 1 else length // 2)
-    view = cut(subject.model, subject.family)
+    view = cut(subject)
     watch_keys(view, sums.add)
     for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
         begins(i)

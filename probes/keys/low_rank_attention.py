@@ -155,13 +155,13 @@ def calibration_text(measured: CorpusRef, name: str) -> CorpusRef:
 
 def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, progress: Progress = silent) -> LowRankResult:
     dims, top = shares(params.dims, "dimensions"), shares(params.top, "keys")
-    view = cut(subject.model, subject.family)
+    view = cut(subject)
     layers = list(replaceable(view))
     ref = calibration_text(corpus.ref, params.calibrate)
     learned = cut_text(ref, subject.tokenizer, subject.context).tokens
     variants = _variants(dims, top, params.baselines)
     steps = len(learned) + len(corpus.tokens) * (1 + len(variants))
-    watched = cut(subject.model, subject.family)
+    watched = cut(subject)
     basis = key_basis(watched, torch.from_numpy(learned), lambda done, _, text: progress(done, steps, text))
     agreements = {layer: Agreement(dims, top, basis[layer]) for layer in layers}
     means: dict[Variant | None, Means] = {variant: Means() for variant in (None, *variants)}

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from plans.drops import Drops
 from plans.plan import Plan, parse
 
 
@@ -29,7 +30,7 @@ def best_spans(cosines: np.ndarray, angles: np.ndarray) -> list[dict]:
                 "stop": stop,
                 "cosine": float(cosines[start, stop]),
                 "angular": float(angles[start, stop]),
-                "plan": str(Plan(blocks=frozenset(range(start, stop)))),
+                "plan": str(Drops(blocks=frozenset(range(start, stop)))),
             }
         )
     return spans

@@ -175,7 +175,7 @@ class _Sums:
 def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> SimilarityResult:
     """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
-    view = cut(subject.model, subject.family)
+    view = cut(subject)
     sums = _Sums(subject.layers, _wide(subject.device), subject.family.parallel)
     states: list[Tensor] = []
     products: list[Tensor] = []

@@ -77,6 +77,14 @@ def test_tried_has_a_colour_per_kind_and_a_sentence_per_plan():
     assert "keeps 90.0 % of the parameters" in text and "KL 0.500 nats" in text and "2.00 times the dense" in text
 
 
+def test_a_plan_that_drops_nothing_has_a_colour_of_its_own():
+    rows = [row("w:wanda@0.5", 1.0, 0.6), row("k:0.25/0.5", 1.0, 0.2), row("a1,w:wanda@0.5", 0.97, 0.7)]
+    names = {str(plan): trace.name for plan, trace, _ in clickable(fidelity.tried(rows))}
+    assert names == {
+        "w:wanda@0.5": "Prune weights only", "k:0.25/0.5": "Attend to few keys only", "a1,w:wanda@0.5": "mixed"
+    }  # fmt: skip
+
+
 def test_the_front_leaves_out_what_is_beaten():
     front = next(trace for trace in fidelity.tried(ROWS).data if trace.name == "best so far")
     assert list(front.x) == [99.0, 95.0, 90.0] and list(front.y) == [0.01, 0.2, 0.5]

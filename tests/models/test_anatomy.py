@@ -47,7 +47,7 @@ def test_a_plan_leaves_what_the_view_has(subject):
     dense = anatomy(subject)
     for text in PLANS:
         plan = parse(text)
-        left, view = dense.after(plan), cut(subject.model, subject.family, plan)
+        left, view = dense.after(plan), cut(subject, plan)
         assert (left.parameters, left.bytes) == counted(view.model), text
         assert left.cache_bytes == kept(view, 1), text
 
@@ -72,7 +72,7 @@ def test_parts_and_the_rest_are_the_whole(subject):
 @pytest.mark.parametrize("plan", ["", "a0,a2", "b1-2,m4"])
 def test_the_cache_grows_by_so_many_bytes_per_token(length, plan):
     subject = subject_of(tiny_model("llama"))
-    view = cut(subject.model, subject.family, parse(plan))
+    view = cut(subject, parse(plan))
     assert kept(view, length) == length * anatomy(subject).after(parse(plan)).cache_bytes
 
 

@@ -44,12 +44,12 @@ def following(subject):
     "plan", ["w:wanda@0.5", "w:magnitude@2:4/mlp", "a1,w:sparsegpt@0.5", "b2,k:0.25/0.5", "w:wanda@0.5,k:0.5/0.5"]
 )
 def test_a_plan_is_applied_as_if_it_had_been_calibrated_by_hand(subject, store, plan):
-    made = cut_model(subject.model, subject.family, ready(store, asked(subject, plan), subject))
+    made = cut_model(subject, ready(store, asked(subject, plan), subject))
     by_hand = calibrated(subject, parse(plan), calibrate(subject, parse(plan), following(subject)))
     tokens = following(subject)[:, :16]
-    expected = cut_model(subject.model, subject.family, by_hand).logits(tokens)
+    expected = cut_model(subject, by_hand).logits(tokens)
     assert torch.equal(made.logits(tokens), expected)
-    assert not torch.equal(expected, cut_model(subject.model, subject.family, parse(plan).drops).logits(tokens))
+    assert not torch.equal(expected, cut_model(subject, parse(plan).drops).logits(tokens))
 
 
 def test_weights_are_pruned_on_the_model_with_the_drops(subject):
@@ -104,13 +104,13 @@ def test_a_text_that_ends_with_what_is_measured_is_refused_before_anything_runs(
 
 def test_a_plan_that_was_not_calibrated_cannot_be_applied(subject):
     with pytest.raises(Refusal, match="calibrate it first"):
-        cut_model(subject.model, subject.family, parse("w:wanda@0.5"))
+        cut_model(subject, parse("w:wanda@0.5"))
 
 
 def test_a_plan_for_which_nothing_was_learned_is_not_the_dense_model(subject):
     for plan, says in (("w:wanda@0.5", "prunes weights, but nothing was learned"), ("k:0.5/0.5", "directions of the keys")):
         with pytest.raises(Refusal, match=says):
-            cut_model(subject.model, subject.family, Calibrated(parse(plan)))
+            cut_model(subject, Calibrated(parse(plan)))
 
 
 def test_a_damaged_calibration_is_learned_again(subject, store):
@@ -126,5 +126,5 @@ def test_a_damaged_calibration_is_learned_again(subject, store):
 def test_the_dense_model_is_not_written_to(subject, store):
     before = {name: weight.clone() for name, weight in subject.model.state_dict().items()}
     for plan in ("w:sparsegpt@0.5,k:0.5/0.5", "w:wanda@2:4"):
-        cut_model(subject.model, subject.family, ready(store, asked(subject, plan), subject)).logits(following(subject))
+        cut_model(subject, ready(store, asked(subject, plan), subject)).logits(following(subject))
     assert all(torch.equal(weight, before[name]) for name, weight in subject.model.state_dict().items())

@@ -125,7 +125,7 @@ def slow_measures(dense, pruned, temperature):
 def test_choices_are_those_of_a_slow_loop(name, plan, temperature):
     subject = reader(name)
     found, items = run(subject, plan, temperature=temperature), read_items(lines(*ITEMS))
-    views = [cut(subject.model, subject.family, each) for each in (Plan(), learned(subject, plan))]
+    views = [cut(subject, each) for each in (Plan(), learned(subject, plan))]
     for way in ("letters", "texts"):
         choices = getattr(found, way)
         for place, item in enumerate(items):

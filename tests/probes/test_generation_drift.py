@@ -99,7 +99,7 @@ def test_each_step_is_what_cached_decoding_gives(name, plan, temperature):
     subject = reader(name)
     found = run(subject, plan, temperature=temperature)
     assert found.prompts == ["Why is the sky blue?", "One two", "A list:"] and found.chat is False
-    dense, pruned = (cut(subject.model, subject.family, each) for each in (Plan(), learned(subject, plan)))
+    dense, pruned = (cut(subject, each) for each in (Plan(), learned(subject, plan)))
     for place, prompt in enumerate(found.prompts):
         read = torch.tensor([subject.tokenizer(prompt).input_ids])
         ids, theirs = found.dense_ids[place].tolist(), found.ids[place].tolist()
@@ -221,7 +221,7 @@ def test_half_precision_is_read_in_single():
     """At a small change the difference of bfloat16 logits would be mostly rounding."""
     subject = reader()
     subject.model.to(torch.bfloat16)
-    view, states = cut(subject.model, subject.family), []
+    view, states = cut(subject), []
     view.layers[-1].register_forward_hook(lambda _, args, out: states.append(out))
     text = subject.tokenizer("Why is the sky blue?", return_tensors="pt").input_ids
     hidden, logits = Reading(view, "dense")(text, torch.ones_like(text, dtype=torch.bool))

@@ -115,12 +115,12 @@ def test_predictions_are_those_of_a_view_run_by_hand(subject, corpus):
     params = LowRankParams(dims="0.25", top="0.5", seed=5)
     found = asked(subject, corpus, params)
     learned = cut_text(corpus.ref.following, Numbers()).tokens
-    basis = key_basis(cut(subject.model, subject.family), torch.from_numpy(learned))
+    basis = key_basis(cut(subject), torch.from_numpy(learned))
     ids = torch.from_numpy(corpus.tokens)
     dense = subject.model(input_ids=ids, use_cache=False).logits[:, :-1].double()
 
     def by_hand(method, dims, top):
-        view = cut(subject.model, subject.family)
+        view = cut(subject)
         logits = []
         for i, window in enumerate(ids):
             switch_on(view, basis, dims, top, method, seed=5 + i)
@@ -139,8 +139,8 @@ def test_agreement_is_that_of_a_slow_loop(subject, corpus):
     """Sets of Python, one head and row at a time, in float64, for a layer with two query heads per key head."""
     found = asked(subject, corpus, LowRankParams(dims="0.5", top="0.25", baselines=False))
     learned = cut_text(corpus.ref.following, Numbers()).tokens
-    basis = key_basis(cut(subject.model, subject.family), torch.from_numpy(learned))[2].double().numpy()
-    view, taken = cut(subject.model, subject.family), []
+    basis = key_basis(cut(subject), torch.from_numpy(learned))[2].double().numpy()
+    view, taken = cut(subject), []
 
     def keep(attend, query, key, value, mask):
         taken.append([each[0].double().numpy() for each in (query, key, value)])

@@ -52,7 +52,7 @@ def test_ranks_are_those_of_sklearn_on_keys_taken_by_hand(subject, corpus, keys)
     """Before rotation from the projection itself, after it from transformers' own cache."""
     before, after = [], []
     for layer in (0, 14, 29):
-        view = view_of(subject.model, subject.family)
+        view = view_of(subject)
         view.layers[layer].self_attn.k_proj.register_forward_hook(lambda module, args, out: before.append(out))
         before.clear(), after.clear()
         for window in torch.from_numpy(corpus.tokens):
@@ -111,7 +111,7 @@ def test_transitions_as_recorded(subject, corpus, plan, kl, cosines):
 def test_one_sublayer_alone_as_plain_transformers_has_it(subject, corpus):
     """Attention of layer 12: the stream after it and without it, through final norm and head."""
     found, kls = transitions.PROBE.run(subject, corpus, parse(""), transitions.TransitionsParams()).attention, []
-    view, held = view_of(subject.model, subject.family), {}
+    view, held = view_of(subject), {}
     view.layers[12].register_forward_pre_hook(lambda m, args, kwargs: held.update(h=args[0]), with_kwargs=True)
     view.layers[12].self_attn.register_forward_hook(lambda m, args, out: held.update(a=out[0]))
     for window in torch.from_numpy(corpus.tokens):

@@ -1,0 +1,118 @@
+"""The operation ``k:``: attention to some keys only, chosen in some of their principal directions (Loki, arXiv 2406.02542)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.keys import key_basis
+from models.view import View
+from plans.keys.choice import switch_on
+from plans.keys.shares import LowRank
+from plans.operation import Field, Keep, Kind, Pieces, Shape
+from refusal import Progress, Refusal
+
+_ITEM = re.compile(r"k:([\d.]+)/([\d.]+)")
+_SHARES = ("0.5", "0.25", "0.125", "0.0625")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Low-rank attention; with all keys attended to it changes nothing."""
+
+    shares: LowRank
+    name: ClassVar[str] = "keys"
+
+    def __str__(self) -> str:
+        return str(self.shares)
+
+    def __bool__(self) -> bool:
+        return self.shares.top < 1  # else all keys are attended to, however they were chosen
+
+    def __or__(self, other: "Keys") -> "Keys":
+        return other
+
+    def __sub__(self, other: "Keys") -> "Keys | None":
+        return None if self == other else self
+
+    def checked(self, shape: Shape) -> None:
+        """Refuse a family whose attention cannot be replaced."""
+        if shape.attention_stays:
+            raise Refusal(shape.attention_stays)
+
+    def sentence(self, shape: Shape | None) -> str:
+        """What attention looks at, in words."""
+        return self.shares.sentence
+
+    def basis(self) -> "Keys":
+        """The directions of the keys do not depend on how many of them are used."""
+        return Keys(LowRank(1, 0.5))
+
+    def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
+        """The principal directions of each layer's keys, in one pass for all layers."""
+        if all(str(layer) in known for layer in view.attentions):
+            return
+        for layer, rows in key_basis(view, tokens, progress).items():
+            keep(str(layer), {"basis": rows.cpu().numpy()})
+
+    def apply(self, view: View, learned: Pieces) -> View:
+        """Switch the rule on, if there is an attention left."""
+        if view.attentions:
+            there = (layer for layer in view.attentions if str(layer) in learned)
+            device = view.model.get_input_embeddings().weight.device
+            basis = {layer: torch.from_numpy(learned[str(layer)]["basis"]).to(device) for layer in there}
+            switch_on(view, basis, self.shares.dims, self.shares.top)
+        return view
+
+    def touches(self, layer: int, part: str) -> bool:
+        """Every attention chooses its keys."""
+        return part == "attention"
+
+    def zeros(self, view: View) -> int:
+        """None: the weights stay what they are."""
+        return 0
+
+
+def _parse(item: str) -> Keys | None:
+    match = _ITEM.fullmatch(item)
+    return Keys(LowRank(_share(match[1]), _share(match[2]))) if match else None
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise Refusal(f"'{text}' is not a number. Write a share as 0.25.") from None
+
+
+def _written(values: Mapping[str, str]) -> str:
+    return "" if values["top"] == "all" else f"k:{values['dims']}/{values['top']}"
+
+
+def _read(keys: Keys) -> dict[str, str]:
+    return {"top": f"{keys.shares.top:g}", "dims": f"{keys.shares.dims:g}"}
+
+
+_PERCENT = {share: f"{100 * float(share):g} %" for share in ("1", *_SHARES)}
+KIND = Kind(
+    "keys",
+    "Attend to few keys",
+    (("k:0.25/0.5", "attention to half of the keys, chosen in a quarter of their dimensions"),),
+    _parse,
+    fields=(
+        Field(
+            "top", "Attend to keys", ("all", *_SHARES), "all",
+            "Low-rank attention (Loki): the share of the keys that each token attends to.", _PERCENT, width=140,
+        ),
+        Field(
+            "dims", "chosen in dimensions", ("1", *_SHARES), "0.25",
+            "The share of each key's principal directions by which the keys are chosen; the text that follows the measured "
+            "windows gives the directions.", _PERCENT, width=180,
+        ),
+    ),
+    written=_written,
+    read=_read,
+)  # fmt: skip

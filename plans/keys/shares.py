@@ -1,0 +1,42 @@
+"""How many dimensions keys are compared in, and how many of them are attended to."""
+
+from dataclasses import dataclass
+
+from refusal import Refusal
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Attention to few keys, chosen in few of their dimensions (Loki, arXiv 2406.02542).
+
+    Attributes
+    ----------
+    dims : float
+        Share of the calibrated key dimensions that the scores for choosing are computed in; above 0, at most 1.
+    top : float
+        Share of the keys that are attended to; above 0, at most 1.
+
+    Raises
+    ------
+    Refusal
+        A share is outside this range.
+    """
+
+    dims: float
+    top: float
+
+    def __post_init__(self) -> None:
+        for name in ("dims", "top"):
+            share = round(getattr(self, name), 4)  # so that the text gives the number back
+            object.__setattr__(self, name, share)
+            if not 0 < share <= 1:
+                raise Refusal(f"Attention to {share:g} of the keys or dimensions is not possible. Write shares above 0 and "
+                              "up to 1, as k:0.25/0.5 for a quarter of the dimensions and half of the keys.")  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"k:{self.dims:g}/{self.top:g}"
+
+    @property
+    def sentence(self) -> str:
+        """What attention looks at, in words."""
+        return f"attends to {self.top:.4g} of the keys, chosen in {self.dims:.4g} of their dimensions"
