@@ -16,8 +16,8 @@ _ARRAY = "\0array"  # no name anyone would type: the encoder refuses it in dicts
 # bool, int, uint, float, complex, bytes, text, timedelta, datetime; not object, not void (bfloat16 would lose its name)
 _KINDS = "biufcSUmM"
 # what zipfile, json and numpy raise on damaged input; a test flips every bit of an archive to know that these are all
-_DAMAGE = (ValueError, OSError, KeyError, IndexError, EOFError, RuntimeError, MemoryError, TypeError, OverflowError)
-_DAMAGE += (zipfile.BadZipFile, struct.error)
+DAMAGE = (ValueError, OSError, KeyError, IndexError, EOFError, RuntimeError, MemoryError, TypeError, OverflowError)
+DAMAGE += (zipfile.BadZipFile, struct.error)
 
 
 class CodecError(ValueError):
@@ -66,7 +66,7 @@ def decode(payload: bytes) -> dict:
             stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
             members = {member.filename: archive.read(member) for member in stored}
         result = _lower(json.loads(members[_TREE]), members)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise CodecError(f"These {len(payload)} bytes are no readable result ({error}); compute it again.") from error
     if not isinstance(result, dict):
         raise CodecError("These bytes hold no result: a result is a dict. Compute it again.")
@@ -96,6 +96,7 @@ def _lower(value: object, members: dict[str, bytes]) -> object:
     """Put the arrays back where their numbers stand."""
     if isinstance(value, dict):
         if _ARRAY in value:
-            return npy.read_array(io.BytesIO(members[f"{value[_ARRAY]}.npy"]), allow_pickle=False)
+            # pop: each array has one place, and a small file that names one a million times is a bomb
+            return npy.read_array(io.BytesIO(members.pop(f"{value[_ARRAY]}.npy")), allow_pickle=False)
         return {name: _lower(item, members) for name, item in value.items()}
     return [_lower(item, members) for item in value] if isinstance(value, list) else value

@@ -5,22 +5,20 @@ by one is a cancel for all. A lock file per key does the same between processes;
 Threads are daemons: the process may end at any moment, and the store then holds the whole answer or none.
 """
 
-import hashlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
-from filelock import FileLock
-
 from cache.job import Cancelled, Job, Standing
+from cache.lock import only_one, sweep
 from cache.store import Store, StoreError
 
 __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
 
 Progress = Callable[[float, float, str], None]
-Work = Callable[[Progress], tuple[bytes, dict]]
+Work = Callable[[Progress], tuple[bytes, dict] | None]
 UNKEPT = 8  # answers held in memory while the disk is full
 KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -41,12 +39,14 @@ class Jobs:
 
     def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.time) -> None:
         self.store, self._workers, self._clock = store, workers, clock
+        self._locks = store.directory / "locks"
         self._changed = threading.Condition()  # guards the next four
         self._jobs: dict[str, Job] = {}
         self._waiting: deque[tuple[Job, Work]] = deque()
         self._threads: list[threading.Thread] = []
         self._open = True
         self._unkept: dict[str, tuple[bytes, dict]] = {}  # touched by one thread per key, which holds the key's lock
+        sweep(self._locks)
 
     def submit(self, key: str, label: str, work: Work) -> Job:
         """Ask for an answer.
@@ -59,7 +59,8 @@ class Jobs:
             What to call it on a page.
         work : callable
             Called with ``progress(done, total, text)``, which it calls between batches; returns the answer's bytes and
-            what to say about it (JSON values).
+            what to say about it (JSON values), or None if there is nothing to store, as after loading a model. Such a
+            job runs again when it is asked again.
 
         Returns
         -------
@@ -78,7 +79,7 @@ class Jobs:
                 return job
             if not self._open:
                 raise RuntimeError("PruneScope is shutting down and takes no more questions.")
-            known = self.store.about(key) is not None
+            known = self.store.has(key)
             job = Job(key, label, self._clock)
             self._remember(job)
             if known:
@@ -156,12 +157,11 @@ class Jobs:
 
     def _compute(self, job: Job, work: Work) -> None:
         """Compute and store the answer, unless another process has done so by the time we hold the lock of the key."""
-        folder = self.store.directory / "locks"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        name = hashlib.sha256(job.key.encode()).hexdigest()  # no key can name a path
-        with FileLock(folder / f"{name}.lock", poll_interval=0.1).acquire(cancel_check=lambda: _waiting(job)):
-            if self.store.about(job.key) is None:
-                self._keep(job.key, self._unkept.pop(job.key, None) or work(job._progress))
+        with only_one(self._locks, job.key, lambda: job._progress(0.0, 0.0, "another process is computing this answer")):
+            if not self.store.has(job.key):
+                answer = self._unkept.pop(job.key, None) or work(job._progress)
+                if answer is not None:
+                    self._keep(job.key, answer)
 
     def _keep(self, key: str, answer: tuple[bytes, dict]) -> None:
         """Store an answer; one that the store does not take waits in memory for the next time it is asked."""
@@ -172,12 +172,6 @@ class Jobs:
             while len(self._unkept) > UNKEPT:
                 del self._unkept[next(iter(self._unkept))]
             raise StoreError(f"{error} What was computed waits in memory: ask again, and it is only stored.") from error
-
-
-def _waiting(job: Job) -> bool:
-    """Asked by the lock while another process holds it; leaves by :class:`Cancelled`."""
-    job._progress(0.0, 0.0, "another process is computing this answer")
-    return False
 
 
 def sentence(error: BaseException) -> str:

@@ -3,33 +3,40 @@
 Both are in the same row of the same transaction, so a killed process or a full disk leaves either the whole answer or
 none; there are no files beside the database that could be orphaned. Reading never writes anything it needs: it works on
 a full disk. When the limit is reached, the least recently used answers make room, and the log names each of them.
+A long computation stores its pieces as rows of their own, named ``<key>/<piece>``.
 Put the folder on a local disk: SQLite on a network file system locks up or corrupts.
 """
 
-import errno
 import json
 import logging
 import sqlite3
 import stat
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import diskcache
-from diskcache.core import MODE_RAW
+
+from cache.disk import OURS, PlainDisk, StoreError, described, why
+
+__all__ = ["LARGEST", "Entry", "GiB", "Store", "StoreError", "Stored"]
 
 GiB = 2**30
 # A row of SQLite holds 1e9 bytes; the rest is left for the key and what is said about the answer.
 LARGEST = 900_000_000
-# Rows as ``put`` writes them; anything else was planted, and is neither listed nor described.
-_OURS = f"raw = 1 AND mode = {MODE_RAW} AND typeof(key) = 'text' AND typeof(tag) = 'text'"
+ONE_HIT = 60.0  # seconds: reading an answer again within them is the same look at it
 _log = logging.getLogger(__name__)
 
 
-class StoreError(RuntimeError):
-    """The store cannot do what was asked. The message is for the person: what is wrong and what to do."""
+@dataclass(frozen=True)
+class Stored:
+    """One stored answer with its bytes."""
+
+    payload: bytes
+    about: dict  # as given to ``put``
 
 
 @dataclass(frozen=True)
@@ -37,37 +44,10 @@ class Entry:
     """One stored answer, without its bytes."""
 
     key: str
-    about: dict  # as given to ``put``
+    about: dict  # as given to ``put``; empty if the row is damaged
     bytes: int
     created: float  # unix seconds
-    hits: int  # times read since it was put
-
-
-class PlainDisk(diskcache.Disk):
-    """Text keys and bytes values only. diskcache would unpickle a planted row, and so run it (CVE-2025-69872)."""
-
-    def put(self, key: str) -> tuple[str, bool]:
-        if type(key) is not str:
-            raise StoreError(f"Keys of the store are str, not {type(key).__name__}.")
-        return key, True
-
-    def get(self, key: object, raw: bool) -> str:
-        if not raw or type(key) is not str:
-            raise StoreError("The store holds a key that PruneScope did not write; it was not opened. Forget all.")
-        return key
-
-    def store(self, value: bytes, read: bool, key: object = None) -> tuple[int, int, None, sqlite3.Binary]:
-        if read or type(value) is not bytes:
-            raise StoreError(f"Values of the store are bytes, not {type(value).__name__}.")
-        return 0, MODE_RAW, None, sqlite3.Binary(value)  # always in the row, however large
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:
-        if mode != MODE_RAW or type(value) is not bytes:
-            raise StoreError("This answer was not written by PruneScope and was not opened. Forget it, then ask again.")
-        return value
-
-    def remove(self, file_path: str) -> None:
-        """Nothing: our values are never files, so a file named in a row was planted and is not ours to delete."""
+    hits: int  # times read since it was put, at most one a minute from each process
 
 
 class Store:
@@ -81,6 +61,8 @@ class Store:
         Created if missing.
     limit : int
         Bytes of answers to keep. Above it the least recently used are forgotten, never the one just put.
+    clock : callable
+        Unix seconds; tests give their own.
 
     Raises
     ------
@@ -88,8 +70,10 @@ class Store:
         From every method, when the folder or the database cannot be used; the message says why.
     """
 
-    def __init__(self, directory: Path, limit: int = 10 * GiB) -> None:
-        self.directory, self.limit = Path(directory), limit
+    def __init__(self, directory: Path, limit: int = 10 * GiB, clock: Callable[[], float] = time.time) -> None:
+        self.directory, self.limit, self._clock = Path(directory), limit, clock
+        self._noting = threading.Lock()  # guards the next one
+        self._noted: dict[str, float] = {}  # unix seconds of the last hit of each key read in the last minute
         with self._in_words("opened"):
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if stat.S_IMODE(self.directory.stat().st_mode) != 0o700:
@@ -103,19 +87,37 @@ class Store:
                 sqlite_journal_size_limit=64 * 2**20,
             )
 
-    def get(self, key: str) -> bytes | None:
-        """Read an answer and count the hit; None if it is not known."""
+    def read(self, key: str, hit: bool = True) -> Stored | None:
+        """Read an answer and what is said about it; None if it is not known.
+
+        Parameters
+        ----------
+        key : str
+        hit : bool
+            Whether this counts as a use of the answer. What is used is kept longest.
+
+        Raises
+        ------
+        StoreError
+            Also when the row was not written by ``put``: nothing in it is opened.
+        """
+        key, _ = self._rows.disk.put(key)
         with self._in_words("read"):
-            payload = self._rows.get(key)
-        if payload is not None:
-            # On a full or read-only disk the answer still counts more than its count.
-            with suppress(sqlite3.OperationalError):
-                self._sql(
-                    f"UPDATE Cache SET access_count = access_count + 1, access_time = ? WHERE key = ? AND {_OURS}",
-                    time.time(),
-                    key,
-                )
-        return payload
+            # one statement reads both: an answer forgotten between two would have bytes and no description
+            rows = self._sql(f"SELECT {OURS}, CAST(tag AS BLOB), value FROM Cache WHERE key = ? AND raw = 1", key)
+        if not rows:
+            return None
+        [(ours, tag, payload)] = rows
+        about = described(tag) if ours else None
+        if about is None:
+            raise StoreError(f"The answer {key} was not written by PruneScope and was not opened. Forget it, then ask again.")
+        if hit:
+            self._note(key)
+        return Stored(payload, about)
+
+    def get(self, key: str) -> bytes | None:
+        """Read the bytes of an answer; None if it is not known."""
+        return stored.payload if (stored := self.read(key)) else None
 
     def put(self, key: str, payload: bytes, about: dict) -> None:
         """Keep an answer and what is said about it (JSON values), replacing an older one; all of it or nothing."""
@@ -125,12 +127,14 @@ class Store:
                 f"This answer has {len(payload):,} bytes and the store takes at most {largest:,} at once: "
                 "ask for less (fewer windows, fewer layers) or raise the limit of the store."
             )
+        if not isinstance(about, dict):
+            raise StoreError(f"What is said about an answer is a dict, not {type(about).__name__}.")
         text = json.dumps(about)
         with self._in_words("written"), self._rows.transact():
             forgotten = self._make_room(key, len(payload))
             self._rows.set(key, payload, tag=text)
             # diskcache says True also for what it did not keep; looked at before the commit, nothing is lost yet
-            kept = self._sql(f"SELECT length(value), tag FROM Cache WHERE key = ? AND {_OURS}", key)
+            kept = self._sql(f"SELECT length(value), tag FROM Cache WHERE key = ? AND {OURS}", key)
             if kept != [(len(payload), text)]:
                 raise StoreError(f"The store in {self.directory} did not keep the answer it was given; ask again.")
         for other, size in forgotten:
@@ -139,22 +143,37 @@ class Store:
     def about(self, key: str) -> dict | None:
         """Say what was said about an answer; None if it is not known. Counts no hit, reads no bytes of the answer."""
         with self._in_words("read"):
-            rows = self._sql(f"SELECT tag FROM Cache WHERE key = ? AND {_OURS}", key)
-            return json.loads(rows[0][0]) if rows else None
+            rows = self._sql(f"SELECT CAST(tag AS BLOB) FROM Cache WHERE key = ? AND {OURS}", key)
+        return described(rows[0][0]) if rows else None
 
-    def entries(self) -> list[Entry]:
-        """List the answers, newest first, without reading their bytes."""
+    def has(self, key: str) -> bool:
+        """Tell whether an answer is known. A damaged row is not one: asked again, it is computed again and replaced."""
+        return self.about(key) is not None
+
+    def keys(self, prefix: str) -> list[str]:
+        """List the keys that begin with ``prefix``, in the order of their characters."""
+        with self._in_words("read"):
+            # a range, unlike LIKE, finds its rows in the index; U+10FFFF is the last character, and no text uses it
+            between = f"key >= ? AND key < ? AND {OURS} ORDER BY key"
+            return [key for (key,) in self._sql(f"SELECT key FROM Cache WHERE {between}", prefix, prefix + "\U0010ffff")]
+
+    def entries(self, where: Callable[[dict], bool] | None = None) -> list[Entry]:
+        """List the answers, newest first, without reading their bytes: all, or those whose ``about`` is as asked."""
         with self._in_words("read"):
             rows = self._sql(
-                f"SELECT key, tag, length(value), store_time, access_count FROM Cache WHERE {_OURS} "
-                "ORDER BY store_time DESC, rowid DESC"
+                "SELECT key, CAST(tag AS BLOB), length(value), coalesce(store_time, 0.0), coalesce(access_count, 0) "
+                f"FROM Cache WHERE {OURS} ORDER BY store_time DESC, rowid DESC"
             )
-            return [Entry(key, json.loads(tag), size, created, hits) for key, tag, size, created, hits in rows]
+        # a damaged row is listed too, so that somebody can forget it
+        entries = (Entry(key, described(tag) or {}, *numbers) for key, tag, *numbers in rows)
+        return [entry for entry in entries if where is None or where(entry.about)]
 
     def delete(self, key: str) -> bool:
-        """Forget one answer; False if it was not known."""
-        with self._in_words("changed"):
-            return self._rows.delete(key)
+        """Forget one answer and its pieces ``<key>/...``, all at once; False if nothing was known of it."""
+        with self._in_words("changed"), self._rows.transact():
+            # "0" is the character after "/"
+            self._sql("DELETE FROM Cache WHERE key = ? OR (key > ? AND key < ?)", key, f"{key}/", f"{key}0")
+            return self._sql("SELECT changes()")[0][0] > 0
 
     def delete_all(self) -> None:
         """Forget every answer and give the space back to the disk."""
@@ -172,9 +191,27 @@ class Store:
         """Close this thread's connection; it opens again when needed."""
         self._rows.close()
 
+    def _note(self, key: str) -> None:
+        """Count a hit, at most one a minute: a page that redraws twice a second must not decide what is forgotten."""
+        with self._noting:
+            now = self._clock()
+            self._noted = {each: at for each, at in self._noted.items() if 0 <= now - at < ONE_HIT}
+            if key in self._noted:
+                return
+            self._noted[key] = now
+        # on a full or read-only disk, and while somebody writes, the answer still counts more than its count
+        with suppress(sqlite3.Error):
+            (patience,) = self._sql("PRAGMA busy_timeout")[0]
+            self._sql("PRAGMA busy_timeout = 0")
+            try:
+                count = "access_count = access_count + 1, access_time = ?"
+                self._sql(f"UPDATE Cache SET {count} WHERE key = ? AND {OURS}", now, key)
+            finally:
+                self._sql(f"PRAGMA busy_timeout = {patience}")
+
     def _make_room(self, key: str, wanted: int) -> list[tuple[str, int]]:
         """Forget the least recently used answers until ``wanted`` more bytes fit, inside the writing transaction."""
-        others = self._sql("SELECT rowid, key, length(value) FROM Cache WHERE key != ? ORDER BY access_time", key)
+        others = self._sql("SELECT rowid, key, coalesce(length(value), 0) FROM Cache WHERE key != ? ORDER BY access_time", key)
         over = sum(size for _, _, size in others) + wanted - self.limit
         forgotten = []
         for row, other, size in others:
@@ -194,24 +231,5 @@ class Store:
         """Turn what SQLite and the file system say into a sentence."""
         try:
             yield
-        except (sqlite3.Error, diskcache.Timeout, OSError, json.JSONDecodeError) as error:
-            raise StoreError(f"The store in {self.directory} could not be {done}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException | None) -> str:
-    """Say why, and what to do, from the first thing that went wrong: diskcache says Timeout whatever the reason was."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.__context__
-    for error in reversed(chain):
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits say only where it happened
-        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return "the disk is full. Free some space or forget stored answers, then ask again."
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or isinstance(error, json.JSONDecodeError):
-            return "its database cache.db is damaged. Delete the folder; answers will be computed again."
-        if code == sqlite3.SQLITE_READONLY or isinstance(error, PermissionError):
-            return "the folder is not writable. Make it writable for this user or choose another one."
-        if code == sqlite3.SQLITE_BUSY:
-            return "another process kept it locked for a minute. Ask again."
-    return f"{chain[-1]}. Look at the disk's free space and permissions."
+        except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+            raise StoreError(f"The store in {self.directory} could not be {done}: {why(error)}") from error
