@@ -129,6 +129,14 @@ def test_planted_object_arrays_are_not_loaded(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_an_array_has_one_place():
+    planted = io.BytesIO()
+    np.save(planted, np.zeros(1000))
+    tree = json.dumps({"x": [{"\0array": 0}] * 2}).encode()  # a million of these would fill the memory
+    with pytest.raises(CodecError, match="no readable result"):
+        decode(archive(**{"tree_json": tree, "0_npy": planted.getvalue()}))
+
+
 @pytest.mark.parametrize("payload", [b"", b"hello", archive(other_json=b"{}"), archive(tree_json=b"[1]")])
 def test_bytes_that_are_no_result_are_refused(payload):
     with pytest.raises(CodecError, match="ompute it again"):

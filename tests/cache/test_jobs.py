@@ -217,6 +217,57 @@ def test_keys_that_look_like_paths_stay_in_the_folder(jobs, store):
     assert len(list((store.directory / "locks").iterdir())) == 1
     work.let.set()
     assert job.wait(SOON) and job.state == "done"
+    assert list((store.directory / "locks").iterdir()) == []
+
+
+def test_no_lock_file_is_left_whatever_the_end(jobs, store, caplog):
+    for key, work in {"done": quick, "failed": failing(ValueError("No.")), "nothing": lambda progress: None}.items():
+        assert jobs.submit(key, key, work).wait(SOON)
+    work = Gated()
+    job = jobs.submit("cancelled", "label", work)
+    assert work.running.wait(SOON)
+    job.cancel(), work.let.set()
+    assert job.wait(SOON) and jobs.submit("last", "label", quick).wait(SOON)  # the worker has left the others
+    assert [job.state for job in jobs.list()] == ["done", "failed", "done", "cancelled", "done"]
+    jobs.shutdown()
+    assert list((store.directory / "locks").iterdir()) == []
+
+
+def test_what_killed_processes_left_is_swept_at_the_start(store, other):
+    (store.directory / "locks" / "left.lock").touch()
+    Jobs(store)
+    [in_use] = (store.directory / "locks").iterdir()
+    assert in_use.name != "left.lock"
+    other.kill(), other.communicate()
+    Jobs(store)
+    assert list((store.directory / "locks").iterdir()) == []
+
+
+# --- nothing to store
+
+
+def test_work_without_an_answer_is_a_job_like_any_other(jobs, store):
+    inner = Gated()
+
+    def load(progress):
+        inner(progress)
+
+    job = jobs.submit("load", "Loading", load)
+    assert inner.running.wait(SOON) and jobs.submit("load", "Loading", load) is job
+    assert (job.state, job.text, job.total) == ("running", "first batch", 2)
+    inner.let.set()
+    assert job.wait(SOON) and (job.state, job.done, job.error) == ("done", 2, None)
+    assert store.entries() == []
+    again = jobs.submit("load", "Loading", load)
+    assert again is not job and again.wait(SOON) and (again.state, inner.runs) == ("done", 2)
+
+
+def test_work_without_an_answer_can_be_cancelled(jobs):
+    inner = Gated()
+    job = jobs.submit("load", "Loading", lambda progress: inner(progress) and None)
+    assert inner.running.wait(SOON)
+    job.cancel(), inner.let.set()
+    assert job.wait(SOON) and job.state == "cancelled"
 
 
 # --- cancel

@@ -7,11 +7,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cache.store import LARGEST, Entry, Store, StoreError
+from cache.store import LARGEST, ONE_HIT, Entry, Store, Stored, StoreError
 
 ROOT = Path(__file__).parents[2]
 MIB = 2**20
@@ -62,11 +63,10 @@ def test_every_size_comes_back_and_makes_no_file(store, size):
 def test_entries_count_bytes_and_hits_newest_first(store):
     for name in ("old", "new"):
         store.put(name, bytes(10), {"name": name})
-    for _ in range(3):
-        store.get("old")
+    store.read("old")
     store.about("new")
     new, old = store.entries()
-    assert old == Entry("old", {"name": "old"}, 10, old.created, 3)
+    assert old == Entry("old", {"name": "old"}, 10, old.created, 1)
     assert (new.key, new.hits) == ("new", 0)
     assert new.created >= old.created > 1.7e9
     assert store.size == 20
@@ -96,6 +96,69 @@ def test_the_folder_is_private(tmp_path):
     Store(tmp_path / "deep" / "answers").close()
     for folder in ("answers", "deep/answers"):
         assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+def test_one_statement_reads_the_answer_and_what_is_said_about_it(store):
+    store.put("k", b"payload", {"n": 1})
+    statements = []
+    store._rows._con.set_trace_callback(statements.append)
+    assert store.read("k", hit=False) == Stored(b"payload", {"n": 1})
+    assert len(statements) == 1
+    assert store.read("other") is None
+
+
+def test_a_page_that_redraws_counts_one_hit_a_minute(tmp_path):
+    now = [5e9]  # in the future, so that a note of it is told from what put writes
+    store = Store(tmp_path, clock=lambda: now[0])
+    store.put("k", b"v", {}), store.put("other", b"v", {})
+    for _ in range(5):
+        store.read("k"), store.read("other", hit=False)
+        now[0] += ONE_HIT / 6
+    assert {entry.key: entry.hits for entry in store.entries()} == {"k": 1, "other": 0}
+    assert store._sql("SELECT access_time FROM Cache WHERE key = 'k'") == [(5e9,)]
+    now[0] += ONE_HIT / 6
+    store.read("k"), store.read("other")
+    assert {entry.key: entry.hits for entry in store.entries()} == {"k": 2, "other": 1}
+    assert store._noted == {"k": now[0], "other": now[0]}  # what was read longer ago takes no memory
+
+
+def test_looking_does_not_wait_for_a_writer(store):
+    store.put("k", b"v", {})
+    other = sqlite3.connect(store.directory / "cache.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    (patience,) = store._sql("PRAGMA busy_timeout")
+    waited = threading.Thread(target=store.read, args=("k",), daemon=True)
+    waited.start()
+    waited.join(10)  # it would be a minute
+    assert not waited.is_alive()
+    assert store.read("k").payload == b"v" and store._sql("PRAGMA busy_timeout") == [patience]
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def test_has_and_keys_by_prefix_in_order(store):
+    for key in ("b/1", "a/2", "a", "a/10", "a/é", "a0", "ab"):
+        store.put(key, b"", {})
+    assert store.keys("a/") == ["a/10", "a/2", "a/é"]
+    assert store.keys("a") == ["a", "a/10", "a/2", "a/é", "a0", "ab"]
+    assert store.keys("") == [*store.keys("a"), "b/1"] and store.keys("%") == store.keys("a/2/") == []
+    assert store.has("a/2") and not store.has("a/")
+
+
+def test_delete_takes_the_pieces_along(store):
+    for key in ("a", "a/1", "a/2/3", "a-1", "a0", "b/1", "b"):
+        store.put(key, b"", {})
+    assert store.delete("a") and store.keys("") == ["a-1", "a0", "b", "b/1"]
+    assert store.delete("b/1") and store.keys("") == ["a-1", "a0", "b"]
+    store.put("c/1", b"", {})
+    assert store.delete("c"), "pieces of an unfinished computation are something"
+    assert not store.delete("c")
+
+
+def test_entries_of_some_kind(store):
+    for number in range(4):
+        store.put(f"k{number}", b"", {"odd": bool(number % 2)})
+    assert [entry.key for entry in store.entries(lambda about: about.get("odd"))] == ["k3", "k1"]
 
 
 # --- only bytes, only ours
@@ -134,6 +197,36 @@ def test_a_planted_key_is_not_opened(store, tmp_path, raw, kind):
         next(iter(store._rows))
     store.delete_all()
     assert store.size == 0 and not (tmp_path / "ran").exists()
+
+
+BAD = ["[1,2]", "nonsense", "", "null", "[" * 100_000, "9" * 5000]
+
+
+@pytest.mark.parametrize("tag", [*BAD, "X'ff'"])
+def test_a_row_without_a_description_is_listed_and_can_be_forgotten(store, tag):
+    store.put("good", b"v", {"n": 1}), store.put("bad", b"v", {})
+    value, tag = ("CAST(? AS TEXT)", b"\xff") if tag == "X'ff'" else ("?", tag)
+    tamper(store, f"UPDATE Cache SET tag = {value} WHERE key = 'bad'", tag)
+    assert {entry.key: entry.about for entry in store.entries()} == {"good": {"n": 1}, "bad": {}}
+    assert not store.has("bad") and store.about("bad") is None  # so it is computed again
+    with pytest.raises(StoreError, match="The answer bad was not written by PruneScope"):
+        store.read("bad")
+    assert store.delete("bad") and store.keys("") == ["good"]
+
+
+def test_numbers_that_are_none_do_not_reach_a_page(store):
+    columns = "key, raw, mode, value, tag, store_time, access_count"
+    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('none', 1, 1, x'00', '{{}}', NULL, NULL)")
+    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('text', 1, 1, x'00', '{{}}', 'long ago', 'often')")
+    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('empty', 1, 1, NULL, '{{}}', 1.0, 0)")
+    assert store.entries() == [Entry("none", {}, 1, 0.0, 0)]
+    store.put("k", b"v", {})  # making room adds up their sizes
+
+
+def test_what_is_said_about_an_answer_is_a_dict(store):
+    with pytest.raises(StoreError, match="is a dict, not list"):
+        store.put("k", b"v", [1])
+    assert store.entries() == []
 
 
 def test_a_planted_file_name_deletes_nothing(store, tmp_path):
@@ -284,13 +377,6 @@ def test_a_damaged_database_is_a_sentence(tmp_path):
     (tmp_path / "cache.db").write_bytes(b"this is no database" * 500)
     with pytest.raises(StoreError, match=r"could not be opened: its database cache.db is damaged. Delete the folder"):
         Store(tmp_path)
-
-
-def test_a_damaged_description_is_a_sentence(store):
-    store.put("k", b"v", {})
-    tamper(store, "UPDATE Cache SET tag = '{nonsense'")
-    with pytest.raises(StoreError, match="damaged"):
-        store.entries()
 
 
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
