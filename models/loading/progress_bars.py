@@ -13,6 +13,7 @@ from refusal import Progress
 
 # The hook of transformers is one per process; whoever holds this lock owns it.
 _HOOK = threading.Lock()
+_POLL = 0.2  # seconds between two looks at it, so that whoever waits can cancel
 
 
 def bars(progress: Progress, text: Callable[[tqdm], str | None]) -> type[tqdm]:
@@ -51,7 +52,9 @@ def bars(progress: Progress, text: Callable[[tqdm], str | None]) -> type[tqdm]:
 def reported(progress: Progress) -> Iterator[None]:
     """While it lasts, the bars of transformers go to ``progress``; one at a time in a process."""
     bar = bars(progress, lambda bar: bar.desc.strip(" .:").lower())
-    with _HOOK:
+    while not _HOOK.acquire(timeout=_POLL):
+        progress(0, 0, "waiting for another model that is being loaded")
+    try:
         hook, drawn = logging.set_tqdm_hook(lambda factory, args, options: bar(*args, **options)), gguf_reader.tqdm
         gguf_reader.tqdm = bar  # it draws its bar without asking the hook
         try:
@@ -59,3 +62,5 @@ def reported(progress: Progress) -> Iterator[None]:
         finally:
             logging.set_tqdm_hook(hook)
             gguf_reader.tqdm = drawn
+    finally:
+        _HOOK.release()

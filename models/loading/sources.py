@@ -1,7 +1,6 @@
 """From what a person wrote (``bundled``, a folder, a GGUF file, a hub id) to files on this machine."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode, snapshot_download
@@ -18,6 +17,7 @@ from models.loading import bundled
 from models.loading.progress_bars import bars
 from models.loading.weight_files import counted, read_json, weight_files
 from refusal import Progress, Refusal, silent
+from settings import settings
 
 _SMALL = ["*.json", "*.model", "*.jinja", "*.txt"]
 _WEIGHTS = ["model.safetensors", "model-*.safetensors"]
@@ -52,12 +52,20 @@ class Source:
     @property
     def trusted(self) -> bool:
         """Whether the operator lets this model run code of its own and load pickled weights."""
-        return self.name in (name.strip() for name in os.environ.get("PRUNESCOPE_TRUST", "").split(","))
+        return self.name in settings().trust
 
     @property
     def files(self) -> list[Path]:
         """The local weight files."""
         return [self.folder / self.gguf] if self.gguf else weight_files(self.folder, self.trusted)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all weight files are on this machine."""
+        try:
+            return bool(self.files)
+        except Refusal:
+            return False
 
 
 def find(name: str, revision: str | None = None, progress: Progress = silent) -> Source:
@@ -70,6 +78,44 @@ def find(name: str, revision: str | None = None, progress: Progress = silent) ->
     """
     if name == bundled.NAME:
         return Source(name, bundled.folder(progress))
+    if source := _local(name):
+        return source
+    source = Source(name, Path(), revision=revision, remote=True)
+    code = ["*.py"] if source.trusted else []
+    source = replace(source, folder=_snapshot(name, revision, allow_patterns=[*_SMALL, *code]))
+    if not (source.folder / "config.json").is_file():
+        raise Refusal(f"The hub repository '{name}' has no config.json, so it is no transformers model. {_INSTEAD}")
+    return source
+
+
+def here(name: str, revision: str | None = None) -> Source:
+    """A model whose files are all on this machine; nothing is downloaded or unpacked, and no network is asked.
+
+    Raises
+    ------
+    Refusal
+        There is nothing of that name, or not all of it is on this machine.
+    """
+    if name == bundled.NAME:
+        if bundled.converted().is_dir():
+            return Source(name, bundled.converted())
+        raise Refusal("The bundled model is not unpacked yet; load it first.")
+    if source := _local(name):
+        return source
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=_SMALL))
+    except HFValidationError as error:
+        raise Refusal(f"{_no_id(name)} {_INSTEAD}") from error
+    except LocalEntryNotFoundError as error:
+        raise Refusal(f"'{name}' is not on this machine yet; load it first.") from error
+    source = Source(name, folder, revision=revision, remote=True)
+    if not source.complete:
+        raise Refusal(f"'{name}' is not completely on this machine yet; load it first.")
+    return source
+
+
+def _local(name: str) -> Source | None:
+    """What a folder or a GGUF file holds; None for what looks like a hub id."""
     if not name.strip():
         raise Refusal(f"Which model? {_INSTEAD}")
     path = Path(name).expanduser()
@@ -83,10 +129,7 @@ def find(name: str, revision: str | None = None, progress: Progress = silent) ->
         raise Refusal(f"{name} is no model. Name a folder with safetensors files, or a .gguf file.")
     if name.count("/") > 1 or name[:1] in ("/", ".", "~") or name.endswith(".gguf"):
         raise Refusal(f"There is no folder or GGUF file '{name}'. {_INSTEAD}")
-    source = Source(name, _snapshot(name, revision, allow_patterns=_SMALL), revision=revision, remote=True)
-    if not (source.folder / "config.json").is_file():
-        raise Refusal(f"The hub repository '{name}' has no config.json, so it is no transformers model. {_INSTEAD}")
-    return source
+    return None
 
 
 def fetched(source: Source, progress: Progress = silent) -> Source:
@@ -102,7 +145,7 @@ def size(source: Source) -> tuple[int, str]:
     if source.gguf:
         return gguf_size(source.folder / source.gguf)
     dtype = _dtype(read_json(source.folder / "config.json"))
-    if source.remote and not any(source.folder.glob("*.safetensors")):
+    if source.remote and not source.complete:
         listed = _snapshot(source.name, source.revision, allow_patterns=_patterns(source), dry_run=True)
         return sum(file.file_size for file in listed) // (4 if dtype == "float32" else 2), dtype or "bfloat16"
     parameters, stored = counted(source.files)
@@ -136,7 +179,7 @@ def _snapshot(name: str, revision: str | None, **options):
         found = snapshot_download(name, revision=revision, **{"tqdm_class": bars(silent, _unsaid), **options})
         return found if options.get("dry_run") else Path(found)
     except HFValidationError as error:
-        why, cause = f"'{name}' is neither a folder here nor a hub id, which looks like owner/name.", error
+        why, cause = _no_id(name), error
     except GatedRepoError as error:
         why, cause = f"'{name}' asks for consent: accept its terms on its hub page and set HF_TOKEN.", error
     except RevisionNotFoundError as error:
@@ -147,6 +190,10 @@ def _snapshot(name: str, revision: str | None, **options):
         reason = "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub cannot be reached"
         why, cause = f"'{name}'{version} is not on this machine, and {reason}.", error
     raise Refusal(f"{why} {_INSTEAD}") from cause
+
+
+def _no_id(name: str) -> str:
+    return f"'{name}' is neither a folder here nor a hub id, which looks like owner/name."
 
 
 def _unsaid(bar: object) -> None:

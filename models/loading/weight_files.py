@@ -5,17 +5,19 @@ import json
 from collections import Counter
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
-from refusal import Refusal
+from refusal import Progress, Refusal, silent
 from settings import data_directory, write_atomically
 
 ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes per number
 _STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_STEP = 2**26  # bytes between two words about progress
 _INDEX = "model.safetensors.index.json"
-_TEXTS = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")  # what besides the weights changes what a model says
+TEXTS = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")  # what besides the weights changes what a model says
 
 
 def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
@@ -74,19 +76,19 @@ def counted(files: list[Path]) -> tuple[int, str]:
     return numbers.total(), max(floats, key=floats.__getitem__, default="float32")
 
 
-def fingerprint_of(folder: Path, files: list[Path], dtype: str) -> str:
+def fingerprint_of(folder: Path, files: list[Path], dtype: str, progress: Progress = silent) -> str:
     """sha256 of everything that makes a model: config, tokenizer, weights, and the dtype it computes in.
 
     Neither the path nor the version of transformers that wrote the config counts: a copy is the same model.
     """
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     kept = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-    texts = {path for pattern in _TEXTS for path in folder.glob(pattern)} - {folder / "config.json"}
-    about = [dtype, kept, *([path.name, digest(path)] for path in sorted({*texts, *files}))]
+    texts = {path for pattern in TEXTS for path in folder.glob(pattern)} - {folder / "config.json"}
+    about = [dtype, kept, *([path.name, digest(path, progress)] for path in sorted({*texts, *files}))]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, progress: Progress = silent) -> str:
     """sha256 of a file, remembered by path, size and time of change so that large files are read once."""
     memory = data_directory() / "digests.json"
     path = path.resolve()
@@ -95,10 +97,30 @@ def digest(path: Path) -> str:
     known = _remembered(memory)
     if known.get(str(path), [])[:2] != seen:
         with path.open("rb") as file:
-            known[str(path)] = [*seen, hashlib.file_digest(file, "sha256").hexdigest()]
+            told = _Told(file, status.st_size, progress)
+            known[str(path)] = [*seen, hashlib.file_digest(told, "sha256").hexdigest()]
         # Two processes at once may forget each other's entry; it is then worked out again.
         write_atomically(memory, json.dumps({name: row for name, row in known.items() if Path(name).exists()}))
     return known[str(path)][2]
+
+
+class _Told:
+    """A binary file that tells how much of it was read: hashing tens of GB takes a while, and can be cancelled."""
+
+    def __init__(self, file: BinaryIO, size: int, progress: Progress) -> None:
+        self._file, self._size, self._progress, self._read = file, size, progress, 0
+
+    def readable(self) -> bool:
+        """As files."""
+        return True
+
+    def readinto(self, room: bytearray) -> int:
+        """As files."""
+        got = self._file.readinto(room)
+        if (self._read + got) // _STEP > self._read // _STEP:
+            self._progress(self._read + got, self._size, "reading the fingerprint")
+        self._read += got
+        return got
 
 
 def unmark(model: PreTrainedModel) -> None:

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from models.loading import bundled
-from models.loading.load import estimate, fingerprint, load
+from models.loading.load import estimate, identify, load
 from models.subject import ModelRef
 from refusal import Refusal
 
@@ -84,11 +85,39 @@ def test_estimate_before_it_is_unpacked(monkeypatch, tmp_path):
 
 
 @pytest.mark.real
+def test_it_is_identified_at_each_redraw_of_a_page(subject):
+    identify(ModelRef())
+    start = time.perf_counter()
+    for _ in range(20):
+        identify(ModelRef())
+    assert (time.perf_counter() - start) / 20 < 0.002  # seconds
+
+
+def test_it_is_not_identified_before_it_is_unpacked(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    with pytest.raises(Refusal, match="not unpacked yet; load it first"):
+        identify(ModelRef())
+
+
+def test_whoever_waits_for_the_unpacking_can_cancel(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    said = []
+
+    def cancel(*step):
+        said.append(step[2])
+        raise InterruptedError
+
+    with FileLock(f"{bundled.converted()}.lock"), pytest.raises(InterruptedError):
+        bundled.folder(cancel)
+    assert said == ["waiting for the bundled model, which is being unpacked"]
+
+
+@pytest.mark.real
 def test_loads_fast_the_second_time(subject):
     start = time.perf_counter()
     again = load(ModelRef())
     assert time.perf_counter() - start < 3  # seconds
-    assert again.fingerprint == subject.fingerprint == fingerprint(ModelRef())
+    assert again.fingerprint == subject.fingerprint == identify(ModelRef())
 
 
 @pytest.mark.real

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 
 import psutil
 import pytest
@@ -11,12 +10,13 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from models.loading import memory
+from models.loading import identity, memory
 from models.loading import weight_files as weights
-from models.loading.load import estimate, fingerprint, load
+from models.loading.load import estimate, fetch, identify, load
+from models.loading.weight_files import digest
 from models.subject import ModelRef
 from refusal import Refusal
-from tests.models.hub import COMMIT, Hub
+from tests.models.hub import COMMIT
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_nothing_is_drawn_and_progress_is_told(tiny_folder, capfd):
     said = []
     load(ModelRef(str(tiny_folder)), lambda *step: said.append(step))
     assert capfd.readouterr().err == ""
-    done, total, text = said[-2]
+    done, total, text = said[-1]
     assert done == total > 30 and text == "loading weights"
 
 
@@ -134,15 +134,15 @@ def test_a_container_may_have_less_than_the_machine(monkeypatch):
 
 def test_fingerprint_is_of_what_the_model_is_and_not_of_where(tiny_folder, copy):
     ref, other = ModelRef(str(tiny_folder)), ModelRef(str(copy))
-    first = fingerprint(ref)
+    first = identify(ref)
     changed(copy, transformers_version="5.99.0")
-    assert first == fingerprint(other) == load(other).fingerprint
-    assert len({first, fingerprint(ModelRef(str(tiny_folder), dtype="bfloat16"))}) == 2
+    assert first == identify(other) == load(other).fingerprint
+    assert len({first, identify(ModelRef(str(tiny_folder), dtype="bfloat16"))}) == 2
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"])
 def test_fingerprint_sees_each_file(copy, file):
-    before = fingerprint(ModelRef(str(copy)))
+    before = identify(ModelRef(str(copy)))
     if file == "config.json":
         changed(copy, rms_norm_eps=0.1)
     elif file == "model.safetensors":
@@ -151,21 +151,60 @@ def test_fingerprint_sees_each_file(copy, file):
         save_file(tensors, copy / file, {"format": "pt"})
     else:
         (copy / file).write_text((copy / file).read_text() + " ")
-    assert fingerprint(ModelRef(str(copy))) != before
+    assert identify(ModelRef(str(copy))) != before
 
 
 def test_large_files_are_read_once(tiny_folder, monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
-    before = fingerprint(ModelRef(str(tiny_folder)))
+    identity._known.clear()
+    before = identify(ModelRef(str(tiny_folder)))
+    identity._known.clear()  # as in another process
     monkeypatch.setattr(weights.hashlib, "file_digest", None)  # a second reading fails
-    assert fingerprint(ModelRef(str(tiny_folder))) == before
+    assert identify(ModelRef(str(tiny_folder))) == before
+
+
+def test_identity_is_remembered(tiny_folder, monkeypatch):
+    before = identify(ModelRef(str(tiny_folder)))
+    monkeypatch.setattr(identity, "fingerprint_of", None)  # a second reckoning fails
+    assert identify(ModelRef(str(tiny_folder))) == before
+
+
+def test_reading_a_large_file_can_be_cancelled(copy, monkeypatch):
+    monkeypatch.setattr(weights, "_STEP", 2**17)
+    (copy / "notes.txt").write_text("a" * 2**20)
+    said = []
+    digest(copy / "notes.txt", lambda *step: said.append(step))
+    assert said[-1] == (2**20, 2**20, "reading the fingerprint") and len(said) > 2
+    (copy / "notes.txt").write_text("b" * 2**20)
+
+    def cancel(*step):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        digest(copy / "notes.txt", cancel)
+
+
+def test_an_unfinished_download_is_fetched_on(hub, tiny_folder, tmp_path):
+    """Some shards are here: the others are fetched, instead of telling the person to copy them."""
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    (hub.folder / "model.safetensors").unlink()
+    model.save_pretrained(hub.folder, max_shard_size="100KB")
+    fetch(ModelRef("owner/tiny"))
+    shards = sorted((tmp_path / "hub").rglob("model-*.safetensors"))
+    assert len(shards) > 1
+    shards[0].unlink()
+    with pytest.raises(Refusal, match="not completely"):
+        identify(ModelRef("owner/tiny"))
+    assert load(ModelRef("owner/tiny")).layers == 4
 
 
 def test_spoilt_memory_of_digests_is_forgotten(tiny_folder, monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
-    before = fingerprint(ModelRef(str(tiny_folder)))
+    identity._known.clear()
+    before = identify(ModelRef(str(tiny_folder)))
     (tmp_path / "digests.json").write_text('{"half')
-    assert fingerprint(ModelRef(str(tiny_folder))) == before
+    identity._known.clear()
+    assert identify(ModelRef(str(tiny_folder))) == before
 
 
 # Refusals
@@ -303,39 +342,25 @@ def test_broken_gguf(tmp_path, content):
 def test_data_directory_that_cannot_be_made(monkeypatch, tmp_path, tiny_folder):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "file"))
+    identity._known.clear()
     with pytest.raises(Refusal, match="Set PRUNESCOPE_DATA"):
-        fingerprint(ModelRef(str(tiny_folder)))
+        identify(ModelRef(str(tiny_folder)))
 
 
 # The hub
 
 
-@pytest.fixture
-def hub(tiny_folder, tmp_path, monkeypatch):
-    """A hub on this machine with the tiny model as ``owner/tiny``, and nothing fetched from it yet."""
-    server = Hub(tiny_folder)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", server.address)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
 def test_hub_model(hub, tiny_folder, tmp_path, monkeypatch):
     ref = ModelRef("owner/tiny")
     assert estimate(ref).parameters == pytest.approx(estimate(ModelRef(str(tiny_folder))).parameters, rel=0.1)
-    assert not list(tmp_path.rglob("*.safetensors"))  # the estimate fetched small files only
+    assert not list((tmp_path / "hub").rglob("*.safetensors"))  # the estimate fetched small files only
     said = []
     subject = load(ref, lambda *step: said.append(step))
     size = (tiny_folder / "model.safetensors").stat().st_size
     assert (size, size, "downloading owner/tiny") in said
-    assert subject.fingerprint == fingerprint(ModelRef(str(tiny_folder)))
+    assert subject.fingerprint == identify(ModelRef(str(tiny_folder)))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert load(ref).fingerprint == load(ModelRef("owner/tiny", revision=COMMIT)).fingerprint == fingerprint(ref)
+    assert load(ref).fingerprint == load(ModelRef("owner/tiny", revision=COMMIT)).fingerprint == identify(ref)
 
 
 @pytest.mark.parametrize(
