@@ -174,9 +174,8 @@ def _manifest(archive: zipfile.ZipFile, limit: int) -> tuple[dict, list[dict]]:
 
 def _check_stored(member: zipfile.ZipInfo) -> None:
     """Refuse a member that would grow when it is read: it is damaged, or a bomb."""
-    stored = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
-    if not stored or member.flag_bits & 1:
-        raise BundleError("This bundle holds compressed or encrypted members, which PruneScope never writes. Pack it again.")
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+        raise BundleError("This bundle holds compressed members, which PruneScope never writes. Pack it again.")
 
 
 def _check_size(total: int, archive: zipfile.ZipFile, limit: int) -> None:
@@ -193,9 +192,8 @@ def _check_row(number: int, row: object, member: zipfile.ZipInfo | None) -> None
     if not isinstance(row, dict) or {name: type(value) for name, value in row.items()} != _FIELDS:
         raise BundleError(f"Row {number} of {_MANIFEST} is damaged: it needs {', '.join(_FIELDS)}. Pack the bundle again.")
     _check_key(row["key"])
-    json.dumps(row["about"])  # as the store will write it: so deep a nesting that it cannot be written is refused here
     if member is None or member.file_size != row["bytes"]:
-        raise BundleError(f"Answer {number} of this bundle is missing or has not {row['bytes']:,} bytes. Get it again.")
+        raise BundleError(f"Answer {number} of this bundle is missing or does not have {row['bytes']:,} bytes. Get it again.")
     _check_stored(member)
     if row["bytes"] > LARGEST:
         raise BundleError(f"Answer {number} of this bundle has {row['bytes']:,} bytes; the store takes {LARGEST:,} at once.")

@@ -131,8 +131,8 @@ def test_a_missing_file_is_a_sentence(tmp_path):
         (listed(row(GOOD, key="k" * 201)), "1 to 200 printable characters"),
         (listed(row(GOOD, key="a\nb")), "1 to 200 printable characters"),
         (listed(row(GOOD, key="\ud800")), "1 to 200 printable characters"),
-        (listed(row(GOOD, bytes=len(GOOD) - 1)), "is missing or has not"),
-        (listed(row(GOOD, bytes=-1)), "is missing or has not"),
+        (listed(row(GOOD, bytes=len(GOOD) - 1)), "is missing or does not have"),
+        (listed(row(GOOD, bytes=-1)), "is missing or does not have"),
         (listed(row(GOOD), row(GOOD, key="l")), "Answer 1 of this bundle is missing"),
         (listed(), "members that belong to none"),
         (listed(row(GOOD, sha256="0" * 64)), "Answer 0 of this bundle is damaged: its sha256"),
@@ -162,11 +162,11 @@ def test_a_bomb_is_refused_before_it_is_read():
     bomb = bytes(10**7)
     packed = crafted(listed(row(bomb)), bomb, compression=zipfile.ZIP_DEFLATED)
     assert len(packed.getvalue()) < 20_000
-    refused(packed, "compressed or encrypted")
+    refused(packed, "compressed members")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("bundle.json", json.dumps(listed()) + " " * 10**6, zipfile.ZIP_DEFLATED)
-    refused(file, "compressed or encrypted")
+    refused(file, "compressed members")
 
 
 def test_members_that_overlap_are_refused():
@@ -189,6 +189,15 @@ def test_more_than_the_store_takes_is_refused():
     bundle = crafted(listed(row(GOOD), row(GOOD, key="l")), GOOD, GOOD)
     refused(bundle, "the store takes .*: raise the limit", limit=2 * len(GOOD) - 1)
     assert unpack(Shelf(limit=2 * len(GOOD)), bundle).added == 2
+
+
+def test_a_manifest_or_an_answer_that_is_too_long_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("cache.bundle.LARGEST", len(GOOD) - 1)
+    refused(crafted(listed(row(GOOD)), GOOD), "the store takes .* at once")
+    monkeypatch.setattr("cache.bundle._LONGEST", 10)
+    refused(crafted(listed()), "has more than 10 bytes")
+    with pytest.raises(BundleError, match="too many for one bundle: choose fewer"):
+        pack(Shelf(), [], tmp_path / "file", {})
 
 
 def test_nothing_in_a_bundle_runs(tmp_path):

@@ -123,7 +123,7 @@ def test_a_page_that_redraws_counts_one_hit_a_minute(tmp_path):
 
 
 def test_looking_does_not_wait_for_a_writer(store):
-    store.put("k", b"v", {})
+    store.put("k", b"v", {}), store.put("l", b"w", {})
     other = sqlite3.connect(store.directory / "cache.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     (patience,) = store._sql("PRAGMA busy_timeout")
@@ -131,7 +131,7 @@ def test_looking_does_not_wait_for_a_writer(store):
     waited.start()
     waited.join(10)  # it would be a minute
     assert not waited.is_alive()
-    assert store.read("k").payload == b"v" and store._sql("PRAGMA busy_timeout") == [patience]
+    assert store.read("l").payload == b"w" and store._sql("PRAGMA busy_timeout") == [patience]
     other.execute("ROLLBACK")
     other.close()
 
@@ -217,7 +217,8 @@ def test_a_row_without_a_description_is_listed_and_can_be_forgotten(store, tag):
 def test_numbers_that_are_none_do_not_reach_a_page(store):
     columns = "key, raw, mode, value, tag, store_time, access_count"
     tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('none', 1, 1, x'00', '{{}}', NULL, NULL)")
-    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('text', 1, 1, x'00', '{{}}', 'long ago', 'often')")
+    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('text', 1, 1, x'00', '{{}}', 'long ago', 0)")
+    tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('more', 1, 1, x'00', '{{}}', 1.0, 'often')")
     tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('empty', 1, 1, NULL, '{{}}', 1.0, 0)")
     assert store.entries() == [Entry("none", {}, 1, 0.0, 0)]
     store.put("k", b"v", {})  # making room adds up their sizes
