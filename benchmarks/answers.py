@@ -16,7 +16,7 @@ def known_answer(subject: Subject, rounds: int) -> list[Line]:
 
     The answer is that of one window: its size does not depend on how many there are.
     """
-    question = Question("similarity", subject.ref, CorpusRef(windows=1))
+    question = Question("similarity", subject.ref, CorpusRef("python-docs", windows=1))
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         jobs = Jobs(store)

@@ -17,7 +17,7 @@ from texts.corpus import Corpus, CorpusRef, cut
 
 def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """One pass with all moments and eigenvalues, and a bare forward pass over the same windows."""
-    corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
+    corpus = cut(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
     _same_numbers(subject, corpus)

@@ -18,7 +18,9 @@ def forward(subject: Subject, length: int, rounds: int) -> list[Line]:
     The dense pass goes through the family's own eager attention as well, which the rule builds on; there is no target, since
     nobody runs this for speed.
     """
-    tokens = torch.from_numpy(cut(CorpusRef(windows=1, length=length), subject.tokenizer, subject.context).tokens)
+    tokens = torch.from_numpy(
+        cut(CorpusRef("python-docs", windows=1, length=length), subject.tokenizer, subject.context).tokens
+    )
     basis = key_basis(view_of(subject), tokens)
     eager, chosen, exact = (view_of(subject) for _ in range(3))
     attend_by(eager, dict.fromkeys(eager.attentions, _unchanged))

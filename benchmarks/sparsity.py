@@ -17,7 +17,7 @@ from texts.corpus import CorpusRef, cut
 
 def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """Wanda 50 % against two forward passes over its windows, without the head, and sorting each matrix once."""
-    corpus = cut(CorpusRef(windows=windows), subject.tokenizer, subject.context)
+    corpus = cut(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
     def pruned(method: str) -> Callable[[], None]:

@@ -44,7 +44,7 @@ def _fetched(name: str, part: HubText) -> str:
     except ImportError as error:
         raise Refusal(
             f"The text '{name}' needs the library `datasets`: install it with `pip install datasets`, or choose "
-            "python-docs, which needs nothing."
+            "prose, which needs nothing."
         ) from error
     try:
         rows = datasets.load_dataset(part.path, part.config, split="validation", streaming=True)
@@ -52,5 +52,5 @@ def _fetched(name: str, part: HubText) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         raise Refusal(
             f"The text '{name}' is not on this machine, and the hub cannot be reached ({type(error).__name__}). Choose "
-            "python-docs, which needs no network, or name a .txt file."
+            "prose, which needs no network, or name a .txt file."
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refusal import Refusal
+from texts.reading import digest_of
 
 LETTERS = "ABCDE"
 OWN = "own items"
@@ -50,6 +51,12 @@ class Item:
 def builtin() -> tuple[Item, ...]:
     """104 items written for small models: facts, arithmetic, grammar, common sense; each place is right equally often."""
     return read_items(_BUILTIN.read_text(encoding="utf-8"))
+
+
+@cache
+def digest() -> str:
+    """sha256 of the built-in items, for the key of a question that uses them."""
+    return digest_of(_BUILTIN.read_text(encoding="utf-8"))
 
 
 def read_items(text: str) -> tuple[Item, ...]:

@@ -1,4 +1,4 @@
-"""Prompts, what a view greedily writes after them, and how far two views are apart on the way."""
+"""What a view greedily writes after prompts, and how far two views are apart on the way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +16,6 @@ from models.view import View
 from probes.deviation.readout import Reading
 from refusal import Refusal
 
-PROMPTS = (
-    "Why is the sky blue during the day and red in the evening?",
-    "Once upon a time, a young fox found a key in the snow.",
-    "Write a shopping list for a picnic with four friends.",
-    "Write a Python function that tells whether a number is prime.",
-    "Anna has 12 apples, gives 5 away and buys 8 more. How many has she now? Explain each step.",
-    "Explain to a child how a letter gets from one town to another.",
-    "The three most important inventions of the last two hundred years are",
-    "Dear neighbour, I am writing to you because",
-)
 MEASURES = ("h_cosine", "h_estimate", "z_cosine", "z_estimate", "p_cosine", "p_estimate", "kl", "reverse_kl", "kl_estimate")
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 CHAT = ("auto", "on", "off")
@@ -46,22 +36,6 @@ class Written:
     def said(self) -> list[int]:
         """The ids without the end-of-text token."""
         return self.ids[:-1] if self.ended else self.ids
-
-
-def prompts_of(text: str) -> list[str]:
-    """One prompt per line that is not blank; of an empty text the built-in prompts.
-
-    Raises
-    ------
-    Refusal
-        All lines are blank, or there are too many.
-    """
-    prompts = [line.strip() for line in text.splitlines() if line.strip()] if text else list(PROMPTS)
-    if not prompts:
-        raise Refusal("There is no prompt: all lines are blank. Write one prompt per line, or nothing for the built-in ones.")
-    if len(prompts) > 256:
-        raise Refusal(f"{len(prompts)} prompts are too many to wait for. Write at most 256, one per line.")
-    return prompts
 
 
 def chats(subject: Subject, chat: str) -> bool:

@@ -32,12 +32,12 @@ from probes.deviation.continuations import (
     greedy,
     likeliest,
     predictions,
-    prompts_of,
     stacked,
     tokenized,
 )
 from probes.deviation.readout import Reading
 from refusal import Progress, Refusal, silent
+from texts.prompts import prompts_of
 
 LONGEST = 1024
 _TOP = ("probability", "top_ids", "top_probability")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.models.tiny import tiny_model
 from tests.pages.visitor import Visitor
-from texts.corpus import keep_text, spoken
+from texts.corpus import keep_text, label
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_second_text_is_a_second_question(visit):
     visitor = against(visit, text)
     assert visitor.has("ask_key_rank") and "overlap" not in visitor.figures() and "heads" in visitor.figures()
     visitor.click("ask_key_rank").wait()
-    assert "overlap" in visitor.figures() and spoken(text) in visitor.texts()
+    assert "overlap" in visitor.figures() and label(text) in visitor.texts()
     assert len(visitor.bench.store.entries()) == 2
 
 

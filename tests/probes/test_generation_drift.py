@@ -12,12 +12,13 @@ from models.subject import ModelRef
 from plans.cut import cut
 from plans.plan import Plan, parse
 from probes.base import as_dict, from_dict, read_params
-from probes.deviation.continuations import LEVELS, MEASURES, PROMPTS, spread
+from probes.deviation.continuations import LEVELS, MEASURES, spread
 from probes.deviation.generation_drift import PROBE, DriftParams
 from probes.deviation.readout import Reading
 from refusal import Refusal
 from tests.models.tiny import TINY
 from tests.probes.characters import learned, reader
+from texts.prompts import PROMPTS
 
 TEXT = "Why is the sky blue?\nOne two\n\n  A list:  \n"
 NO_ATTENTION = "a0,a1,a2,a3,a4"

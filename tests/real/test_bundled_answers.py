@@ -44,13 +44,13 @@ def subject():
 
 @pytest.fixture(scope="module")
 def corpus(subject):
-    return cut(CorpusRef(windows=4, length=256), subject.tokenizer, subject.context)
+    return cut(CorpusRef("python-docs", windows=4, length=256), subject.tokenizer, subject.context)
 
 
 @pytest.fixture(scope="module")
 def long(subject):
     """4 windows of 512 tokens."""
-    return cut(CorpusRef(windows=4, length=512), subject.tokenizer, subject.context)
+    return cut(CorpusRef("python-docs", windows=4, length=512), subject.tokenizer, subject.context)
 
 
 @pytest.fixture(scope="module")

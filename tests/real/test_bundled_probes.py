@@ -18,7 +18,7 @@ from texts.corpus import CorpusRef, cut
 pytestmark = pytest.mark.real
 
 ATTENTION, MLP = parse("a7,a25,a26,a28"), parse("m16,m17,m25,m26")  # the four that turn the stream least, of each kind
-REF = CorpusRef(windows=4, length=256)
+REF = CorpusRef("python-docs", windows=4, length=256)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def _rank(rows):
 
 def test_leading_dimensions_find_the_keys_that_matter(subject):
     """On a short window: half of the keys cost next to nothing if few dimensions choose them, and much if chance does."""
-    corpus = cut(CorpusRef(windows=1, length=128), subject.tokenizer, subject.context)
+    corpus = cut(CorpusRef("python-docs", windows=1, length=128), subject.tokenizer, subject.context)
     params = low_rank_attention.LowRankParams(dims="0.5,0.25", top="0.5")
     found = low_rank_attention.PROBE.run(subject, corpus, parse(""), params)
     half, quarter = found.perplexity[:, 0] / found.dense_perplexity

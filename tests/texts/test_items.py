@@ -8,6 +8,7 @@ import pytest
 from probes.base import read_params
 from probes.choice.choice_subspace import PROBE
 from refusal import Refusal
+from texts import items as module
 from texts.items import Item, builtin, read_items
 
 GOOD = {"question": "q", "options": ["a", "b"], "answer": 0}
@@ -24,6 +25,14 @@ def test_the_built_in_items():
     assert Counter(item.answer for item in items) == dict.fromkeys(range(4), 26)
     kinds = Counter(item.category for item in items)
     assert set(kinds) == {"facts", "arithmetic", "grammar", "common sense"} and min(kinds.values()) >= 20
+
+
+def test_other_items_have_another_digest(monkeypatch, tmp_path):
+    before = module.digest.__wrapped__()
+    assert len(before) == 64 and before == module.digest()
+    (tmp_path / "items.jsonl").write_text(lines(GOOD))
+    monkeypatch.setattr(module, "_BUILTIN", tmp_path / "items.jsonl")
+    assert module.digest.__wrapped__() != before
 
 
 def test_prompts_of_items():

@@ -1,0 +1,142 @@
+"""Where a text comes from: the bundled one, Python's manual, the hub, a file, or one that was kept."""
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from refusal import Refusal
+from settings import subfolder, write_atomically
+from texts.hub import HUB_TEXTS, hub_text
+
+BUNDLED = "prose"
+NAMES = (BUNDLED, "python-docs", *HUB_TEXTS)  # what can be chosen by name; a path can be written instead
+_LONGEST = 8_000_000  # characters read of a text: some 2 million tokens, more than any calibration uses
+_PROSE = Path(__file__).with_name("prose.txt")
+
+
+def read_text(name: str) -> str:
+    """The text of that name, or the first 8 million characters of it.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`, the path of a .txt or .jsonl file, or what `keep_text` returned.
+
+    Raises
+    ------
+    Refusal
+        There is no such text, it cannot be read, or it is empty.
+    """
+    text = _text(name)[:_LONGEST]
+    if not text.strip():
+        raise Refusal("The text is empty. Paste some prose, a few hundred words or more.")
+    return text
+
+
+def label(name: str) -> str:
+    """The name of a text as people see it: a kept text goes by the start of its digest."""
+    return f"own text {name[5:11]}…" if name.startswith("text:") else name
+
+
+def text_digest(name: str) -> str:
+    """sha256 of a text, from memory where this process has seen the text unchanged.
+
+    A file is recognised by its size and the time it was last changed. Every other text has one content per name.
+
+    Raises
+    ------
+    Refusal
+        As `read_text`.
+    """
+    return _remembered(name, _stamp(name), str(subfolder("texts")))
+
+
+def keep_text(text: str) -> str:
+    """Keep a text in the data directory.
+
+    Returns
+    -------
+    str
+        Its name, ``text:`` and its sha256; the same text has the same name everywhere.
+    """
+    if not text.strip():
+        raise Refusal("The text is empty. Paste some prose, a few hundred words or more.")
+    name = digest_of(text)
+    write_atomically(subfolder("texts") / f"{name}.txt", text)
+    return f"text:{name}"
+
+
+def digest_of(text: str) -> str:
+    """sha256 of some text, as hexadecimal digits."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _remembered(name: str, stamp: tuple[int, int] | None, folder: str) -> str:
+    """The digest of a text; ``stamp`` and ``folder`` only tell two texts of one name apart. Refusals are not kept."""
+    return digest_of(read_text(name))
+
+
+def _stamp(name: str) -> tuple[int, int] | None:
+    """Size in bytes and time of change in ns of a file; None for a text that is no file of its reader."""
+    if name in NAMES or name.startswith("text:"):
+        return None
+    try:
+        found = os.stat(os.path.expanduser(name))
+    except (OSError, ValueError):
+        return None  # reading it tells what is wrong
+    return found.st_size, found.st_mtime_ns
+
+
+def _text(name: str) -> str:
+    if name == BUNDLED:
+        return _content(_PROSE)
+    if name == "python-docs":
+        from pydoc_data.topics import topics
+
+        return "\n\n".join(topics[topic] for topic in sorted(topics))
+    if name in HUB_TEXTS:
+        return hub_text(name)
+    if name.startswith("text:"):
+        return _kept(name.removeprefix("text:"))
+    path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home
+    if path.suffix not in (".txt", ".jsonl") or "\0" in name:
+        raise Refusal(f"There is no text '{name}'. Name one of: {', '.join(NAMES)}, or the path of a .txt or .jsonl file.")
+    content = _content(path)
+    return content if path.suffix == ".txt" else _joined(content, name)
+
+
+def _kept(digest: str) -> str:
+    path = subfolder("texts") / f"{digest}.txt"
+    if not (len(digest) == 64 and digest.isalnum() and path.is_file()):  # isalnum: nobody walks out of the folder
+        raise Refusal("This text is not kept on this machine. Paste or upload it again.")
+    return _content(path)
+
+
+def _content(path: Path) -> str:
+    try:
+        # newline="": the text as it is, so that what was kept has the digest it is named by
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read(_LONGEST if path.suffix == ".txt" else -1)
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _joined(content: str, name: str) -> str:
+    """The ``text`` fields of JSON lines, with blank lines between them."""
+    texts = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise Refusal(f"Line {number} of {name} is not JSON: {error}.") from error
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise Refusal(f'Line {number} of {name} has no text field. Each line must look like {{"text": "…"}}.')
+        texts.append(row["text"])
+    return "\n\n".join(texts)
