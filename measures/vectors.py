@@ -38,3 +38,17 @@ def top_overlap(p: Tensor, q: Tensor, k: int) -> Tensor:
     """|top-k of p ∩ top-k of q| / k along the last axis."""
     top_p, top_q = p.topk(k, dim=-1).indices, q.topk(k, dim=-1).indices
     return (top_p.unsqueeze(-1) == top_q.unsqueeze(-2)).any(-1).double().mean(-1)
+
+
+def top(values: Tensor, count: int) -> Tensor:
+    """Places of the largest values of each row, the largest first; of equal ones at the front, the lowest place.
+
+    Returns
+    -------
+    int64 tensor of shape (rows, count or fewer)
+    """
+    found = values.topk(min(count, values.shape[-1]), dim=-1)
+    first = torch.where(found.values == found.values[:, :1], found.indices, values.shape[-1]).amin(-1, keepdim=True)
+    # The one that stood first takes the place of the one that now does, so that each place is there once.
+    rest = torch.where(found.indices == first, found.indices[:, :1], found.indices)
+    return torch.cat([first, rest[:, 1:]], dim=-1)

@@ -20,11 +20,15 @@ RUNNERS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """How to continue: at most ``length`` tokens, greedily at temperature 0, else sampled with ``seed``."""
+    """How to continue: at most ``length`` tokens, greedily at temperature 0, else sampled with ``seed``.
+
+    With ``chat`` the prompt is a user's turn in the model's chat template.
+    """
 
     length: int = 64
     temperature: float = 0.0
     seed: int = 0
+    chat: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ import streamlit as st
 
 from charts import style
 from charts.anatomy import sizes
+from models.anatomy import Anatomy
 from models.loading.load import estimate
 from pages import shell
+from plans.cost import shape_of
 from refusal import Refusal
 from texts.corpus import keep_text
 
@@ -32,53 +34,60 @@ def _estimate() -> None:
         st.session_state.estimate = (False, str(refusal))
 
 
-bench = shell.workbench()
-subject = bench.subject
-if subject is None:
+def _welcome() -> None:
+    """Before anything is known of the model in the URL."""
     st.markdown(
         "See which layers of a language model are redundant, drop some, and read the dense and the pruned model "
-        "answering side by side. Name a model on the left, or begin with the one that is bundled: "
-        "**SmolLM2-135M-Instruct**, 30 layers, no network needed."
+        "answering side by side. Name a model on the left, or begin with the one that is included: "
+        "**SmolLM2-135M-Instruct**, 30 layers, works offline."
     )
     left, right = st.columns(2)
-    busy = bench.loading is not None and not bench.loading.over.is_set()
+    job = shell.workbench().loading(shell.model_ref())
     left.button(
         f"Load {st.session_state.model}", key="load_main", type="primary", width="stretch",
-        on_click=shell.load_clicked, disabled=busy,
+        on_click=shell.load_clicked, disabled=job is not None and job.active,
     )  # fmt: skip
     right.button("How much memory would it take?", key="estimate_button", on_click=_estimate, width="stretch")
-else:
-    st.markdown(f"**{subject.ref.name}** · {subject.family.name} · {subject.layers} layers · width {subject.width}")
-    st.button("How much memory would the named model take?", key="estimate_button", on_click=_estimate)
-if verdict := st.session_state.pop("estimate", None):
-    (st.success if verdict[0] else st.error)(verdict[1])
 
-if subject is not None and bench.anatomy is not None:
-    dense, plan = bench.anatomy, shell.current_plan(subject.layers)
+
+def _parts(known: Anatomy) -> None:
+    """What the model is made of, as numbers, a chart and a table."""
+    st.markdown(f"**{st.session_state.model}** · {known.family} · {known.layers} layers · width {known.width}")
+    st.button("How much memory would it take?", key="estimate_button", on_click=_estimate)
     shell.metrics(
         [
-            ("Parameters", style.count(dense.parameters), None, "Each weight once, shared embeddings too."),
-            ("Weights", f"{dense.bytes / 1e9:.2f} GB", None, "Parameters times bytes of each."),
-            ("KV cache per token", f"{dense.cache_bytes / 1024:.1f} KiB", None, "Keys and values that a token adds."),
-            ("Multiply-adds per token", style.count(dense.multiply_adds), None, "Of the weights; attention's come on top."),
+            ("Parameters", style.count(known.parameters), None, "Each weight once, shared embeddings too."),
+            ("Weights", f"{known.bytes / 1e9:.2f} GB", None, "Parameters times bytes of each."),
+            ("KV cache per token", f"{known.cache_bytes / 1024:.1f} KiB", None, "Keys and values that a token adds."),
+            ("Multiply-adds per token", style.count(known.multiply_adds), None, "Of the weights; attention's come on top."),
         ]
     )
+    parts = known.parts
     rows = [
-        {"layer": i, **{kind: sum(p.parameters for p in dense.parts if p.layer == i and p.kind == kind) for kind in
+        {"layer": i, **{kind: sum(p.parameters for p in parts if p.layer == i and p.kind == kind) for kind in
                         ("attention", "mlp")},
-         "norms": sum(p.parameters for p in dense.parts if p.layer == i and p.kind == "shared")}
-        for i in range(subject.layers)
+         "norms": sum(p.parameters for p in parts if p.layer == i and p.kind == "shared")}
+        for i in range(known.layers)
     ]  # fmt: skip
-    st.plotly_chart(sizes(rows, plan), key="sizes", alt="Parameters per layer", config=shell.CHART)
+    shell.chart(sizes(rows, shell.current_plan(shape_of(known))), "sizes", "Parameters per layer")
     with st.expander("Every sublayer as a table"):
         st.dataframe(
             [
                 {"layer": p.layer, "part": p.kind, "parameters": p.parameters, "bytes": p.bytes,
                  "multiply-adds per token": p.multiply_adds, "KV bytes per token": p.cache_bytes}
-                for p in dense.parts if p.parameters or p.cache_bytes
+                for p in parts if p.parameters or p.cache_bytes
             ],
             hide_index=True, key="parts", alt="Size and work of every sublayer",
         )  # fmt: skip
+
+
+known = shell.workbench().known.anatomy(shell.model_ref())
+if known is None:
+    _welcome()
+if verdict := st.session_state.pop("estimate", None):
+    (st.success if verdict[0] else st.error)(verdict[1])
+if known is not None:
+    _parts(known)
 
 with st.expander("Own text as the corpus"):
     st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of it.")

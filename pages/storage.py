@@ -1,11 +1,12 @@
 """What is stored and what is running: how big, how old, how often used; forget it or cancel it."""
 
-import time
-
 import streamlit as st
 
+from cache.bundle import BundleError
 from cache.store import StoreError
 from pages import shell
+from probes import HIDDEN
+from probes.bundles import unpacked
 
 shell.menu_first()
 _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done", "failed": "✗ failed", "cancelled": "■ cancelled"}
@@ -23,15 +24,15 @@ def _forget(keys: list[str] | None) -> None:
         st.session_state.forget_error = str(error)
 
 
-def _age(created: float) -> str:
-    minutes = (time.time() - created) / 60
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h" if minutes < 2880 else f"{minutes / 1440:.0f} d"
-
-
 def _entries() -> None:
     store = shell.workbench().store
-    entries = store.entries()
-    st.caption(f"{len(entries)} answers, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB, in {store.directory}.")
+    everything = store.entries()
+    entries = [entry for entry in everything if _is_answer(entry.about)]
+    beside = len(everything) - len(entries)
+    more = f" and {beside} rows of what was learned or counted for them" if beside else ""
+    st.caption(
+        f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB, in {store.directory}."
+    )
     if not entries:
         st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
         return
@@ -42,7 +43,7 @@ def _entries() -> None:
             {"probe": asked.get("probe", "?"), "model": asked.get("model", {}).get("name", "?"),
              "text": asked.get("corpus", {}).get("name", ""), "plan": asked.get("plan", ""),
              "tokens": entry.about.get("tokens") or None, "dtype": entry.about.get("dtype"),
-             "size (KB)": entry.bytes / 1e3, "age": _age(entry.created), "hits": entry.hits,
+             "size (KB)": entry.bytes / 1e3, "age": shell.age(entry.created), "hits": entry.hits,
              "computed in (s)": entry.about.get("seconds")}
         )  # fmt: skip
     event = st.dataframe(
@@ -64,6 +65,51 @@ def _entries() -> None:
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
 
 
+def _is_answer(about: dict) -> bool:
+    """Rows that a person asked for, and rows that nobody can read any more; not the pieces beside them."""
+    question = about.get("question")
+    if isinstance(question, dict):
+        return question.get("probe") not in HIDDEN
+    return not ({"of", "fingerprint"} & set(about))
+
+
+def _models() -> None:
+    """What is in memory, and who holds it."""
+    leases = shell.workbench().leases
+    there = leases.residents()
+    if not there:
+        st.caption("No model is in memory.")
+        return
+    for each in there:
+        name, button = st.columns([8, 1], vertical_alignment="center")
+        state = "in use" if each.holders else f"idle for {each.seconds_idle:.0f} s"
+        name.markdown(f"**{each.ref.name}** · {each.dtype} · {each.place} · {each.bytes / 1e9:.1f} GB · {state}")
+        button.button(
+            "Unload", key=f"unload_{each.fingerprint[:12]}", on_click=leases.release, args=(each.fingerprint,),
+            disabled=each.holders > 0,
+        )  # fmt: skip
+
+
+def _bundle() -> None:
+    """Take in answers that were measured elsewhere."""
+    st.file_uploader(
+        "A bundle of answers, as `python -m probes pack FILE` writes it", key="bundle_file", type=["zip", "bundle"]
+    )
+    st.button("Take it in", key="bundle_take", on_click=_unpack, disabled=st.session_state.bundle_file is None)
+    if told := st.session_state.pop("bundle_told", None):
+        st.success(told)
+    if problem := st.session_state.pop("bundle_error", None):
+        st.error(problem, icon=":material/error:")
+
+
+def _unpack() -> None:
+    """Callback: add the answers of the uploaded file."""
+    try:
+        st.session_state.bundle_told = unpacked(shell.workbench().store, st.session_state.bundle_file)
+    except (BundleError, StoreError) as error:
+        st.session_state.bundle_error = str(error)
+
+
 @st.fragment(run_every=1.0)
 def _jobs() -> None:
     jobs = shell.workbench().jobs.list()
@@ -83,6 +129,8 @@ def _jobs() -> None:
             button.button("Cancel", key=f"stop_{job.key[:12]}", on_click=job.cancel)
 
 
+st.subheader("Models", anchor=False)
+_models()
 st.subheader("Jobs", anchor=False)
 _jobs()
 st.subheader("Answers", anchor=False)
@@ -92,3 +140,5 @@ try:
     _entries()
 except StoreError as error:
     st.error(str(error), icon=":material/error:")
+st.subheader("Bundles", anchor=False)
+_bundle()

@@ -88,7 +88,7 @@ def _mergekit(given: Given) -> str | None:
 def _llama_cpp(given: Given) -> str | None:
     if not _blocks_alone(given.layers, given.plan):
         return None
-    return f"llama-quantize --prune-layers {','.join(map(str, sorted(dropped(plan).blocks)))} in.gguf out.gguf COPY\n"
+    return f"llama-quantize --prune-layers {','.join(map(str, sorted(dropped(given.plan).blocks)))} in.gguf out.gguf COPY\n"
 
 
 def _shell(given: Given) -> str:

@@ -9,7 +9,7 @@ shell.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import groupby
 from operator import or_
 from typing import TypeVar
@@ -99,6 +99,7 @@ class Plan:
 EMPTY = Plan()
 
 
+@lru_cache(maxsize=1024)  # a page asks several times per redraw
 def parse(text: str) -> Plan:
     """The plan a text names; an empty text is the empty plan.
 

@@ -1,17 +1,12 @@
-"""Questions about a model: numbers in, a frozen result out."""
+"""Questions about a model: numbers in, a frozen result out. ``PROBES`` registers them."""
 
+from probes.anatomy import ANATOMY, COST
 from probes.base import Probe
 from probes.choice import choice_subspace
 from probes.deviation import fidelity, generation_drift, transitions
 from probes.keys import key_rank, low_rank_attention
 from probes.redundancy import similarity
 
-PROBES: tuple[Probe, ...] = (
-    similarity.PROBE,
-    key_rank.PROBE,
-    low_rank_attention.PROBE,
-    transitions.PROBE,
-    generation_drift.PROBE,
-    choice_subspace.PROBE,
-    fidelity.PROBE,
-)
+_MODULES = (similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity)
+PROBES: dict[str, Probe] = {module.PROBE.name: module.PROBE for module in _MODULES}
+HIDDEN: dict[str, Probe] = {probe.name: probe for probe in (ANATOMY, COST)}  # asked by the way, without a page of their own

@@ -6,44 +6,57 @@ import logging
 import math
 import sys
 import time
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from cache.bundle import BundleError
+from cache.disk import StoreError
 from cache.jobs import Jobs
-from cache.store import StoreError
-from models.loading.load import load
+from models.lease import Leases
+from models.loading.load import fetch
 from models.subject import ModelRef
-from probes import PROBES
-from probes.answer import Answer, Question, find, open_store, probe_named, submit
+from plans.registry import help_text
+from probes import PROBES, bundles
+from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
-from probes.calibration import PROBE as CALIBRATION
+from probes.known import Known
+from probes.question import Question, probe_named, resolve
 from refusal import Refusal
-from texts.corpus import CorpusRef
+from texts.corpus import BUNDLED, NAMES, CorpusRef
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one probe; 0, or 2 with one line on stderr."""
-    options = _parser().parse_args(arguments)
+    """Run one probe or one of the commands beside them; 0, or 2 with one line on stderr."""
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
-    if options.list:
-        for probe in (*PROBES, CALIBRATION):
-            params = " ".join(f"--param {field.name}={field.default}" for field in fields(probe.params))
-            print(f"{probe.name:<19} {probe.title} {params}".rstrip())
-        return 0
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        if arguments[:1] in (["pack"], ["unpack"]):
+            print(bundles.run(_bundle_parser().parse_args(arguments)))
+            return 0
+        options = _parser().parse_args(arguments)
+        if options.list:
+            _list()
+            return 0
         if not options.probe:
             raise Refusal("Name a probe; python -m probes --list shows them.")
         question = _question(options)
         begun = time.perf_counter()
         answer = _answer(question)
         _write(options.json, _document(answer, time.perf_counter() - begun), probe_named(question.probe).title)
-    except (Refusal, StoreError, OSError, MemoryError) as error:
+    except (Refusal, StoreError, BundleError, OSError, MemoryError) as error:
         print(f"probes: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return 0
+
+
+def _list() -> None:
+    for probe in PROBES.values():
+        params = " ".join(f"--param {field.name}={field.default}" for field in fields(probe.params))
+        print(f"{probe.name:<19} {probe.title} {params}".rstrip())
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -61,15 +74,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
-    parser.add_argument("--corpus", default="python-docs", help="python-docs, wikitext-2-raw, c4-validation or a path")
+    parser.add_argument("--corpus", default=BUNDLED, help=f"{', '.join(NAMES)} or a path")
     parser.add_argument("--windows", type=int, default=8, help="how many windows of text (default 8)")
     parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
     parser.add_argument("--bos", action="store_true", help="begin each window with the BOS token")
-    parser.add_argument("--plan", default="", help="what is dropped and thinned out, as a25,b20-23,w:wanda@0.5")
+    parser.add_argument("--plan", default="", help=f"items with commas between: {help_text()}".replace("%", "%%"))
     parser.add_argument(
         "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe; =@FILE takes its content"
     )
     parser.add_argument("--json", metavar="FILE", help="write question, result and circumstances; - for stdout")
+    return parser
+
+
+def _bundle_parser() -> argparse.ArgumentParser:
+    parser = _OneLine(prog="python -m probes", description="Take all answers on a model along in one file.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    pack = commands.add_parser("pack", help="write all answers on a model into a file")
+    pack.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")
+    pack.add_argument("--revision", help="branch, tag or commit of a hub id")
+    pack.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    pack.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
+    pack.add_argument("--pieces", action="store_true", help="also what plans learned and the dense model's states: large")
+    unpack = commands.add_parser("unpack", help="take in the answers of such a file")
+    for command in (pack, unpack):
+        command.add_argument("file", metavar="FILE")
     return parser
 
 
@@ -94,11 +122,19 @@ def _content(path: str) -> str:
 
 def _answer(question: Question) -> Answer:
     store = open_store()
-    found = find(store, question)
+    known, leases = Known(store), Leases()
+    with suppress(Refusal):  # not on this machine yet, so nothing is known of it
+        found = known.find(question)
+        if found is not None:
+            return found
+    fetch(question.model, _tell)
+    asked = resolve(question, known.identify)
+    known.note(question.model, asked.fingerprint)
+    found = find(store, asked)
     if found is not None:
         return found
     jobs = Jobs(store)
-    job = submit(jobs, question, load(question.model, _tell))
+    job = submit(jobs, asked, leases.lease)
     try:
         while not job.wait(0.2):
             _tell(job.done, job.total, job.text)
@@ -109,7 +145,7 @@ def _answer(question: Question) -> Answer:
         jobs.shutdown()
     if job.state != "done":
         raise Refusal(job.error or f"The job was {job.state}.")
-    answer = find(store, question)
+    answer = find(store, asked)
     if answer is None:
         raise Refusal("The answer was computed but is no longer in the store. Is the data directory shared or full?")
     return Answer(answer.result, answer.about | {"from_cache": False})

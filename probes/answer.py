@@ -1,191 +1,37 @@
-"""Ask a question: look whether it was answered, or submit it as a job.
+"""From a resolved question to the bytes of its answer; no page, thread or live object is needed, so any process can do it."""
 
-A question is data alone, so its canonical text hashed is the name of its answer, whoever asks and from where.
-"""
-
-import importlib.metadata
-import threading
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from cache.codec import CodecError, decode, encode
 from cache.jobs import Job, Jobs
-from cache.keys import key as key_of_data
-from cache.store import Store
-from models.loading.load import fingerprint
+from cache.lock import only_one
+from cache.store import Store, Stored
 from models.subject import ModelRef, Subject
-from plans.calibration import calibrated
 from plans.cut import Calibrated
-from plans.plan import Plan, parse
-from probes import PROBES
-from probes.base import Probe, as_dict, from_dict, read_params
-from probes.calibration import PROBE as CALIBRATION
+from plans.learn import learn
+from plans.plan import EMPTY, Plan
+from probes.base import as_dict, from_dict
+from probes.kept import Kept
+from probes.question import Asked, Learning
 from refusal import Progress, Refusal, silent
 from settings import data_directory
-from texts.corpus import CorpusRef, cut, text_digest
+from texts.corpus import Corpus, cut
 
-# A number may change with these, so an answer belongs to them.
-_LIBRARIES = ("torch", "transformers")
-_LEARNING = threading.Lock()  # a plan is calibrated once, however many ask for it at the same time
-_TOKENS = ("tokens", "windows", "digest")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A probe asked of a model on a corpus, with a plan where the probe takes one."""
-
-    probe: str
-    model: ModelRef = field(default_factory=ModelRef)
-    corpus: CorpusRef = field(default_factory=CorpusRef)
-    plan: str = ""
-    params: dict[str, Any] = field(default_factory=dict)
+Lease = Callable[[ModelRef, Progress], AbstractContextManager[Subject]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A result and how it came about: ``question, seconds, versions, tokens, digest, created, from_cache``."""
+    """A result and how it came about: ``question, seconds, versions, tokens, digest, created, learned, from_cache``."""
 
     result: Any
     about: dict[str, Any]
-
-
-def probe_named(name: str) -> Probe:
-    """The registered probe of that name; a Refusal lists the names there are."""
-    for probe in (*PROBES, CALIBRATION):
-        if probe.name == name:
-            return probe
-    raise Refusal(f"There is no probe '{name}'. There are: {', '.join(probe.name for probe in PROBES)}.")
-
-
-def spelled_out(question: Question, subject: Subject | None = None) -> dict[str, Any]:
-    """The question with nothing left implicit: what its key is made of, and what a reader of the answer is told.
-
-    A ``subject`` that is loaded saves looking at the model's files again.
-    """
-    probe = probe_named(question.probe)
-    params = asdict(read_params(probe, question.params))
-    plan = parse(question.plan) if probe.takes_plan else Plan()
-    corpus = {}
-    if probe.takes_corpus or plan.calibrates:
-        corpus = asdict(question.corpus) | {"text": text_digest(question.corpus.name)}
-    spelled = {
-        "probe": probe.name,
-        "probe_version": probe.version,
-        "model": {**asdict(question.model), "fingerprint": subject.fingerprint if subject else fingerprint(question.model)},
-        "corpus": corpus,
-        "plan": str(plan),
-        "params": params,
-        "texts": {name: text_digest(params[name]) for name in probe.texts if params[name]},
-        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
-    }
-    return spelled | ({"calibration_version": CALIBRATION.version} if plan.calibrates else {})
-
-
-def key(question: Question, subject: Subject | None = None) -> str:
-    """The name of the answer. How the model was named does not matter, only what it is; so for the text."""
-    data = spelled_out(question, subject)
-    corpus = {name: value for name, value in data["corpus"].items() if name != "name"}
-    params = {name: value for name, value in data["params"].items() if name not in data["texts"]}
-    model = {"fingerprint": data["model"]["fingerprint"]}
-    return key_of_data(data | {"model": model, "corpus": corpus, "params": params})
-
-
-def calibration_of(question: Question) -> Question | None:
-    """The question that must be answered before the plan of this one can be applied; None for a plan of drops alone.
-
-    It looks at the windows of the text that follow those of the question, so that nothing is measured on what it learned.
-    """
-    plan = parse(question.plan)
-    if not plan.calibrates or not probe_named(question.probe).takes_plan or question.probe == CALIBRATION.name:
-        return None
-    return Question(CALIBRATION.name, question.model, question.corpus.following, str(plan.calibration))
-
-
-def find(store: Store, question: Question, subject: Subject | None = None) -> Answer | None:
-    """The answer, if somebody got it before; never computes.
-
-    Raises
-    ------
-    Refusal
-        The question is not one, or its stored answer was damaged and is forgotten now.
-    """
-    return _read(store, key(question, subject), question.probe)
-
-
-def _read(store: Store, name: str, probe: str) -> Answer | None:
-    payload = store.get(name)
-    if payload is None:
-        return None
-    try:
-        result = from_dict(probe_named(probe).result, decode(payload))
-    except (CodecError, TypeError) as error:  # TypeError: the fields are not those of a result
-        store.delete(name)
-        raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
-    return Answer(result, (store.about(name) or {}) | {"from_cache": True})
-
-
-def submit(jobs: Jobs, question: Question, subject: Subject) -> Job:
-    """Ask for the answer; the job of an equal question that is running is handed back as it is.
-
-    Raises
-    ------
-    Refusal
-        The question cannot be asked of this subject: a layer it does not have, too short a text, …
-    """
-    probe = probe_named(question.probe)
-    needed = calibration_of(question)
-    read_params(probe, question.params), parse(question.plan).checked(subject.layers)
-    for each in filter(None, (question if probe.takes_corpus else None, needed)):  # what is wrong is said before the job
-        cut(each.corpus, subject.tokenizer, subject.context)
-
-    def work(progress: Progress) -> tuple[bytes, dict[str, Any]]:
-        payload, about = _computed(question, subject, ready(jobs.store, question, subject, progress), progress)
-        learned = jobs.store.about(key(needed, subject)) if needed else None
-        return payload, about | ({"calibration": {name: learned[name] for name in _TOKENS}} if learned else {})
-
-    label = f"{probe.title} · {question.model.name} {spelled_out(question, subject)['plan']}".strip()
-    return jobs.submit(key(question, subject), label, work)
-
-
-def ready(store: Store, question: Question, subject: Subject, progress: Progress = silent) -> Plan | Calibrated:
-    """The plan of a question as it can be applied: with what it learned, which is learned and stored now if need be."""
-    plan, needed = parse(question.plan).checked(subject.layers), calibration_of(question)
-    if needed is None:
-        return plan
-    while not _LEARNING.acquire(timeout=0.2):
-        progress(0, 0, "another plan is being calibrated")  # where it is cancelled, this raises
-    try:
-        answer = find(store, needed, subject)
-        if answer is None:
-            store.put(key(needed, subject), *_computed(needed, subject, parse(needed.plan), progress))
-            answer = find(store, needed, subject)
-    finally:
-        _LEARNING.release()
-    if answer is None:
-        raise Refusal("What the plan learned could not be kept. Is the data directory full, or its limit too low?")
-    return calibrated(subject, plan, answer.result)
-
-
-def _computed(question: Question, subject: Subject, plan: Plan | Calibrated, progress: Progress) -> tuple[bytes, dict]:
-    """Bytes of the answer, and what is told about it."""
-    probe, spelled = probe_named(question.probe), spelled_out(question, subject)
-    corpus = cut(question.corpus, subject.tokenizer, subject.context) if probe.takes_corpus else None
-    begun = time.perf_counter()
-    result = probe.run(subject, corpus, plan, read_params(probe, question.params), progress)
-    about = {
-        "question": spelled,
-        "seconds": time.perf_counter() - begun,
-        "tokens": int(corpus.tokens.size) if corpus else 0,
-        "windows": len(corpus.tokens) if corpus else 0,
-        "digest": corpus.digest if corpus else "",
-        "created": time.time(),
-        "versions": spelled["versions"],
-        "device": str(subject.device),
-        "dtype": str(subject.dtype).removeprefix("torch."),
-    }
-    return encode(as_dict(result)), about
 
 
 def open_store() -> Store:
@@ -193,20 +39,125 @@ def open_store() -> Store:
     return Store(data_directory() / "answers")
 
 
-def measured(store: Store, probe: str, subject: Subject, corpus: CorpusRef) -> list[tuple[str, Answer]]:
-    """Every known answer of a probe on this subject and text, with its plan, newest first."""
-    wanted = spelled_out(Question(probe, subject.ref, corpus), subject)
-    same = {name: value for name, value in wanted["corpus"].items() if name != "name"}
-    found = []
-    for entry in store.entries():
-        asked = entry.about.get("question", {})
-        if (
-            asked.get("probe") == probe
-            and asked["probe_version"] == wanted["probe_version"]
-            and asked["versions"] == wanted["versions"]
-            and asked["model"]["fingerprint"] == subject.fingerprint
-            and {name: value for name, value in asked["corpus"].items() if name != "name"} == same
-        ):
-            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
-                found.append((asked["plan"], _read(store, entry.key, probe)))
-    return [(plan, answer) for plan, answer in found if answer is not None]
+def find(store: Store, asked: Asked) -> Answer | None:
+    """The answer, if somebody got it before; never computes, and reads the store once.
+
+    Raises
+    ------
+    Refusal
+        The stored answer was damaged and is forgotten now.
+    """
+    row = store.read(asked.key)
+    return None if row is None else opened(store, asked.key, asked.probe.result, row)
+
+
+def opened(store: Store, key: str, result: type, row: Stored) -> Answer:
+    """A stored row as an answer."""
+    try:
+        return Answer(from_dict(result, decode(row.payload)), row.about | {"from_cache": True})
+    except (CodecError, TypeError) as error:  # TypeError: the fields are not those of a result
+        store.delete(key)
+        raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
+
+
+def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:
+    """Ask for the answer; the job of an equal question that is running is handed back as it is."""
+    return jobs.submit(asked.key, asked.label, lambda progress: answer(asked, lease, jobs.store, progress))
+
+
+def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent) -> tuple[bytes, dict[str, Any]]:
+    """Bytes of the answer, and what is told about it.
+
+    Parameters
+    ----------
+    lease : callable
+        ``with lease(ref, progress) as subject`` lends the model, loaded if need be.
+    store : Store
+        Where what is learned on the way and the dense side are kept, and found again.
+    """
+    with lease(asked.question.model, progress) as subject:
+        if subject.fingerprint != asked.fingerprint:
+            raise Refusal(f"The files of {asked.question.model.name} changed since this was asked. Ask again.")
+        corpus = _cut(asked.corpus, subject)
+        plan, learned_on = learned(asked, subject, store, progress) if asked.learning else (asked.plan, None)
+        begun = time.perf_counter()
+        more = {"dense": _dense(asked, subject, corpus, store)} if asked.dense_key else {}
+        result = asked.probe.run(subject, corpus, plan, asked.params, progress, **more)
+        seconds = time.perf_counter() - begun
+        return encode(as_dict(result)), _about(asked, subject, corpus, learned_on, seconds)
+
+
+def learned(asked: Asked, subject: Subject, store: Store, progress: Progress = silent) -> tuple[Calibrated, Corpus]:
+    """The plan with what its operations learned, each learned and kept now if need be; and what they learned it from."""
+    corpus = _cut(asked.learned_on, subject)
+    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    steps = {step.operation.name: step for step in asked.learning}
+    done = Calibrated(EMPTY)
+    for operation in asked.plan.operations:
+        pieces = dict(done.learned)
+        if operation.name in steps:
+            pieces[operation.name] = _pieces(steps[operation.name], done, subject, tokens, asked, store, progress)
+        done = Calibrated(Plan((*done.plan.operations, operation)), pieces)
+    return done, corpus
+
+
+def _pieces(
+    step: Learning, before: Calibrated, subject: Subject, tokens: torch.Tensor, asked: Asked, store: Store, progress: Progress
+) -> Kept:
+    """What one operation learned: complete in the store, or taken up where it was interrupted."""
+    names = ("model", "corpus", "versions")
+    about = {
+        "learned": str(step.operation.basis()),
+        "before": str(step.before),
+        "of": {name: asked.told[name] for name in names},
+    }
+    kept = Kept(store, step.key, about)
+    if not _complete(store, step.key, kept):
+        with only_one(store.directory / "locks", f"learn {step.key}", lambda: progress(0, 0, _WAITING)):
+            if not _complete(store, step.key, kept):
+                learn(subject, step.operation, before, tokens, kept, kept.__setitem__, progress)
+                store.put(step.key, encode({"pieces": sorted(kept)}), about)
+                if not _complete(store, step.key, kept):
+                    raise Refusal("What the plan learned could not be kept. Is the limit of the store too low for it?")
+    return kept
+
+
+_WAITING = "the same plan is being calibrated for somebody else"
+
+
+def _complete(store: Store, key: str, kept: Kept) -> bool:
+    """Whether everything was learned, and none of it forgotten since."""
+    row = store.read(key)
+    try:
+        return row is not None and set(decode(row.payload)["pieces"]) <= set(kept)
+    except (CodecError, KeyError, TypeError):
+        return False  # damaged: what is missing is learned again
+
+
+def _dense(asked: Asked, subject: Subject, corpus: Corpus, store: Store) -> Any:
+    about = {"dense": asked.dense_key, "of": {name: asked.told[name] for name in ("model", "corpus", "versions")}}
+    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    return asked.probe.dense_side(subject, tokens, Kept(store, asked.dense_key, about))
+
+
+def _cut(ref: Any, subject: Subject) -> Corpus | None:
+    return None if ref is None else cut(ref, subject.tokenizer, subject.context)
+
+
+def _about(asked: Asked, subject: Subject, corpus: Corpus | None, learned_on: Corpus | None, seconds: float) -> dict[str, Any]:
+    about = {
+        "question": asked.told,
+        "seconds": seconds,
+        **_size(corpus),
+        "created": time.time(),
+        "versions": asked.told["versions"],
+        "device": str(subject.device),
+        "dtype": str(subject.dtype).removeprefix("torch."),
+    }
+    return about | ({"calibration": _size(learned_on)} if learned_on else {})
+
+
+def _size(corpus: Corpus | None) -> dict[str, Any]:
+    if corpus is None:
+        return {"tokens": 0, "windows": 0, "digest": ""}
+    return {"tokens": int(corpus.tokens.size), "windows": len(corpus.tokens), "digest": corpus.digest}

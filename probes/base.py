@@ -1,7 +1,7 @@
 """What a probe is: a question with a name, parameters and a frozen result."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from refusal import Refusal
@@ -33,6 +33,13 @@ class Probe:
         Whether the answer depends on the corpus; if not, ``run`` is given None.
     texts : tuple of str
         Parameters that name a text, so that the answer belongs to its content and not to its name.
+    builtin : dict of str to str
+        Parameters that stand for something built in where they are empty, with its digest.
+    applies_plan : bool
+        ``run`` needs the plan with what it learned; if not, the plan is looked at alone.
+    dense_side : callable or None
+        ``dense_side(subject, tokens, kept)`` makes what ``run`` takes as ``dense``: the dense model's side of the comparison,
+        whose pieces are kept for the next plan.
     """
 
     name: str
@@ -44,6 +51,14 @@ class Probe:
     takes_plan: bool
     takes_corpus: bool = True
     texts: tuple[str, ...] = ()
+    builtin: Mapping[str, str] = field(default_factory=dict)
+    applies_plan: bool = True
+    dense_side: Callable[..., Any] | None = None
+
+    @property
+    def keeps_dense(self) -> bool:
+        """Whether the dense side is kept for the next plan."""
+        return self.dense_side is not None
 
 
 def read_params(probe: Probe, given: dict[str, Any]) -> Any:

@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from charts import style
-from charts.keys.spectra import POST, PRE, QUERY, VALUE, mean_rank, overlap, ranks, reading, shade, spectrum
+from charts.keys.spectra import POST, PRE, QUERY, VALUE, mean_rank, overlap, overlap_in_words, ranks, shade, spectrum
 from probes.keys.key_rank import KeyRankResult
 
-__all__ = ["heads", "layers", "mean_rank", "overlap", "ranks", "reading", "spectrum"]
+__all__ = ["heads", "layers", "mean_rank", "overlap", "overlap_in_words", "ranks", "spectrum"]
 
 _CELL = 16  # pixels that a layer is high in the map; fewer where there are many
 _HIGHEST = 900  # pixels of the map

@@ -166,19 +166,30 @@ def overlap(result: KeyRankResult) -> go.Figure:
     return style.frame(figure, 320, "overlap", hovermode="x unified", margin={"l": 8, "r": 8, "t": 64, "b": 8})
 
 
-def reading(result: KeyRankResult) -> str:
-    """One sentence on what the overlap means for a basis that is calibrated on one text and used on another."""
+def overlap_in_words(result: KeyRankResult, text: str, other: str = "") -> str:
+    """One sentence on what the overlap means for a basis that is calibrated on one text and used on another.
+
+    Parameters
+    ----------
+    text, other : str
+        What the measured text, and the other one where there are two, are called.
+    """
+    compared = {
+        "halves": f"the first and the second half of {text}",
+        "halves of one window": f"the first and the second half of {text} (one window, so at other positions too)",
+        "texts": f"{text} and {other}",
+    }[result.compared]
     found, chance = np.array(result.overlap_post), np.array(result.chance_post)
     worst = int(found.argmin())
     told = (
-        f"Between {result.compared}, the directions that hold {100 * result.level:g} % of the variance of the keys overlap by "
+        f"Between {compared}, the directions that hold {100 * result.level:g} % of the variance of the keys overlap by "
         f"{100 * found.mean():.0f} % on average (random ones: {100 * chance.mean():.0f} %), least in "
         f"layer {worst} ({100 * found[worst]:.0f} %): "
     )
     if not chance.any():
         return "These keys do not vary, so they have no directions to compare."
     if result.overlap_limited:
-        return f"There are too few keys in {result.compared} to compare directions. Ask for more or longer windows."
+        return f"There are too few keys in {compared} to compare directions. Ask for more or longer windows."
     if (chance > 0.95).all():
         return told + "nearly all directions are needed, so this says little."
     share = float(np.mean((found - chance) / np.maximum(1 - chance, 1e-9)))

@@ -4,7 +4,8 @@ import streamlit as st
 
 from charts.choice import choice_subspace as charts
 from pages import shell
-from pages.deviation.plans import KEPT, plain
+from pages.deviation.plans import plain
+from pages.shell import KEPT
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.verdict import GUESSING, judged
 from refusal import Refusal
@@ -65,16 +66,16 @@ def draw(results: dict[str, ChoiceResult | None]) -> None:
     if getattr(first, way).dense_accuracy - first.chance <= GUESSING:
         st.caption(f":orange[⚠] Chosen {chosen}, the dense model hardly does better than guessing: look at the other way.")
     st.markdown("**How far predictions at the answer are apart**: over the whole vocabulary, and over the options alone")
-    st.plotly_chart(charts.subspaces(results, way), key="subspaces", alt="Vocabulary against options", config=shell.CHART)
+    shell.chart(charts.subspaces(results, way), "subspaces", "Vocabulary against options")
     _table(charts.summary(there), "choices", "Accuracy, agreement and margins by plan")
     st.caption(
         "Right: share of items. Margin: best less second-best score, in nats; by text, in nats per byte. Mass: probability of "
         "all the options together, before it is made to sum to 1."
     )
     _flipped(there, way)
-    left, right = st.container(key="beside_items").columns(2)
+    left, right = shell.beside("items")
     left.markdown("**Every item**")
-    left.plotly_chart(charts.each_item(results, way), key="each_item", alt="KL of every item", config=shell.CHART)
+    shell.chart(charts.each_item(results, way), "each_item", "KL of every item", left)
     with right:
         plan = st.session_state.choice_plan
         st.markdown(f"**By category**: {plain(plan)}")

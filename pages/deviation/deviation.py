@@ -2,21 +2,35 @@
 
 import streamlit as st
 
-from models.subject import Subject
+from cache.store import StoreError
 from pages import shell
 from pages.deviation import choice as choice_part
 from pages.deviation import layers as layer_part
 from pages.deviation import plans as plan_fields
 from pages.deviation import steps as step_part
 from pages.deviation import verdict as verdict_part
-from pages.deviation.plans import KEPT
+from pages.shell import KEPT
 from probes.answer import Answer
+from refusal import Refusal
 
 shell.menu_first()
 _T = ["0.1", "0.2", "0.3", "0.5", "0.7", "1", "1.5", "2", "3", "5"]
 _FIELDS = ("T", "tokens", "drift_steps", "chat_turn", "text_read", "curve_prompt", "way", "drift_prompt", "step")
-# Two charts stand beside each other as long as both are wide enough to read.
-_BESIDE = "<style>[class*=st-key-beside] [data-testid=stColumn] {min-width: 22rem}</style>"
+
+_QUESTIONS = {
+    "transitions": (
+        "transitions", "Measure the layers",
+        "Each sublayer alone and the whole plan, on the text of the sidebar: where do states and probabilities leave?",
+    ),
+    "drift": (
+        "generation_drift", "Measure the steps",
+        "Both models continue the prompts: at which step do they part, and what becomes of the text?",
+    ),
+    "choice": (
+        "choice_subspace", "Measure the choices",
+        "Both models answer multiple-choice items: do they still choose the same, and why?",
+    ),
+}  # fmt: skip
 
 
 def _temperature() -> float:
@@ -38,18 +52,18 @@ def _possible(text: str) -> bool:
         return False
 
 
-def _measured_at(subject: Subject, plans: list[str]) -> list[str]:
-    """Temperatures at which something is known of these plans and this model."""
-    found = set()
-    for entry in shell.workbench().store.entries():
-        asked = entry.about.get("question", {})
-        ours = asked.get("probe") in ("transitions", "generation_drift", "choice_subspace") and asked.get("plan") in plans
-        if ours and asked["model"]["fingerprint"] == subject.fingerprint:
-            found.add(float(asked["params"]["temperature"]))
-    return [f"{each:g}" for each in sorted(found)]
+def _measured_at(plans: list[str], params: dict[str, dict]) -> list[str]:
+    """Temperatures at which the same questions were answered of these plans, with everything else as it is now."""
+    store, found = shell.workbench().store, set()
+    for temperature in _T:
+        for probe, given in params.items():
+            asked = [shell.asked_here(probe, plan, given | {"temperature": float(temperature)}) for plan in plans]
+            if any(store.has(each.key) for each in asked):
+                found.add(temperature)
+    return sorted(found, key=float)
 
 
-def _ask(subject: Subject, plans: list[str]) -> dict[str, list[Answer | None]]:
+def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
     """The three questions, asked of every plan; a button each while something is missing."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         temperature = _temperature()
@@ -57,39 +71,24 @@ def _ask(subject: Subject, plans: list[str]) -> dict[str, list[Answer | None]]:
             "Layers are read at", ["last tokens", "all tokens"], default="last tokens", key="tokens", required=True, **KEPT,
             help="Of each window of the text: the last one as in the paper, or all of them, which takes longer.",
         )  # fmt: skip
-        if known := _measured_at(subject, plans):
-            st.caption(f"Measured at T = {', '.join(known)}.")
-    left, right = st.container(key="beside_settings").columns(2)
+        measured = st.empty()
+    left, right = shell.beside("settings")
     with left:
-        drift = step_part.settings(subject)
+        drift = step_part.settings(chat)
     with right:
         choice = choice_part.settings()
-    none, params = [None] * len(plans), {"temperature": temperature}
+    params = {"transitions": {"last": last != "all tokens"}, "generation_drift": drift}
+    params |= {} if choice is None else {"choice_subspace": choice}
+    try:
+        if known := _measured_at(plans, params):
+            measured.caption(f"Measured at T = {', '.join(known)}.")
+    except (Refusal, StoreError):
+        pass  # each question says below what is wrong with it
+    params = {probe: given | {"temperature": temperature} for probe, given in params.items()}
     return {
-        "transitions": shell.ask_each(
-            "transitions", "Measure the layers",
-            "Each sublayer alone and the whole plan, on the text of the sidebar: where do states and probabilities leave?",
-            subject, plans, params | {"last": last != "all tokens"},
-        ),
-        "drift": shell.ask_each(
-            "generation_drift", "Measure the steps",
-            "Both models continue the prompts: at which step do they part, and what becomes of the text?",
-            subject, plans, params | drift,
-        ),
-        "choice": none if choice is None else shell.ask_each(
-            "choice_subspace", "Measure the choices",
-            "Both models answer multiple-choice items: do they still choose the same, and why?",
-            subject, plans, params | choice,
-        ),
-    }  # fmt: skip
-
-
-def _warn(asked: dict[str, str]) -> None:
-    """Streamlit drops values of a link that a field does not take, without a word."""
-    for name, given in asked.items():
-        taken = st.session_state.get(name)
-        if taken is not None and str(taken).lower() != given.lower():
-            st.warning(f"The link says {name}={given}, which is not possible; {name}={taken} is used.")
+        name: shell.ask_each(probe, button, what, plans, params[probe]) if probe in params else [None] * len(plans)
+        for name, (probe, button, what) in _QUESTIONS.items()
+    }
 
 
 def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
@@ -109,21 +108,20 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
         step_part.draw(found["drift"])
     with choice:
         choice_part.draw(found["choice"])
-        layer_part.told(answers["choice"])
+        layer_part.provenance(answers["choice"])
     with alone:
         layer_part.alone(found["transitions"])
 
 
-linked = {name: st.query_params[name] for name in _FIELDS if name in st.query_params and name not in st.session_state}
-subject = shell.subject_or_stop()
-st.html(_BESIDE)
+asked = shell.linked(_FIELDS)
+anatomy = shell.anatomy_or_stop()
 st.caption(
     "A plan may barely move the hidden states and leave multiple choice alone, and yet ruin what is written. Here you see "
     "where that begins: at which layer, which token, which step."
 )
-plans = plan_fields.fields(subject)
+plans = plan_fields.fields(anatomy)
 if plans:
-    _draw(plans, _ask(subject, plans))
+    _draw(plans, _ask(anatomy.chat, plans))
 else:
     st.info("No plan to look at yet: write one in the sidebar, or add one of those above.")
-_warn(linked)
+shell.warn_of_link(asked)

@@ -6,20 +6,19 @@ from charts.deviation import generation_drift as drift_charts
 from charts.deviation import transitions as charts
 from pages import shell
 from pages.deviation import steps
-from pages.deviation.plans import KEPT
+from pages.shell import KEPT
 from probes.answer import Answer
-from probes.deviation.comparison import Deviation
 from probes.deviation.generation_drift import DriftResult
 from probes.deviation.transitions import TransitionsResult
 
 _WORDS = ("changed", "part")
 
 
-def told(answers: list[Answer | None]) -> None:
+def provenance(answers: list[Answer | None]) -> None:
     """How the first of the answers came about."""
     there = [answer for answer in answers if answer]
     if there:
-        shell.told(there[0])
+        shell.provenance(there[0])
 
 
 def story(
@@ -32,23 +31,21 @@ def story(
     guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
         "Dashed: what theorems 1 to 3 of arXiv 2603.24652 expect of a small change. Far from the lines, it is not small."
     ))  # fmt: skip
-    left, right = st.container(key="beside_story").columns(2)
+    left, right = shell.beside("story")
     with left:
         st.markdown("**Over depth**: the whole plan, read after each block")
         if any(layers.values()):
-            texts = {plan: _texts(found.cumulative) for plan, found in layers.items() if found}
-            figure = charts.depth(layers, texts, band, guess)
-            st.plotly_chart(figure, key="depth", alt="Deviation over depth", config=shell.CHART)
+            texts = {plan: found.cumulative.top_pieces for plan, found in layers.items() if found}
+            shell.chart(charts.depth(layers, texts, band, guess), "depth", "Deviation over depth")
             st.caption(_positions(next(filter(None, layers.values())), answers["transitions"]))
-            told(answers["transitions"])
+            provenance(answers["transitions"])
         else:
             st.caption("Measure the layers first.")
     with right:
         st.markdown("**Over steps**: while a text is written")
         if any(drift.values()):
-            figure = drift_charts.steps(drift, prompt, free, band, guess)
-            st.plotly_chart(figure, key="steps_chart", alt="Deviation over steps", config=shell.CHART)
-            told(answers["drift"])
+            shell.chart(drift_charts.steps(drift, prompt, free, band, guess), "steps_chart", "Deviation over steps")
+            provenance(answers["drift"])
         else:
             st.caption("Measure the steps first.")
 
@@ -57,15 +54,6 @@ def _positions(found: TransitionsResult, answers: list[Answer | None]) -> str:
     windows = next(answer.about["windows"] for answer in answers if answer)
     which = "the last token of each window" if found.tokens == windows else "every token of the text"
     return f"Means over {found.tokens:,} positions: {which}."
-
-
-def _texts(found: Deviation) -> list[tuple[list[str], list[str]]]:
-    """The likeliest tokens of both sides, as text."""
-    decode = shell.workbench().subject.tokenizer.batch_decode
-    ids = found.top_tokens
-    flat = decode(ids.reshape(-1, 1))
-    top = ids.shape[-1]
-    return [(flat[at : at + top], flat[at + top : at + 2 * top]) for at in range(0, len(flat), 2 * top)]
 
 
 def alone(layers: dict[str, TransitionsResult | None]) -> None:
@@ -80,18 +68,17 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
         "the paper. Hidden states are the same in both.",
     )  # fmt: skip
     texts = {
-        plan: {kind: _texts(getattr(found, kind if norm else f"raw_{kind}")) for kind in ("attention", "mlp")}
+        plan: {kind: getattr(found, kind if norm else f"raw_{kind}").top_pieces for kind in ("attention", "mlp")}
         for plan, found in there.items()
     }
-    figure = charts.alone(layers, norm, texts, st.session_state.estimates)
-    st.plotly_chart(figure, key="alone", alt="Each sublayer alone", config=shell.CHART)
-    told = [
+    shell.chart(charts.alone(layers, norm, texts, st.session_state.estimates), "alone", "Each sublayer alone")
+    remarks = [
         "Each sublayer is changed alone, on the dense model's own stream: left out, or pruned where a plan prunes weights.",
         "Larger marks are what the plans drop." if any(found.mode == "dropped" for found in there.values()) else "",
         "Attention and MLP of this model read the same stream, so both are compared after the block."
         if any(found.parallel for found in there.values()) else "",
     ]  # fmt: skip
-    st.caption(" ".join(filter(None, told)))
+    st.caption(" ".join(filter(None, remarks)))
     with st.expander("Every sublayer as a table"):
         rows = charts.table(layers, norm)
         kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}

@@ -3,30 +3,32 @@
 import streamlit as st
 
 from charts.deviation.spaces import PLANS
-from models.subject import Subject
+from models.anatomy import Anatomy
 from pages import shell
 from pages.lab import presets
-from plans.plan import Plan, parse
+from pages.shell import KEPT
+from plans.cost import shape_of
+from plans.drops import Drops, dropped
+from plans.plan import parse
 from refusal import Refusal
 
-KEPT = {"bind": "query-params", "persist_state": "session"}
 MORE = ("plan2", "plan3", "plan4")
 _COUNT = 4  # sublayers that a preset drops
 
 
-def offered(subject: Subject) -> dict[str, str]:
+def offered(layers: int) -> dict[str, str]:
     """Plans one click away, by label: by the similarity ranking where it is known, else by a rule."""
-    answer = shell.known("similarity", subject)
-    count = min(_COUNT, subject.layers - 1) or 1
+    answer = shell.known("similarity")
+    count = min(_COUNT, layers - 1) or 1
     rules = presets.presets(answer.result if answer else None)
     if answer:
         drops = {
-            f"attention, {count} most redundant": rules["most redundant attention"](count, subject.layers),
-            f"MLP, {count} most redundant": rules["most redundant MLPs"](count, subject.layers),
+            f"attention, {count} most redundant": rules["most redundant attention"](count, layers),
+            f"MLP, {count} most redundant": rules["most redundant MLPs"](count, layers),
         }
     else:
-        deepest = rules["deepest blocks but the last"](count, subject.layers).blocks
-        drops = {f"attention, {count} deepest": Plan(attention=deepest), f"MLP, {count} deepest": Plan(mlp=deepest)}
+        deepest = dropped(rules["deepest blocks but the last"](count, layers)).blocks
+        drops = {f"attention, {count} deepest": Drops(attention=deepest), f"MLP, {count} deepest": Drops(mlp=deepest)}
     thinned = {"Wanda 50 %": "w:wanda@0.5", "Wanda 2:4": "w:wanda@2:4"}
     return {label: str(plan) for label, plan in drops.items()} | thinned
 
@@ -55,10 +57,11 @@ def _canonical(text: str) -> str:
         return text
 
 
-def fields(subject: Subject) -> list[str]:
+def fields(anatomy: Anatomy) -> list[str]:
     """Draw the fields; the plans that can be compared, each once, as canonical texts."""
     state = st.session_state
-    current = str(shell.current_plan(subject.layers))
+    shape = shape_of(anatomy)
+    current = str(shell.current_plan(shape))
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input(
         "Plan of the sidebar", current or "none", key=f"plan1_{current}", disabled=True, width=215,
@@ -72,11 +75,11 @@ def fields(subject: Subject) -> list[str]:
     plans = {current: None} if current else {}
     for name in MORE:
         try:
-            plans |= {str(parse(state[name] or "").checked(subject.layers)): None}
+            plans |= {str(parse(state[name] or "").checked(shape)): None}
         except Refusal as refusal:
             st.error(f"Plan {name[-1]}: {refusal}", icon=":material/error:")
     plans.pop("", None)
-    _buttons(offered(subject), list(plans))
+    _buttons(offered(anatomy.layers), list(plans))
     return list(plans)
 
 

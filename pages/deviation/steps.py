@@ -5,9 +5,8 @@ import html
 import streamlit as st
 
 from charts.deviation import generation_drift as charts
-from models.subject import Subject
 from pages import shell
-from pages.deviation.plans import KEPT
+from pages.shell import KEPT
 from probes.deviation.generation_drift import DriftResult
 
 _TITLE = 44  # letters of a prompt in a list
@@ -15,9 +14,8 @@ _ALL = "mean of all"
 _BEFORE = 12  # tokens shown before a step
 
 
-def settings(subject: Subject) -> dict | None:
+def settings(has_template: bool) -> dict:
     """Fields for what is continued; the parameters of the question."""
-    has_template = bool(subject.tokenizer.chat_template)
     with st.expander("Prompts and length"):
         st.text_area(
             "Prompts, one per line", key="drift_prompts", height=120, placeholder="Empty: eight built-in ones", **KEPT,
@@ -114,10 +112,7 @@ def _at_step(result: DriftResult, prompt: int, step: int) -> None:
         f"Step {step + 1}: KL {_kl(result, prompt, step)}. The framed token has {dense:.1%} in the dense model and "
         f"{pruned:.1%} in the pruned one, which finds {others} likelier."
     )
-    st.plotly_chart(
-        charts.alternatives(result, prompt, step), key="alternatives", config=shell.CHART,
-        alt="The likeliest tokens of both models at this step",
-    )  # fmt: skip
+    shell.chart(charts.alternatives(result, prompt, step), "alternatives", "The likeliest tokens of both models at this step")
 
 
 def _kl(result: DriftResult, prompt: int, step: int) -> str:
@@ -131,7 +126,7 @@ def _jump(step: int) -> None:
 def _free(result: DriftResult, prompt: int, plan: str) -> None:
     """What each writes on its own."""
     st.markdown("**What each writes on its own**")
-    left, right = st.container(key="beside_texts").columns(2)
+    left, right = shell.beside("texts")
     for column, name, pruned in ((left, "Dense", False), (right, f"Pruned · {plan}", True)):
         with column.container(border=True, height="stretch"):
             st.html(f"<b>{html.escape(name)}</b>{charts.written(result, prompt, pruned)}")

@@ -4,6 +4,7 @@ import html
 
 import streamlit as st
 
+from pages import shell
 from pages.deviation.plans import dot, plain
 from probes.deviation.verdict import THRESHOLDS, verdict
 
@@ -17,7 +18,7 @@ def draw(plans: list[str], found: dict[str, dict]) -> None:
     columns: list = []
     for place, plan in enumerate(plans):
         if place % 2 == 0:
-            columns = st.container(key=f"beside_verdict{place}").columns(2 if len(plans) > 1 else 1)
+            columns = shell.beside(f"verdict{place}", 2 if len(plans) > 1 else 1)
         said = verdict(*(found[probe][plan] for probe in _PROBES))
         with columns[place % 2].container(border=True, height="stretch"):
             st.html(f"{dot(place)} <b>{html.escape(plan)}</b>")

@@ -3,18 +3,16 @@
 import streamlit as st
 
 from charts.keys import key_rank as charts
-from models.subject import Subject
 from pages import shell
 from pages.keys import low_rank
+from pages.shell import KEPT
 from probes.keys.key_rank import LEVELS, KeyRankResult
-from texts.corpus import spoken
+from texts.corpus import label
 
 shell.menu_first()
 _PLENTY = 10  # keys per dimension from which a rank hardly depends on their number
 _LEVELS = {f"{100 * level:g}": level for level in LEVELS}
 _FIELDS = ("level", "layer", "head", "against", "dims", "top", "context", "grid_dims", "grid_top", "basis")
-# Two charts stand beside each other as long as both are wide enough to read.
-_BESIDE = "<style>[class*=st-key-beside] [data-testid=stColumn] {min-width: 22rem}</style>"
 
 
 def _numbers(result: KeyRankResult, level: float) -> None:
@@ -59,22 +57,22 @@ def _heads(result: KeyRankResult, level: float) -> None:
     for name, count in (("layer", result.layers), ("head", result.heads)):
         if state.get(name) is not None and not 0 <= state[name] < count:
             state[name] = count - 1  # from another model
-    left, right = st.container(key="beside_heads").columns([1.1, 1])
+    left, right = shell.beside("heads", [1.1, 1])
     with right:
         row = st.container(horizontal=True)
-        layer = row.number_input("Layer", 0, result.layers - 1, 0, key="layer", width=140, **low_rank.KEPT) or 0
-        head = row.number_input("KV head", 0, result.heads - 1, 0, key="head", width=140, **low_rank.KEPT) or 0
-        st.plotly_chart(
-            charts.spectrum(result, layer, head, level), key="spectrum", config=shell.CHART,
-            alt=f"Variance explained by the leading dimensions of layer {layer}, head {head}",
+        layer = row.number_input("Layer", 0, result.layers - 1, 0, key="layer", width=140, **KEPT) or 0
+        head = row.number_input("KV head", 0, result.heads - 1, 0, key="head", width=140, **KEPT) or 0
+        shell.chart(
+            charts.spectrum(result, layer, head, level), "spectrum",
+            f"Variance explained by the leading dimensions of layer {layer}, head {head}",
         )  # fmt: skip
         st.caption(
             "The further left a line rises, the fewer dimensions the keys use. Dots are at 80, 90, 95 and 99 %."
             + ("" if result.rotary[layer] else " This layer does not rotate its keys.")
         )
-    left.plotly_chart(
-        charts.heads(result, level, (layer, head)), key="heads", selection_mode="points", config=shell.CHART,
-        on_select=lambda: low_rank.pick("heads", layer=int, head=int), alt="Rank of the keys by layer and head",
+    shell.clickable(
+        charts.heads(result, level, (layer, head)), "heads", "Rank of the keys by layer and head", left,
+        lambda: low_rank.pick("heads", layer=int, head=int),
     )  # fmt: skip
     left.caption("Click a cell to see its spectrum.")
     with st.expander("Every head as a table"):
@@ -90,65 +88,49 @@ def _heads(result: KeyRankResult, level: float) -> None:
         )  # fmt: skip
 
 
-def _stability(result: KeyRankResult, subject: Subject) -> None:
+def _stability(result: KeyRankResult) -> None:
     """Whether the directions found on one text are those of another."""
     against = st.selectbox(
         "Compare with", low_rank.texts(st.session_state.get("against")), key="against", accept_new_options=True, width=320,
-        format_func=lambda name: name or "the two halves of this text", **low_rank.KEPT,
+        format_func=lambda name: name or "the two halves of this text", **KEPT,
         help="Another text: as in the sidebar, a name or the path of a .txt or .jsonl file.",
     )  # fmt: skip
     if against:
         answer = shell.ask(
-            "key_rank", "Compare the texts", f"One more pass, over {spoken(against)}: do its keys use the same directions?",
-            subject, params={"other": against},
+            "key_rank", "Compare the texts", f"One more pass, over {label(against)}: do its keys use the same directions?",
+            params={"other": against},
         )  # fmt: skip
         if answer is None:
             return
         result = answer.result
-    st.plotly_chart(charts.overlap(result), key="overlap", alt="Overlap of the leading subspaces", config=shell.CHART)
-    st.markdown(charts.reading(result))
+    shell.chart(charts.overlap(result), "overlap", "Overlap of the leading subspaces")
+    st.markdown(charts.overlap_in_words(result, label(st.session_state.corpus), label(against)))
     if result.overlap_limited:
         st.warning("One of the two texts has fewer keys than dimensions, so its directions are partly chance.")
 
 
-def _asked() -> dict[str, str]:
-    """What a link says about fields that are drawn for the first time."""
-    return {name: st.query_params[name] for name in _FIELDS if name in st.query_params and name not in st.session_state}
-
-
-def _warn(asked: dict[str, str]) -> None:
-    """Streamlit drops values of a link that a field does not take, without a word."""
-    for name, given in asked.items():
-        taken = st.session_state.get(name)
-        if taken is not None and str(taken) != given:
-            st.warning(f"The link says {name}={given}, which is not possible; {name}={taken} is used.")
-
-
-asked = _asked()
-subject = shell.subject_or_stop()
-answer = shell.ask(
-    "key_rank", "Measure key rank", "One forward pass: how many dimensions the keys of each head really use.", subject
-)
+asked = shell.linked(_FIELDS)
+anatomy = shell.anatomy_or_stop()
+answer = shell.ask("key_rank", "Measure key rank", "One forward pass: how many dimensions the keys of each head really use.")
 if answer is None:
     st.stop()
 result: KeyRankResult = answer.result
-st.html(_BESIDE)
-shell.told(answer)
+shell.provenance(answer)
 chosen = st.segmented_control(
-    "Variance to explain, %", list(_LEVELS), default="90", key="level", required=True, **low_rank.KEPT,
+    "Variance to explain, %", list(_LEVELS), default="90", key="level", required=True, **KEPT,
     help="A rank is the fewest dimensions that explain so much of the variance of a head's keys.",
 )  # fmt: skip
 level = _LEVELS[chosen or "90"]
 _numbers(result, level)
 _heads(result, level)
 st.subheader("Along the layers", anchor=False)
-st.plotly_chart(charts.layers(result, level), key="layers", alt="Rank along the layers", config=shell.CHART)
+shell.chart(charts.layers(result, level), "layers", "Rank along the layers")
 st.caption(
     "Lines are means over heads, shades reach from the lowest to the highest head."
     + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % alone.")
 )
 st.subheader("Does the basis generalise?", anchor=False)
-_stability(result, subject)
+_stability(result)
 st.subheader("What it would buy", anchor=False)
-low_rank.draw(result, subject)
-_warn(asked)
+low_rank.draw(result, anatomy)
+shell.warn_of_link(asked)

@@ -4,35 +4,31 @@ import streamlit as st
 
 from charts import style
 from charts.keys import low_rank_attention as charts
-from models.attention import replaceable
-from models.subject import Subject
+from models.anatomy import Anatomy
+from models.loading.weight_files import ITEMSIZE
 from pages import shell
-from pages.shell.sidebar import CORPORA
-from plans.cut import cut
+from pages.shell import KEPT
+from plans.keys import Keys
+from plans.keys.shares import LowRank
 from plans.plan import Plan
-from plans.thinning import LowRank
 from probes.keys.attention_cost import cost_ratio, decode_cost
 from probes.keys.key_rank import KeyRankResult
 from probes.keys.low_rank_attention import LowRankResult, shares
 from refusal import Refusal
+from texts.corpus import NAMES, label
 
-KEPT = {"bind": "query-params", "persist_state": "session"}
 _SHARES = ["1", "0.5", "0.25", "0.125", "0.0625"]
 
 
 def pick(chart: str, **fields: type) -> None:
     """Callback of a chart whose points carry the values of some fields, in their order."""
-    points = st.session_state[chart].selection.points
-    if points and points[0].get("customdata"):
-        custom = points[0]["customdata"]
-        for place, (name, kind) in enumerate(fields.items()):
-            value = custom[place] if isinstance(custom, list | tuple) else custom[str(place)]
-            st.session_state[name] = f"{value:g}" if kind is str else kind(value)
+    for value, (name, kind) in zip(shell.picked(chart), fields.items(), strict=False):
+        st.session_state[name] = f"{value:g}" if kind is str else kind(value)
 
 
 def texts(now: str | None) -> list[str]:
     """Names of the texts to choose from beside the one of the sidebar, which is the empty name."""
-    return ["", *dict.fromkeys(name for name in (*CORPORA, now) if name and name != st.session_state.corpus)]
+    return ["", *dict.fromkeys(name for name in (*NAMES, now) if name and name != st.session_state.corpus)]
 
 
 def _choice(grid: list[float]) -> LowRank:
@@ -46,13 +42,13 @@ def _choice(grid: list[float]) -> LowRank:
         "top": ("Keys attended to, k_f", "Share of the visible keys that each token attends to, with exact scores."),
     }
     chosen = {}
-    for name, (label, why) in fields.items():
+    for name, (title, why) in fields.items():
         # Also those of a link, else the field would forget them before the grid is known.
         offered = {*_SHARES, *(f"{share:g}" for share in grid), state.get(name) or "0.25"}
         options = sorted(offered, key=float, reverse=True)
         if st.query_params.get(name) not in options:
             state.setdefault(name, "0.25")  # not the field's own default, which must not be there where a click writes it
-        chosen[name] = row.selectbox(label, options, key=name, width=210, help=why, **KEPT)
+        chosen[name] = row.selectbox(title, options, key=name, width=210, help=why, **KEPT)
     row.number_input(
         "Context length, tokens", 1, 100_000_000, 4096, key="context", width=200, **KEPT,
         help="Cached tokens when one more is decoded. A sliding window sees fewer of them, and saves less.",
@@ -60,17 +56,16 @@ def _choice(grid: list[float]) -> LowRank:
     return LowRank(**{name: float(share) for name, share in chosen.items()})
 
 
-def _savings(result: KeyRankResult, subject: Subject, chosen: LowRank, found: LowRankResult | None) -> None:
+def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: LowRankResult | None) -> None:
     """What it would save, as counted, and what it costs, as measured."""
     shape = ([each] * result.layers for each in (result.query_heads, result.heads, result.head_dim))
-    cost = decode_cost(chosen.dims, chosen.top, int(st.session_state.context or 1), *shape, subject.dtype.itemsize)
+    cost = decode_cost(chosen.dims, chosen.top, int(st.session_state.context or 1), *shape, ITEMSIZE[anatomy.dtype])
     ratio = cost_ratio(chosen.dims, chosen.top)
-    sliding = "sliding_attention" in (getattr(subject.config, "layer_types", None) or ())
     st.latex(rf"\text{{cost}} \approx \frac{{d_f}}{{2}} + k_f = \frac{{{chosen.dims:g}}}{{2}} + {chosen.top:g} = {ratio:.4g}")
     st.caption(
         "Estimated cost of attention as a share of dense attention, for long contexts: d_f of each key is read for choosing, "
         "then k_f of the keys and values. What is read and multiplied below is counted for this model; nothing is timed."
-        + (" Layers with a sliding window see fewer tokens than this context, and read and save less." if sliding else "")
+        + (" Layers with a sliding window see fewer tokens than this, and read and save less." if anatomy.sliding else "")
     )
     low, high = (f"{amount / 1e6:,.3g}" for amount in (cost.least_bytes, cost.bytes))
     cells = [
@@ -93,49 +88,40 @@ def _savings(result: KeyRankResult, subject: Subject, chosen: LowRank, found: Lo
 
 def _damage(found: LowRankResult, chosen: LowRank) -> None:
     """The grid, the other ways to choose keys, and the layers of the chosen cell."""
-    left, right = st.container(key="beside_grid").columns(2)
+    left, right = shell.beside("grid")
     left.markdown("**Perplexity over the grid**")
-    left.plotly_chart(
-        charts.grid(found, (chosen.dims, chosen.top)), key="grid", selection_mode="points", config=shell.CHART,
-        on_select=lambda: pick("grid", dims=str, top=str), alt="Perplexity by shares of dimensions and keys",
+    shell.clickable(
+        charts.grid(found, (chosen.dims, chosen.top)), "grid", "Perplexity by shares of dimensions and keys", left,
+        lambda: pick("grid", dims=str, top=str),
     )  # fmt: skip
     left.caption(f"Dense: {found.dense_perplexity:.2f}. Click a cell to choose it.")
     on_grid = chosen.dims in found.dims and chosen.top in found.top
     if chosen.dims in found.dims and found.baseline_perplexity:
         right.markdown("**Other ways to choose keys**")
-        right.plotly_chart(
-            charts.baselines(found, chosen.dims), key="baselines", alt="Perplexity of baselines", config=shell.CHART
-        )
+        shell.chart(charts.baselines(found, chosen.dims), "baselines", "Perplexity of baselines", right)
     if not on_grid:
         st.info("The shares chosen above are not on the measured grid. Choose one of its cells, or add them to the grid.")
         return
     st.markdown(
         f"**By layer: {charts.percent(chosen.top)} of the keys, chosen in {charts.percent(chosen.dims)} of the dimensions**"
     )
-    st.plotly_chart(
-        charts.by_layer(found, chosen.dims, chosen.top),
-        key="by_layer",
-        alt="Recall and attention captured",
-        config=shell.CHART,
-    )
+    shell.chart(charts.by_layer(found, chosen.dims, chosen.top), "by_layer", "Recall and attention captured")
     st.caption(
         "Measured inside the dense model, layer for layer. Attention captured can be no higher than that of the best keys."
     )
 
 
-def draw(result: KeyRankResult, subject: Subject) -> None:
+def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
     """Choose, count, measure, and take it to the drop lab; a family whose attention cannot be replaced is told at once."""
-    try:
-        replaceable(cut(subject))
-    except Refusal as refusal:
-        st.info(str(refusal))
+    if anatomy.attention_stays:
+        st.info(anatomy.attention_stays)
         return
     params, wrong = _grid()
-    answer = None if wrong else shell.known("low_rank_attention", subject, params=params)
+    answer = None if wrong else shell.known("low_rank_attention", params=params)
     found = answer.result if answer else None
     chosen = _choice([*found.dims, *found.top] if found else [])
-    _savings(result, subject, chosen, found)
-    plan = shell.current_plan() | Plan(keys=chosen)
+    _savings(result, anatomy, chosen, found)
+    plan = shell.current_plan() | Plan((Keys(chosen),))
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
         "Put it into the plan", key="take_keys", on_click=shell.set_plan, args=(plan,), disabled=chosen.top == 1,
@@ -150,12 +136,18 @@ def draw(result: KeyRankResult, subject: Subject) -> None:
     answer = shell.ask(
         "low_rank_attention", "Measure the grid",
         "Replaces attention by this rule, for every cell of the grid: perplexity, KL, and which keys are found.",
-        subject, params=params,
+        params=params,
     )  # fmt: skip
     if answer is not None:
         _damage(answer.result, chosen)
-        st.caption(f"Directions from {answer.result.calibrated_on}, {answer.result.calibration_tokens:,} tokens.")
-        shell.told(answer)
+        st.caption(f"Directions from {_source(answer.result)}, {answer.result.calibration_tokens:,} tokens.")
+        shell.provenance(answer)
+
+
+def _source(found: LowRankResult) -> str:
+    """Where the directions come from; the result does not say what the texts were called, only which windows they are."""
+    name = st.session_state.get("basis") or st.session_state.corpus
+    return f"{label(name)}, {found.calibrated_on}"
 
 
 def _grid() -> tuple[dict[str, str], str]:
@@ -172,7 +164,8 @@ def _grid() -> tuple[dict[str, str], str]:
             help="The text whose keys give the directions; never the measured tokens themselves.",
         )  # fmt: skip
     try:
-        shares(dims, "dimensions"), shares(top, "keys")
+        shares(dims, "dimensions")
+        shares(top, "keys")
     except Refusal as refusal:
         return {}, str(refusal)
     return {"dims": dims, "top": top, "calibrate": basis or ""}, ""

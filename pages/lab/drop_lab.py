@@ -1,18 +1,18 @@
 """Drop parts of the model live: dense and pruned answer the same prompt, and the plan is measured."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from charts import answers, style
 from charts.deviation import fidelity
 from models.anatomy import Anatomy
-from models.generate import Settings, prompt_tokens
+from models.generate import Settings
 from pages import shell
 from pages.lab import exports, fields, presets, tried
-from plans.plan import Plan
+from pages.shell import KEPT
+from plans.cost import shape_of
+from plans.drops import Drops, dropped
+from plans.plan import EMPTY, Plan
 from probes.deviation.fidelity import FidelityResult
-from refusal import Refusal
 
 shell.menu_first()
 _KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
@@ -22,7 +22,7 @@ _PROMPT = "What is the capital of France?"
 def _grid(layers: int, plan: Plan) -> None:
     """A row of toggles per kind; a dropped block shows in its own row only."""
     for kind, label in _KINDS.items():
-        st.session_state[f"grid_{kind}"] = sorted(getattr(plan, kind))
+        st.session_state[f"grid_{kind}"] = sorted(getattr(dropped(plan), kind))
         st.pills(
             label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid,
             help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
@@ -32,23 +32,27 @@ def _grid(layers: int, plan: Plan) -> None:
 
 def _from_grid() -> None:
     """Callback: the plan that the toggles show. What was switched off in its row is put back."""
-    picked = {kind: frozenset(st.session_state[f"grid_{kind}"]) for kind in _KINDS}
-    shell.set_plan(replace(shell.current_plan(), **picked))
+    shell.set_plan(shell.current_plan().put(Drops(**{kind: frozenset(st.session_state[f"grid_{kind}"]) for kind in _KINDS})))
 
 
 def _savings(dense: Anatomy, plan: Plan) -> None:
-    left = dense.after(plan)
+    left = shell.cost(dense, plan)
+    if left is None:
+        st.caption("What this plan saves is counted once the model is in memory: press Load in the sidebar.")
+        return
     rows = [
-        ("Parameters", dense.parameters, left.parameters, style.count, "Left after the plan."),
-        ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB", "Memory of the weights that are left."),
+        ("Parameters", dense.parameters, left.parameters, style.count,
+         f"Left after the plan{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
+        ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB",
+         "Memory of the weights that are left; zeros take as much as other weights."),
         ("KV cache per token", dense.cache_bytes, left.cache_bytes, lambda b: f"{b / 1024:.1f} KiB",
          "Only dropped attention frees it."),
         ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Of the weights, per token."),
     ]  # fmt: skip
     shell.metrics(
         [
-            (label, spoken(after), f"{after / before - 1:+.1%}" if before and after != before else None, why)
-            for label, before, after, spoken, why in rows
+            (label, said(after), f"{after / before - 1:+.1%}" if before and after != before else None, why)
+            for label, before, after, said, why in rows
         ]
     )
 
@@ -56,49 +60,43 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
 def _write(plan: Plan) -> None:
     """Callback: let both answer."""
     state, bench = st.session_state, shell.workbench()
-    subject = bench.subject
-    if subject is None:  # somebody has taken the model away since this page was drawn; it says so when drawn again
-        return
     _stop()
-    try:
-        prompt = prompt_tokens(subject.tokenizer, state.prompt, state.chat, subject.context)
-        settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed))
-        # Drops and what is thinned out beyond them are told apart, where a plan has both.
-        steps = dict.fromkeys((Plan(), plan.drops, plan))
-        state.live = bench.write(subject, shell.corpus_ref(), list(steps) if plan else [plan, plan], prompt, settings)
-    except Refusal as refusal:
-        state.live_error = str(refusal)
+    settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed), bool(state.chat))
+    # What needs no text and what was learned beyond it are told apart, where a plan has both.
+    steps = list(dict.fromkeys((EMPTY, plan.at_once, plan))) if plan else [EMPTY, EMPTY]
+    state.live = bench.write(shell.model_ref(), shell.corpus_ref(), steps, state.prompt, settings)
+
+
+def _live() -> shell.Live | None:
+    return shell.workbench().live(st.session_state.get("live"))
 
 
 def _stop() -> None:
-    live = shell.workbench().lives.get(st.session_state.get("live"))
+    live = _live()
     if live is not None:
         live.stop()
 
 
 def _prompt_form(plan: Plan, has_template: bool) -> None:
-    kept = {"bind": "query-params", "persist_state": "session"}
-    st.text_area("Prompt", _PROMPT, key="prompt", height=90, **kept)
+    st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The longest answer.", **kept)
+    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The longest answer.", **KEPT)
     row.number_input(
-        "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **kept,
-        help="0 always takes the most likely token. Above 0 both models draw with the same dice.",
+        "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
+        help="0 always takes the most likely token. Above 0 both models share the random numbers.",
     )  # fmt: skip
-    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Of the dice, at a temperature above 0.", **kept)
+    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Of the random numbers, above temperature 0.", **KEPT)
     row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
     row.button("Stop", key="stop", on_click=_stop, width=100)
     row.toggle(
-        "Chat template", has_template, key="chat", disabled=not has_template, **kept,
+        "Chat template", has_template, key="chat", disabled=not has_template, **KEPT,
         help="Ask as a user's turn, in the format that the model was tuned on." if has_template else
         "This tokenizer has none.",
     )  # fmt: skip
-    if error := st.session_state.pop("live_error", None):
-        st.error(error, icon=":material/error:")
 
 
 def _side_by_side() -> None:
-    live = shell.workbench().lives.get(st.session_state.get("live"))
+    live = _live()
     if live is None:
         st.caption("Both answers appear here, token by token, with what they cost.")
     elif live.over.is_set():
@@ -109,13 +107,13 @@ def _side_by_side() -> None:
 
 @st.fragment(run_every=0.25)
 def _watch_answers() -> None:
-    live = shell.workbench().lives.get(st.session_state.get("live"))
+    live = _live()
     if live is None or live.over.is_set():
         st.rerun()
     _answers(live)
 
 
-def _answers(live) -> None:
+def _answers(live: shell.Live) -> None:
     names = [f"Pruned · {plan}" if plan else "Dense" for plan in live.plans]
     tokens = [list(each) for each in live.tokens]
     for place, column in enumerate(st.columns(len(names))):
@@ -123,12 +121,7 @@ def _answers(live) -> None:
             other = tokens[0] if place else tokens[-1]
             st.markdown(f"**{names[place]}**")
             st.html(answers.answer(tokens[place], other))
-            rate, first = answers.speed(tokens[place]), tokens[place][0].seconds if tokens[place] else None
-            facts = [f"{len(tokens[place])} tokens"]
-            facts += [f"{rate:.1f} tokens/s"] if rate else []
-            facts += [f"prompt of {live.prompt_tokens} tokens read in {first * 1e3:.0f} ms"] if first else []
-            facts += [f"KV cache {live.cache_bytes[place] / 1024:,.0f} KiB"]
-            st.caption(live.text or " · ".join(facts))
+            st.caption(live.text or " · ".join(_facts(live, place, tokens[place])))
     if live.error:
         st.error(live.error, icon=":material/error:")
     for name, written in zip(names[1:], tokens[1:], strict=True):
@@ -140,29 +133,37 @@ def _answers(live) -> None:
             st.dataframe(answers.rows(tokens, labels), hide_index=True, key="steps", alt="Every step")
 
 
-def _parted(dense: list, pruned: list, name: str, live) -> None:
+def _facts(live: shell.Live, place: int, written: list) -> list[str]:
+    facts = [f"{len(written)} tokens"]
+    if rate := answers.speed(written):
+        facts.append(f"{rate:.1f} tokens/s")
+    if written:
+        facts.append(f"prompt of {live.prompt_tokens} tokens read in {written[0].seconds * 1e3:.0f} ms")
+    return [*facts, f"KV cache {live.cache_bytes[place] / 1024:,.0f} KiB"]
+
+
+def _parted(dense: list, pruned: list, name: str, live: shell.Live) -> None:
     apart = answers.first_divergence([token.id for token in dense], [token.id for token in pruned])
     if apart is not None:
-        st.caption(f"{name}They part at token {apart + 1}.")
+        st.caption(f"{name}First difference at token {apart + 1}.")
     elif live.over.is_set() and not live.error:
         st.caption(name + ("Token for token the same." if len(dense) == len(pruned) else "One is the beginning of the other."))
 
 
-def _measured(subject, plan: Plan) -> None:
+def _measured(anatomy: Anatomy, plan: Plan) -> None:
     if not plan:
         st.caption("Drop something first; then perplexity and KL of the plan are measured here.")
     else:
         answer = shell.ask(
-            "fidelity", "Measure this plan", "Dense and pruned predict the same text: perplexity, KL, agreement.",
-            subject, str(plan),
-        )  # fmt: skip
+            "fidelity", "Measure this plan", "Dense and pruned predict the same text: perplexity, KL, agreement.", str(plan)
+        )
         if answer is not None:
-            _fidelity(answer.result, subject)
-            shell.told(answer)
-    tried.table(subject)
+            _fidelity(answer.result)
+            shell.provenance(answer)
+    tried.table(anatomy)
 
 
-def _fidelity(result: FidelityResult, subject) -> None:
+def _fidelity(result: FidelityResult) -> None:
     cells = [
         ("Perplexity", f"{result.perplexity:.2f}", f"{result.perplexity / result.dense_perplexity - 1:+.1%}",
          f"exp of the mean negative log-likelihood, in nats per token; dense: {result.dense_perplexity:.2f}."),
@@ -176,23 +177,20 @@ def _fidelity(result: FidelityResult, subject) -> None:
     with st.expander("Where it hurts, token by token"):
         windows = len(result.token_kl)
         window = st.slider("Window", 0, windows - 1, key="window") if windows > 1 else 0
-        st.plotly_chart(
-            fidelity.damage(result, tried.pieces(subject, window), window), key="damage", config=shell.CHART,
-            alt="KL at each token of a window",
-        )  # fmt: skip
+        shell.chart(fidelity.damage(result, result.pieces, window), "damage", "KL at each token of a window")
 
 
-subject = shell.subject_or_stop()
-plan = shell.current_plan(subject.layers)
+anatomy = shell.anatomy_or_stop()
+plan = shell.current_plan(shape_of(anatomy))
 with st.expander("Layers", expanded=True):
-    _grid(subject.layers, plan)
-    presets.draw(subject, plan)
+    _grid(anatomy.layers, plan)
+    presets.draw(anatomy.layers, plan)
     fields.draw(plan)
-_savings(shell.workbench().anatomy, plan)
+_savings(anatomy, plan)
 st.subheader("Side by side", anchor=False)
-_prompt_form(plan, bool(subject.tokenizer.chat_template))
+_prompt_form(plan, anatomy.chat)
 _side_by_side()
 st.subheader("Measured", anchor=False)
-_measured(subject, plan)
+_measured(anatomy, plan)
 st.subheader("Take it with you", anchor=False)
-exports.draw(subject, plan)
+exports.draw(anatomy.layers, plan)

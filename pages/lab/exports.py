@@ -2,20 +2,25 @@
 
 import streamlit as st
 
-from models.subject import Subject
-from plans.exports import FORMATS
+from pages import shell
+from plans.exports import FORMATS, Given
 from plans.plan import Plan
+from refusal import Refusal
 
 
-def draw(subject: Subject, plan: Plan) -> None:
+def draw(layers: int, plan: Plan) -> None:
     """One tab per format; a format that cannot say a plan says so."""
     if not plan:
-        st.caption("The plan is empty: there is nothing to take along.")
+        st.caption("The plan is empty, so there is nothing to export.")
+        return
+    try:
+        given = Given(shell.model_ref(), layers, plan, shell.corpus_ref())
+    except Refusal:  # of the text, which the sidebar's fields tell
         return
     for tab, (name, form) in zip(st.tabs(list(FORMATS)), FORMATS.items(), strict=True):
         with tab:
             st.caption(form.what)
-            text = form.write(subject.ref, subject.layers, plan)
+            text = form.write(given)
             if text is None:
                 st.info(form.cannot)
                 continue

@@ -1,12 +1,11 @@
 """Plans to start from: what the similarity ranking suggests, and rules of thumb that need no measurement."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import streamlit as st
 
-from models.subject import Subject
 from pages import shell
+from plans.drops import Drops
 from plans.plan import Plan, parse
 from probes.redundancy.ranking import most_redundant
 from probes.redundancy.similarity import SimilarityResult
@@ -16,15 +15,19 @@ Preset = Callable[[int, int], Plan]  # (how many, layers) → plan
 
 def _deepest_blocks(count: int, layers: int) -> Plan:
     """The deepest blocks but the very last one (arXiv 2403.17887, §4.4)."""
-    return Plan(blocks=frozenset(range(max(0, layers - 1 - count), layers - 1)))
+    return Plan((Drops(blocks=_deepest(count, layers)),))
+
+
+def _deepest(count: int, layers: int) -> frozenset[int]:
+    return frozenset(range(max(0, layers - 1 - count), layers - 1))
 
 
 def _deepest_attention(count: int, layers: int) -> Plan:
-    return Plan(attention=_deepest_blocks(count, layers).blocks)
+    return Plan((Drops(attention=_deepest(count, layers)),))
 
 
 def _every_other_attention(count: int, layers: int) -> Plan:
-    return Plan(attention=frozenset(range(1, layers, 2)[:count]))
+    return Plan((Drops(attention=frozenset(range(1, layers, 2)[:count])),))
 
 
 def presets(found: SimilarityResult | None) -> dict[str, Preset]:
@@ -46,14 +49,14 @@ def presets(found: SimilarityResult | None) -> dict[str, Preset]:
     return ranked | rules
 
 
-def draw(subject: Subject, current: Plan) -> None:
+def draw(layers: int, current: Plan) -> None:
     """A chooser of presets; one click makes the preset what the plan drops. What it thins out stays."""
-    answer = shell.known("similarity", subject)
+    answer = shell.known("similarity")
     known = presets(answer.result if answer else None)
     name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
     chosen = name.selectbox(
         "Preset", list(known), key="preset", help="Measure similarity first, and its rankings are offered here too."
     )
-    many = count.number_input("How many", 1, subject.layers, min(4, subject.layers), key="preset_count")
-    plan = replace(known[chosen](int(many), subject.layers), sparsity=current.sparsity, keys=current.keys)
+    many = count.number_input("How many", 1, layers, min(4, layers), key="preset_count")
+    plan = known[chosen](int(many), layers) | current.without(Drops.name)
     use.button("Use it", key="preset_use", on_click=shell.set_plan, args=(plan,), width="stretch", help=str(plan))

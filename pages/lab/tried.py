@@ -3,30 +3,22 @@
 import streamlit as st
 
 from charts.deviation import fidelity
-from models.subject import Subject
+from models.anatomy import Anatomy
 from pages import shell
 from plans.plan import parse
-from texts.corpus import cut
+from refusal import Refusal
 
 
-def table(subject: Subject) -> None:
+def table(dense: Anatomy) -> None:
     """Every measured plan, the least damage first, with a picture of damage against size."""
-    bench = shell.workbench()
-    found = shell.tried("fidelity", subject)
-    if not found:
+    rows = [row for plan, answer in shell.tried("fidelity") if (row := _row(dense, plan, answer.result))]
+    if not rows:
         return
-    rows = []
-    for plan, answer in found:
-        left, result = bench.anatomy.after(parse(plan)), answer.result
-        rows.append(
-            {"plan": plan, "parameters": left.parameters / bench.anatomy.parameters, "kl": result.kl,
-             "perplexity": result.perplexity, "dense_perplexity": result.dense_perplexity,
-             "top1": result.top1_agreement, "cache": left.cache_bytes / max(1, bench.anatomy.cache_bytes)}
-        )  # fmt: skip
     rows.sort(key=lambda row: row["kl"])
     st.markdown("**Plans tried on this model and text**")
     picture, listed = st.columns([1, 1])
-    picture.plotly_chart(fidelity.tried(rows), key="tried", alt="KL against parameters kept", config=shell.CHART)
+    counted = [row for row in rows if row["parameters"] is not None]
+    shell.chart(fidelity.tried(counted), "tried", "KL against parameters kept", picture)
     percent = st.column_config.NumberColumn(format="percent")
     listed.dataframe(
         rows, hide_index=True, key="tried_table", alt="Plans tried", on_select=_pick(rows), selection_mode="single-row",
@@ -41,6 +33,23 @@ def table(subject: Subject) -> None:
     listed.caption("Select a row to make it the plan.")
 
 
+def _row(dense: Anatomy, plan: str, result) -> dict | None:
+    """One plan; without its cost where the model is not in memory and it was never counted."""
+    try:
+        left = shell.cost(dense, parse(plan))
+    except Refusal:
+        return None
+    return {
+        "plan": plan,
+        "parameters": left.parameters / dense.parameters if left else None,
+        "cache": left.cache_bytes / max(1, dense.cache_bytes) if left else None,
+        "kl": result.kl,
+        "perplexity": result.perplexity,
+        "dense_perplexity": result.dense_perplexity,
+        "top1": result.top1_agreement,
+    }
+
+
 def _pick(rows: list[dict]):
     def picked() -> None:
         chosen = st.session_state.tried_table.selection.rows
@@ -48,9 +57,3 @@ def _pick(rows: list[dict]):
             shell.set_plan(rows[chosen[0]]["plan"])
 
     return picked
-
-
-def pieces(subject: Subject, window: int) -> list[list[str]]:
-    """The text of each token of the corpus, window by window; only the window shown is filled in."""
-    tokens = cut(shell.corpus_ref(), subject.tokenizer, subject.context).tokens
-    return [subject.tokenizer.batch_decode(row[:, None]) if i == window else [] for i, row in enumerate(tokens)]

@@ -5,6 +5,7 @@ import streamlit as st
 from charts import style
 from charts.redundancy import similarity as charts
 from pages import shell
+from plans.operation import Shape
 from plans.plan import parse
 from probes.redundancy.ranking import best_spans, most_redundant
 from probes.redundancy.similarity import SimilarityResult, Summary
@@ -27,24 +28,17 @@ def _take_span(span: dict) -> None:
     shell.set_plan(shell.current_plan() | parse(span["plan"]))
 
 
-def _chart(figure, name: str, alt: str) -> None:
-    st.plotly_chart(
-        figure, key=name, on_select=lambda: shell.clicked(name), selection_mode="points", alt=alt, config=shell.CHART
-    )
-
-
-subject = shell.subject_or_stop()
+shell.anatomy_or_stop()
 answer = shell.ask(
     "similarity",
     "Measure similarity",
     "One forward pass over the text: how far each attention, MLP and block turns the residual stream.",
-    subject,
 )
 if answer is None:
     st.stop()
 result: SimilarityResult = answer.result
-plan = shell.current_plan(result.layers)
-shell.told(answer)
+plan = shell.current_plan(Shape(result.layers))
+shell.provenance(answer)
 
 without = st.toggle(
     "Leave position 0 out", key="without_first", bind="query-params",
@@ -71,7 +65,7 @@ with st.container(border=True):
 importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
 with importance:
     log = st.toggle("Logarithmic", value=True, key="log")
-    _chart(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
+    shell.clickable(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
     st.caption(
         "Importance is 1 − the mean cosine of the residual stream before and after a part: 0 means that it turns nothing. "
         "Thin lines reach from the 5 % to the 95 % quantile over tokens. Click a bar to drop the part or put it back."
@@ -79,16 +73,16 @@ with importance:
 with states:
     measure = st.selectbox("Measure", list(_MEASURES), key="measure")
     figure = charts.states(result, plan, measure=_MEASURES[measure], first=not without)
-    _chart(figure, "states", "Distance between the states of any two layers")
+    shell.clickable(figure, "states", "Distance between the states of any two layers")
     st.caption(
         "State l is the stream entering layer l; the last one is before the final norm. A cell is what dropping the span "
         "between two states would skip; squares mark the best span of a length. Click a cell to drop it."
     )
 with spans:
-    _chart(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
-    st.plotly_chart(charts.span_curve(result, plan), key="curve", alt="Best span by length", config=shell.CHART)
+    shell.clickable(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
+    st.plotlyshell.clickable(charts.span_curve(result, plan), key="curve", alt="Best span by length", config=shell.CHART)
 with added:
-    st.plotly_chart(
+    st.plotlyshell.clickable(
         charts.contributions(result, first=not without), key="contributions", alt="Contributions", config=shell.CHART
     )
     st.caption(

@@ -3,17 +3,21 @@
 import streamlit as st
 
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell import POLL, load_clicked, model_ref, set_plan, workbench
+from pages.shell.question import POLL, draw_progress, load_clicked
+from pages.shell.state import linked, model_ref, set_plan, warn_of_link
+from pages.shell.workbench import workbench
+from plans.cost import shape_of
 from plans.plan import parse
+from plans.registry import help_text, placeholder
 from refusal import Refusal
+from texts.corpus import NAMES, label
 
-CORPORA = ["python-docs", "wikitext-2-raw", "c4-validation"]
 _FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
 
 
 def draw() -> None:
     """Draw it; app.py does so on every page."""
-    asked = {} if "model" in st.session_state else st.query_params.to_dict()
+    asked = linked(_FIELDS)
     with st.sidebar:
         st.subheader("Model", anchor=False)
         _model_fields()
@@ -21,14 +25,7 @@ def draw() -> None:
         _text_fields()
         st.subheader("Plan", anchor=False)
         _plan_fields()
-    _warn_of_link(asked)
-
-
-def _warn_of_link(asked: dict[str, str]) -> None:
-    """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
-    for name, given in asked.items():
-        if name in _FIELDS and given.lower() != str(taken := st.session_state[name]).lower():
-            st.warning(f"The link says {name}={given}, which is not possible; {name}={taken} is used.")
+    warn_of_link(asked)
 
 
 def _model_fields() -> None:
@@ -48,59 +45,64 @@ def _model_fields() -> None:
         )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
         st.error(error)
-    loading = bench.loading
-    if loading is not None and not loading.over.is_set():
+    job = bench.loading(model_ref())
+    if job is not None and job.active:
         _watch_loading()
+    else:
+        _standing()
+
+
+def _standing() -> None:
+    """Whether the model is in memory, and a button that brings it there."""
+    bench, ref = workbench(), model_ref()
+    known = bench.known.anatomy(ref)
+    here = [each for each in bench.leases.residents() if known and each.fingerprint == bench.known.identify(ref)]
+    if here:
+        st.caption(f":green[●] **{ref.name}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
         return
-    subject = bench.subject
-    same = subject is not None and subject.ref == model_ref()
-    if not same:
-        st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
-    if subject is not None:
-        place = f"{str(subject.dtype).removeprefix('torch.')} · {subject.device}"
-        st.caption(f":green[●] **{subject.ref.name}** is loaded · {subject.layers} layers · {place}")
+    st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
+    if known:
+        st.caption(f"**{ref.name}** · {known.layers} layers · not in memory; what is known is shown all the same.")
 
 
 @st.fragment(run_every=POLL)
 def _watch_loading() -> None:
-    loading = workbench().loading
-    if loading.over.is_set():
+    job = workbench().loading(model_ref())
+    if job is None or not job.active:
         st.rerun()
-    st.progress(min(1.0, loading.share), f"{loading.ref.name}: {loading.text}")
+    draw_progress(job, st)
+    st.button("Cancel", key="cancel_load", on_click=job.cancel, disabled=job.cancelling)
 
 
 def _text_fields() -> None:
-    known = [*CORPORA, *({st.session_state.get("corpus")} - {*CORPORA, None, ""})]
+    known = [*NAMES, *({st.session_state.get("corpus")} - {*NAMES, None, ""})]
     st.selectbox(
         "Corpus", known, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
-        format_func=lambda name: "own text " + name[5:13] if name.startswith("text:") else name,
-        help="python-docs comes with Python. wikitext-2-raw and c4-validation need a network. Or write the path of a "
-        ".txt or .jsonl file on this machine; own text can be pasted on the Model page.",
+        format_func=label,
+        help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` need a network. "
+        "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
     )  # fmt: skip
     left, right = st.columns(2)
     left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many stretches of text.")
     right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="Length of a window.")
     st.toggle("Begin with BOS", key="bos", bind="query-params", help="Put the beginning-of-text token before each window.")
-    subject = workbench().subject
-    if subject is not None and subject.expects_bos != st.session_state.bos:
-        habit = "expects a BOS token first; without it its numbers mean little" if subject.expects_bos else (
+    known = workbench().known.anatomy(model_ref())
+    if known is not None and known.expects_bos != st.session_state.bos:
+        habit = "expects a BOS token first; without it its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip
-        st.caption(f":orange[⚠] {subject.ref.name} {habit}.")
+        st.caption(f":orange[⚠] {st.session_state.model} {habit}.")
 
 
 def _plan_fields() -> None:
     state = st.session_state
-    subject = workbench().subject
     st.text_input(
-        "Plan", key="plan", bind="query-params", label_visibility="collapsed", placeholder="a25,a26,m3,b20-23",
-        help="a25: the attention of layer 25 · m3: the MLP of layer 3 · b20-23: the blocks 20 to 23 · "
-        "w:wanda@0.5: half of the weights to zero (magnitude, wanda, sparsegpt; 2:4; /attention, /mlp) · k:0.25/0.5: attention "
-        "to half of the keys, chosen in a quarter of their dimensions. Layers count from 0.",
+        "Plan", key="plan", bind="query-params", label_visibility="collapsed", placeholder=placeholder(),
+        help=f"{help_text()}. Layers count from 0.",
     )  # fmt: skip
     try:
-        plan = parse(state.plan or "")
-        layers = subject.layers if subject else None
-        st.caption((plan.checked(layers) if layers else plan).sentence(layers or -1))
+        known, plan = workbench().known.anatomy(model_ref()), parse(state.plan or "")
+        shape = shape_of(known) if known else None
+        st.caption((plan.checked(shape) if shape else plan).sentence(shape))
     except Refusal as refusal:
         st.error(str(refusal))
     _remember_plan()  # after the field, which takes its first value from the URL

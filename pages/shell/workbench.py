@@ -1,139 +1,137 @@
-"""What one process holds for everybody: the store, the jobs, one loaded model, and the answers being written."""
+"""What one process holds for everybody: the store, the jobs, the leased models, and the answers being written."""
 
-import gc
 import logging
 import threading
 import uuid
 from collections import OrderedDict
+from dataclasses import asdict
 
-import torch
+import streamlit as st
 
 from cache.job import Cancelled
-from cache.jobs import Jobs, sentence
-from cache.store import Store
-from models.anatomy import Anatomy, anatomy
-from models.generate import Settings, Token, Writer, write
-from models.loading.load import estimate, load
-from models.subject import ModelRef, Subject
+from cache.jobs import Job, Jobs, sentence
+from cache.keys import canonical
+from models.generate import Settings, Token, Writer, prompt_tokens, write
+from models.lease import Leases
+from models.subject import ModelRef
 from plans.cut import cut
 from plans.plan import Plan
-from probes.answer import Question, open_store, ready
-from refusal import Refusal
+from probes.answer import answer, learned, open_store
+from probes.known import Known
+from probes.question import Question, resolve
+from refusal import Progress, Refusal
 from texts.corpus import CorpusRef
 
 _log = logging.getLogger(__name__)
 _LIVES = 50  # answers remembered; the oldest go first
 
 
-class Loading:
-    """A model on its way in. Read by pages, written by one thread."""
-
-    def __init__(self, ref: ModelRef) -> None:
-        self.ref = ref
-        self.share, self.text = 0.0, "looking at the files"
-        self.error: str | None = None
-        self.over = threading.Event()
-
-    def progress(self, done: float, total: float, text: str) -> None:
-        """Note how far it is."""
-        self.share, self.text = (done / total if total else 0.0), text
-
-
 class Live:
-    """Several views of one subject continuing one prompt, on a thread of its own."""
+    """Several views of one model continuing one prompt, on a thread of its own."""
 
     def __init__(
-        self, store: Store, subject: Subject, corpus: CorpusRef, plans: list[Plan], prompt: torch.Tensor, settings: Settings
+        self, bench: "Workbench", ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings
     ) -> None:
         self.plans, self.settings = plans, settings
-        self.text = ""  # what is being learned from the corpus before the first token
+        self.text = ""  # what is being waited for before the first token: the model, or what a plan learns
         self.tokens: list[list[Token]] = [[] for _ in plans]
         self.cache_bytes = [0] * len(plans)
-        self.prompt_tokens = prompt.shape[1]
+        self.prompt_tokens = 0
         self.error: str | None = None
         self.over, self._stop = threading.Event(), threading.Event()
-        work = (store, subject, corpus, prompt.to(subject.device))
-        threading.Thread(target=self._run, args=work, name="generation", daemon=True).start()
+        threading.Thread(target=self._run, args=(bench, ref, corpus, prompt), name="generation", daemon=True).start()
 
     def stop(self) -> None:
         """End after the token that is being computed."""
         self._stop.set()
 
-    def _run(self, store: Store, subject: Subject, corpus: CorpusRef, prompt: torch.Tensor) -> None:
+    def _run(self, bench: "Workbench", ref: ModelRef, corpus: CorpusRef, prompt: str) -> None:
         try:
-            asked = [Question("fidelity", subject.ref, corpus, str(plan)) for plan in self.plans]
-            plans = [ready(store, question, subject, self._progress) for question in asked]
-            self.text = ""
-            views = [cut(subject, plan) for plan in plans]
-            writers = [Writer(view, subject.tokenizer, prompt, self.settings.temperature) for view in views]
-            for place, token in write(writers, self.settings, subject.context):
-                self.tokens[place].append(token)
-                self.cache_bytes[place] = writers[place].cache_bytes
-                if self._stop.is_set():
-                    break
+            self._write(bench, ref, corpus, prompt)
         except Cancelled:
-            self.error = "Stopped before the plan was calibrated."
+            self.error = "Stopped before the first token."
         except Exception as error:  # a thread has nobody else to tell
             _log.warning("generation failed: %s", error, exc_info=not isinstance(error, Refusal))
             self.error = sentence(error)
         finally:
             self.over.set()
 
+    def _write(self, bench: "Workbench", ref: ModelRef, corpus: CorpusRef, prompt: str) -> None:
+        with bench.leases.lease(ref, self._progress) as subject:
+            tokens = prompt_tokens(subject.tokenizer, prompt, self.settings.chat, subject.context).to(subject.device)
+            self.prompt_tokens = tokens.shape[1]
+            ready = []
+            for plan in self.plans:
+                asked = resolve(Question("fidelity", ref, corpus, str(plan)), bench.known.identify)
+                ready.append(learned(asked, subject, bench.store, self._progress)[0] if asked.learning else plan)
+            self.text = ""
+            writers = [Writer(cut(subject, plan), subject.tokenizer, tokens, self.settings.temperature) for plan in ready]
+            for place, token in write(writers, self.settings, subject.context):
+                self.tokens[place].append(token)
+                self.cache_bytes[place] = writers[place].cache_bytes
+                if self._stop.is_set():
+                    break
+
     def _progress(self, done: float, total: float, text: str) -> None:
         if self._stop.is_set():
             raise Cancelled
-        self.text = f"calibrating · {text}"
+        self.text = text
 
 
 class Workbench:
-    """The state of the process. One model at a time: a new one is loaded when the old one is gone."""
+    """The state of the process."""
 
     def __init__(self) -> None:
-        self.store: Store = open_store()
+        self.store = open_store()
         self.jobs = Jobs(self.store)
-        self.subject: Subject | None = None
-        self.anatomy: Anatomy | None = None
-        self.loading: Loading | None = None
-        self.lives: OrderedDict[str, Live] = OrderedDict()
-        self._lock = threading.Lock()
+        self.leases = Leases()
+        self.known = Known(self.store)
+        self._lock = threading.Lock()  # guards the next one
+        self._lives: OrderedDict[str, Live] = OrderedDict()
 
-    def load(self, ref: ModelRef) -> Loading:
-        """Begin to load; whoever asks while a model is on its way gets that one's progress."""
+    def load(self, ref: ModelRef) -> Job:
+        """Bring a model into memory and look at it; a job like any other, and one for all who ask."""
+
+        def work(progress: Progress) -> None:
+            with self.leases.lease(ref, progress) as subject:
+                self.known.note(ref, subject.fingerprint)
+                asked = resolve(Question("anatomy", ref), lambda _: subject.fingerprint)
+                if self.store.about(asked.key) is None:
+                    progress(0, 0, "counting its parts")
+                    self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
+
+        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work)
+
+    def loading(self, ref: ModelRef) -> Job | None:
+        """The latest job that loaded or loads a model."""
+        return self.jobs.get(_load_key(ref))
+
+    def write(self, ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings) -> str:
+        """Begin to write; returns the name under which the answers can be watched. Plans learn from ``corpus``."""
+        name, live = uuid.uuid4().hex, Live(self, ref, corpus, plans, prompt, settings)
         with self._lock:
-            if self.loading is None or self.loading.over.is_set():
-                self.loading = Loading(ref)
-                threading.Thread(target=self._load, args=(self.loading,), name="loading", daemon=True).start()
-            return self.loading
-
-    def unload(self) -> None:
-        """Let the model go, so that its memory is free before the next one needs it."""
-        for job in self.jobs.list():
-            job.cancel()
-        for live in self.lives.values():
-            live.stop()
-        self.subject = self.anatomy = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    def write(self, subject: Subject, corpus: CorpusRef, plans: list[Plan], prompt: torch.Tensor, settings: Settings) -> str:
-        """Begin to write; returns the name under which the answers can be watched. Plans are calibrated on ``corpus``."""
-        name = uuid.uuid4().hex
-        self.lives[name] = Live(self.store, subject, corpus, plans, prompt, settings)
-        while len(self.lives) > _LIVES:
-            self.lives.popitem(last=False)[1].stop()
+            self._lives[name] = live
+            old = [self._lives.popitem(last=False)[1] for _ in range(len(self._lives) - _LIVES)]
+        for each in old:
+            each.stop()
         return name
 
-    def _load(self, loading: Loading) -> None:
-        try:
-            estimate(loading.ref)  # a name that leads nowhere must not cost everybody the model that is loaded
-            self.unload()
-            subject = load(loading.ref, loading.progress)
-            loading.text = "counting its parts"
-            self.anatomy = anatomy(subject)
-            self.subject = subject
-        except Exception as error:  # a thread has nobody else to tell
-            _log.warning("loading %s failed: %s", loading.ref.name, error, exc_info=not isinstance(error, Refusal))
-            loading.error = sentence(error)
-        finally:
-            loading.over.set()
+    def live(self, name: str | None) -> Live | None:
+        """The answers that were begun under a name."""
+        with self._lock:
+            return self._lives.get(name)
+
+    def lives(self) -> list[Live]:
+        """All answers remembered, the oldest first."""
+        with self._lock:
+            return list(self._lives.values())
+
+
+def _load_key(ref: ModelRef) -> str:
+    return f"load {canonical(asdict(ref))}"
+
+
+@st.cache_resource(show_spinner=False)
+def workbench() -> Workbench:
+    """The one object that all sessions of this process share."""
+    return Workbench()

@@ -29,7 +29,7 @@ from probes.choice.choices import Choices, choices
 from probes.choice.option_tokens import Fork, batches, fork, padded
 from probes.deviation.readout import Reading
 from refusal import Progress, Refusal, silent
-from texts.items import LETTERS, Item, builtin, read_items
+from texts.items import LETTERS, Item, builtin, digest, read_items
 
 MEASURES = {"logit_cosine": "z_cosine", "prob_cosine": "p_cosine", "kl": "kl", "reverse_kl": "reverse_kl"}
 
@@ -175,4 +175,5 @@ PROBE = Probe(
     _run,
     takes_plan=True,
     takes_corpus=False,
+    builtin={"items": digest()},
 )

@@ -1,7 +1,7 @@
 """Many pairs of streams compared: deviations of h, z and p, summed up by layer while the vocabulary passes through in parts."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ class Deviation:
     top_tokens : int64 array of shape (layers, 2, top)
         The likeliest tokens of the dense and of the modified side, at the last token of the first window.
     top_probabilities : float64 array of shape (layers, 2, top)
+    top_pieces : list of list of list of str, layers × 2 × top
+        The texts of these tokens.
     """
 
     h_cosine: list[float]
@@ -59,6 +61,7 @@ class Deviation:
     kl_spread: np.ndarray
     top_tokens: np.ndarray
     top_probabilities: np.ndarray
+    top_pieces: list[list[list[str]]]
 
 
 class Record:
@@ -85,8 +88,8 @@ class Record:
         best = [logits.double().softmax(-1).topk(min(top, len(logits))) for logits in (dense.cpu(), modified.cpu())]
         self._tops[layer] = torch.stack([each.indices for each in best]), torch.stack([each.values for each in best])
 
-    def read(self) -> Deviation:
-        """Means, quantiles and tokens."""
+    def read(self, pieces: Callable[[Tensor], list[str]]) -> Deviation:
+        """Means, quantiles and tokens; ``pieces`` gives the texts of token ids of shape (tokens, 1)."""
         kept = torch.stack([torch.cat(rows, -1) for rows in self._kept]).double().numpy()
         means = self._sums / kept.shape[-1]
         spread = np.moveaxis(np.quantile(kept, QUANTILES, axis=-1), 0, -1)  # (layers, measures, quantiles)
@@ -96,6 +99,7 @@ class Record:
             **{f"{name}_spread": np.ascontiguousarray(spread[:, i]) for i, name in enumerate(_SPREAD)},
             top_tokens=torch.stack([tokens for tokens, _ in tops]).numpy(),
             top_probabilities=torch.stack([chances for _, chances in tops]).numpy(),
+            top_pieces=[[pieces(side[:, None]) for side in tokens] for tokens, _ in tops],
         )
 
 

@@ -4,23 +4,27 @@ Both read the same text and predict each next token, so a distance is a distance
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from measures.divergence import kl
+from measures.divergence import Softmax, both_divergences, dot
 from measures.sums import Means
-from measures.vectors import cosine_of, top_overlap
+from measures.vectors import cosine, top
+from models.head import Head, last_states
 from models.subject import Subject
 from plans.cut import Calibrated, cut
 from plans.plan import Plan
 from probes.base import NoParams, Probe
+from probes.deviation.dense import DenseSide
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus
 
-_CHUNK = 2**20  # logits compared at a time: 4 MB stay in the CPU's cache, and no memory is asked for anew
+_PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
+_COMPARED = 2**20  # of them compared at a time: 4 MB stay in the CPU's cache, and no memory is asked for anew
 TOP = 5
 
 
@@ -42,6 +46,8 @@ class FidelityResult:
         How often the most likely token is the same; mean share of the five most likely ones that both have.
     token_kl, token_nll, dense_token_nll : float32 arrays of shape (windows, tokens - 1)
         KL(dense‖pruned) and negative log-likelihoods in nats at each predicted token: where it hurts.
+    pieces : list of list of str
+        The text of each token, window by window.
     """
 
     tokens: int
@@ -56,40 +62,47 @@ class FidelityResult:
     token_kl: np.ndarray
     token_nll: np.ndarray
     dense_token_nll: np.ndarray
+    pieces: list[list[str]]
 
 
 def compare(dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Measures of two logit tensors of shape (tokens, vocab) against the tokens that follow; one value per token."""
-    dense, pruned = dense.float(), pruned.float()
-    log_p, log_q = dense.log_softmax(-1), pruned.log_softmax(-1)
+    p, q = Softmax(dense), Softmax(pruned)
+    forward, reverse = both_divergences(p, q)
+    best = [top(each.logits, TOP) for each in (p, q)]
     return {
-        "nll": -log_q.gather(-1, targets[:, None])[:, 0].double(),
-        "dense_nll": -log_p.gather(-1, targets[:, None])[:, 0].double(),
-        "kl": kl(log_p, log_q),
-        "reverse_kl": kl(log_q, log_p),
-        "logit_cosine": cosine_of(dense, pruned),
-        "prob_cosine": cosine_of(log_p.exp(), log_q.exp()),
-        "top1": (dense.argmax(-1) == pruned.argmax(-1)).double(),
-        "top5": top_overlap(dense, pruned, min(TOP, dense.shape[-1])),
+        "nll": q.nll(targets),
+        "dense_nll": p.nll(targets),
+        "kl": forward,
+        "reverse_kl": reverse,
+        "logit_cosine": _cosine(p.logits, q.logits),
+        "prob_cosine": _cosine(p.weights, q.weights),  # what they are divided by does not change their direction
+        "top1": (best[0][:, 0] == best[1][:, 0]).double(),
+        "top5": (best[0][:, :, None] == best[1][:, None]).any(-1).double().mean(-1),
     }
 
 
+def _cosine(x: Tensor, y: Tensor) -> Tensor:
+    return cosine(dot(x, y), dot(x, x), dot(y, y))
+
+
 def _run(
-    subject: Subject, corpus: Corpus, plan: Plan | Calibrated, params: NoParams, progress: Progress = silent
+    subject: Subject,
+    corpus: Corpus,
+    plan: Plan | Calibrated,
+    params: NoParams,
+    progress: Progress = silent,
+    dense: DenseSide | None = None,
 ) -> FidelityResult:
-    dense, pruned = (cut(subject, each) for each in (Plan(), plan))
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    dense, pruned = dense or DenseSide(subject, tokens), cut(subject, plan)
     means, per_token = Means(), {"kl": [], "nll": [], "dense_nll": []}
     for i, window in enumerate(tokens):
         progress(i, len(tokens), f"window {i + 1} of {len(tokens)}")
-        both = [view.logits(window[None])[0, :-1] for view in (dense, pruned)]
-        _refuse_nan(*both)
-        parts = []
-        rows = max(1, _CHUNK // both[0].shape[-1])
-        for begin in range(0, len(window) - 1, rows):
-            part = slice(begin, begin + rows)
-            parts.append(compare(both[0][part], both[1][part], window[1:][part].to(both[0].device)))
-            means.add(**parts[-1])
+        both = dense.states(i)[:-1], last_states(pruned, window[None])[0, :-1]
+        parts = [_compared(dense.head, *rows) for rows in _rows(*both, window[1:].to(dense.head.device), dense.head.vocab)]
+        for part in parts:
+            means.add(**part)
         for name, rows in per_token.items():
             rows.append(torch.cat([part[name] for part in parts]).float().cpu().numpy())
     mean = {name: float(means.read(name)) for name in parts[-1]}
@@ -103,7 +116,23 @@ def _run(
         token_kl=np.stack(per_token["kl"]),
         token_nll=np.stack(per_token["nll"]),
         dense_token_nll=np.stack(per_token["dense_nll"]),
+        pieces=[subject.tokenizer.batch_decode(row[:, None]) for row in corpus.tokens],
     )
+
+
+def _rows(dense: Tensor, pruned: Tensor, targets: Tensor, vocab: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Positions in equal parts, so few at a time that their logits never fill the memory, however large the vocabulary."""
+    count = -(-len(targets) * vocab // _PROJECTED)
+    return zip(*(each.tensor_split(count) for each in (dense, pruned, targets)), strict=True)
+
+
+def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """`compare` from the states that the head reads, a few rows of logits at a time."""
+    both = [head(states.to(head.device)) for states in (dense, pruned)]
+    _refuse_nan(*both)
+    rows = max(1, _COMPARED // head.vocab)
+    parts = [compare(*each) for each in zip(*(tensor.split(rows) for tensor in (*both, targets)), strict=True)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _refuse_nan(dense: Tensor, pruned: Tensor) -> None:
@@ -120,4 +149,6 @@ def _exp(nll: float) -> float:
     return math.exp(nll) if nll < 700 else math.inf
 
 
-PROBE = Probe("fidelity", "What a plan does to predictions", 1, NoParams, FidelityResult, _run, takes_plan=True)
+PROBE = Probe(
+    "fidelity", "What a plan does to predictions", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide
+)

@@ -37,6 +37,7 @@ from probes.deviation.continuations import (
 )
 from probes.deviation.readout import Reading
 from refusal import Progress, Refusal, silent
+from texts import prompts as built_in
 from texts.prompts import prompts_of
 
 LONGEST = 1024
@@ -244,4 +245,5 @@ PROBE = Probe(
     _run,
     takes_plan=True,
     takes_corpus=False,
+    builtin={"prompts": built_in.digest()},
 )

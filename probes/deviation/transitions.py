@@ -127,7 +127,7 @@ def _run(
         temperature=params.temperature,
         mode=streams.mode,
         parallel=subject.family.parallel,
-        **{name: record.read() for name, record in comparison.records.items()},
+        **{name: record.read(subject.tokenizer.batch_decode) for name, record in comparison.records.items()},
     )
 
 
@@ -150,5 +150,5 @@ def _refuse_nan(logits: Tensor) -> None:
 
 
 PROBE = Probe(
-    "transitions", "Where a plan hurts, layer by layer", 1, TransitionsParams, TransitionsResult, _run, takes_plan=True
+    "transitions", "Where a plan hurts, layer by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True
 )

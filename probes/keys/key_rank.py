@@ -25,7 +25,7 @@ from plans.plan import Plan
 from probes.base import Probe
 from probes.keys.key_sums import KeySums
 from refusal import Progress, Refusal, silent
-from texts.corpus import Corpus, spoken
+from texts.corpus import Corpus
 from texts.corpus import cut as cut_corpus
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
@@ -107,7 +107,8 @@ class KeyRankResult:
     chance_pre, chance_post : list of float
         What two random subspaces would give: rank / head_dim, mean over heads.
     compared : str
-        Which two texts.
+        ``halves`` of the text, ``halves of one window`` (so at other positions too), or two ``texts``; not what they are
+        called, as one text may have several names.
     overlap_limited : bool
         One of the two texts has no more tokens than dimensions.
     """
@@ -172,13 +173,12 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
     sums = _pass(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
-        compared = f"the first and the second half of {spoken(corpus.ref.name)}"
-        compared += " (one window, so at other positions too)" if len(corpus.tokens) == 1 else ""
+        compared = "halves" if len(corpus.tokens) > 1 else "halves of one window"
     else:
         before = len(corpus.tokens)
         one = sums.kinds
         two = _pass(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
-        compared = f"{spoken(corpus.ref.name)} and {spoken(params.other)}"
+        compared = "texts"
     return result_of(sums, one, two, params.level, compared, lambda: progress(total, total, "eigenvalues"))
 
 
@@ -245,4 +245,4 @@ def _overlap(one: dict[int, Moments], two: dict[int, Moments], ranks: Tensor) ->
     return [subspace_overlap(*pair, rank).mean().item() for pair, rank in zip(pairs, ranks, strict=True)]
 
 
-PROBE = Probe("key_rank", "Key rank", 3, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))
+PROBE = Probe("key_rank", "Key rank", 4, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))

@@ -76,7 +76,7 @@ class LowRankResult:
     tokens, calibration_tokens : int
         Predicted tokens, and tokens whose keys gave the directions.
     calibrated_on : str
-        Where these come from, in words.
+        Which windows of which text these are; not what it is called, as one text may have several names.
     recall, jaccard : float64 arrays of shape (layers, dims, top)
         |A ∩ B| / k and |A ∩ B| / |A ∪ B| of the chosen keys and the k keys with the highest exact scores.
     mass : float64 array of shape (layers, dims, top)
@@ -177,7 +177,8 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
             switch_on(view, basis, share, keys, method, seed=(params.seed + i) % 2**63)
             _compare(means[variants[number - 1]], log_p, _logits(view, window, method), window)
         done += 1 + len(variants)
-    told = f"{ref.name}, windows {ref.skip} to {ref.skip + len(learned) - 1}"
+    text = "the measured text" if ref.name == corpus.ref.name else "another text"
+    told = f"windows {ref.skip} to {ref.skip + len(learned) - 1} of {text}"
     return _result(dims, top, agreements, means, (corpus.tokens[:, 1:].size, learned.size, told))
 
 
@@ -248,4 +249,4 @@ def _exp(nll: np.ndarray) -> np.ndarray:
         return np.exp(nll)
 
 
-PROBE = Probe("low_rank_attention", "Low-rank attention", 2, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))
+PROBE = Probe("low_rank_attention", "Low-rank attention", 3, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))

@@ -86,7 +86,7 @@ def ranked(
         overlap_post=np.linspace(0.97, 0.85, layers).tolist(),
         chance_pre=chance["pre"],
         chance_post=chance["post"],
-        compared="the two halves of the text",
+        compared="halves",
         overlap_limited=tokens <= head_dim,
     )
 

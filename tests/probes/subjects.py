@@ -11,6 +11,7 @@ from texts.corpus import Corpus, CorpusRef
 
 def subject_of(model, tokenizer=None):
     """A subject around a model that is already there."""
+    tokenizer = tokenizer or plain_tokenizer()
     config = model.config.get_text_config(decoder=True)
     return Subject(ModelRef("tiny"), model, tokenizer, family_of(config), "0" * 64)
 

@@ -95,7 +95,7 @@ def test_perplexity_is_exp_of_the_loss_of_transformers():
     model, windows = tiny_model("llama"), tokens(3, 90)
     subject = subject_of(model)
     found = run(subject, windows, "a1,m3")
-    view = cut(model, subject.family, parse("a1,m3"))
+    view = cut(subject, parse("a1,m3"))
     for each, value in ((model, found.dense_perplexity), (view.model, found.perplexity)):
         losses = [each(input_ids=row[None], labels=row[None], use_cache=False).loss.item() for row in windows]
         assert value == pytest.approx(math.exp(sum(losses) / len(losses)), rel=1e-5)
@@ -108,8 +108,8 @@ def test_means_are_those_of_the_slow_loop_over_all_predicted_tokens():
     model, windows = tiny_model("qwen2"), tokens(2, 101)
     subject = subject_of(model)
     found = run(subject, windows, "b1-2")
-    view = cut(model, subject.family, parse("b1-2"))
-    dense, pruned = (each.logits(windows)[:, :-1].flatten(0, 1).double().numpy() for each in (cut(model, subject.family), view))
+    view = cut(subject, parse("b1-2"))
+    dense, pruned = (each.logits(windows)[:, :-1].flatten(0, 1).double().numpy() for each in (cut(subject), view))
     expected = slow(dense, pruned, windows[:, 1:].flatten().numpy())
     mean = {name: values.mean() for name, values in expected.items()}
     assert found.tokens == 200

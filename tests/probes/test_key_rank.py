@@ -90,7 +90,7 @@ def test_the_overlap_compares_the_halves(llama):
             overlaps.append((np.linalg.svd(one @ other.T, compute_uv=False) ** 2).mean())
         assert found.overlap_post[layer] == pytest.approx(np.mean(overlaps), abs=1e-5)
         assert found.chance_post[layer] == pytest.approx(np.mean(found.rank_post[layer]) / 8)
-    assert found.compared == "the first and the second half of tiny"
+    assert found.compared == "halves"
 
 
 def test_the_model_is_summed_up_over_layers(llama):
@@ -190,7 +190,7 @@ def test_the_basis_is_compared_on_another_text(tmp_path):
         cosines = PCA().fit(one[3, :, head]).components_[:r] @ PCA().fit(other[3, :, head]).components_[:r].T
         overlaps.append((np.linalg.svd(cosines, compute_uv=False) ** 2).mean())
     assert found.overlap_post[3] == pytest.approx(np.mean(overlaps), abs=1e-5)
-    assert found.compared == f"tiny and {path}" and found.tokens == 60
+    assert found.compared == "texts" and found.tokens == 60
     assert list(dict.fromkeys(done for done, _, _ in told)) == [0, 1, 2, 3, 4] and {total for _, total, _ in told} == {4}
     with pytest.raises(Refusal, match="Both texts are tiny"):
         ask(model, ids, other="tiny")

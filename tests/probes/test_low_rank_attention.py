@@ -102,7 +102,7 @@ def test_the_shape_of_the_answer(result):
         "exact": (2,), "random": (2,), "last": (2,), "pca": (3,)
     }  # fmt: skip
     assert result.tokens == WINDOWS * (LENGTH - 1) and result.calibration_tokens == WINDOWS * LENGTH
-    assert result.calibrated_on.endswith("text.txt, windows 2 to 3")
+    assert result.calibrated_on == "windows 2 to 3 of the measured text"
     again = from_dict(LowRankResult, decode(encode(as_dict(result))))
     assert again.front == result.front and np.array_equal(again.error, result.error)
     assert np.array_equal(again.baseline_kl["pca"], result.baseline_kl["pca"])
@@ -210,7 +210,7 @@ def test_nothing_is_calibrated_on_what_is_measured(tmp_path):
 def test_another_text_gives_other_directions(subject, corpus, tmp_path, result):
     other = written(tmp_path, "other", windows=1, seed=7)
     found = asked(subject, corpus, LowRankParams(dims="0.5", top="0.5", baselines=False, calibrate=other))
-    assert found.calibrated_on == f"{other}, windows 0 to 0" and found.calibration_tokens == LENGTH
+    assert found.calibrated_on == "windows 0 to 0 of another text" and found.calibration_tokens == LENGTH
     assert found.perplexity[0, 0] != result.perplexity[1, 1]
     assert found.dense_perplexity == result.dense_perplexity
 

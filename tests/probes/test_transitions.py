@@ -110,10 +110,10 @@ def test_every_family_ends_where_its_views_end(name):
     model, windows = tiny_model(name), tokens()
     subject = subject_of(model)
     found = run(subject, windows, "a1,m2")
-    dense = cut(model, subject.family).logits(windows)[:, -1]
+    dense = cut(subject).logits(windows)[:, -1]
 
     def ends(plan):
-        return distances(dense, cut(model, subject.family, parse(plan)).logits(windows)[:, -1])
+        return distances(dense, cut(subject, parse(plan)).logits(windows)[:, -1])
 
     assert found.cumulative.kl[-1] == pytest.approx(ends("a1,m2"), rel=1e-4, abs=1e-5)
     assert found.mlp.kl[-1] == pytest.approx(ends("m4"), rel=1e-4, abs=1e-5)
@@ -152,8 +152,8 @@ def test_every_pruned_sublayer_is_fed_with_the_dense_stream(name):
     everything = Calibrated(plan, thinned(model, subject.family))
     found = run(subject, windows, everything)
     assert found.mode == "pruned"
-    dense = cut(model, subject.family)
-    whole = cut(model, subject.family, everything).logits(windows)[:, -1]
+    dense = cut(subject)
+    whole = cut(subject, everything).logits(windows)[:, -1]
     assert found.cumulative.kl[-1] == pytest.approx(distances(dense.logits(windows)[:, -1], whole), rel=1e-4, abs=1e-5)
     streams = {}
 
@@ -165,7 +165,7 @@ def test_every_pruned_sublayer_is_fed_with_the_dense_stream(name):
     before, attention, _, after = streams["dense"]
     for at, part in enumerate(PARTS, start=1):
         one = Calibrated(plan, thinned(model, subject.family, (part, layer)))
-        view = cut(model, subject.family, one)
+        view = cut(subject, one)
         watch(view, note(part))
         view.logits(windows)
         end = before + attention if part == "attention" and not found.parallel else after
@@ -205,7 +205,7 @@ def test_a_dropped_block_hands_its_stream_on():
     model, windows = tiny_model("llama"), tokens()
     subject = subject_of(model)
     seen = []
-    dense = cut(model, subject.family)
+    dense = cut(subject)
     watch(dense, lambda place, *parts: seen.append(parts[3][:, -1].double().numpy()))
     dense.logits(windows)
     found = run(subject, windows, "b1-2").cumulative
@@ -283,7 +283,7 @@ def test_the_result_survives_being_stored():
 def test_the_likeliest_tokens_are_those_of_the_first_window():
     model, windows = tiny_model("llama"), tokens(3, 9)
     subject = subject_of(model)
-    logits = cut(model, subject.family).logits(windows[:1])[0, -1].double()
+    logits = cut(subject).logits(windows[:1])[0, -1].double()
     for last in (True, False):
         found = run(subject, windows, last=last, top=4, temperature=2.0).mlp
         best = (logits / 2).softmax(-1).topk(4)

@@ -1,0 +1,161 @@
+"""Questions on a page: the answer if it is known, else a button that asks, else how far the job is."""
+
+import streamlit as st
+
+from cache.jobs import Job
+from cache.store import StoreError
+from models.anatomy import Anatomy
+from pages.shell.state import corpus_ref, model_ref
+from pages.shell.workbench import workbench
+from plans.cost import Cost
+from plans.plan import Plan
+from probes.answer import Answer, answer, find, submit
+from probes.question import Asked, Question, resolve
+from refusal import Refusal
+
+POLL = 0.5  # seconds between looks at something that runs
+
+
+def anatomy_or_stop() -> Anatomy:
+    """What is known about the model in the URL; where nothing is, the page ends with a button that loads it."""
+    known = workbench().known.anatomy(model_ref())
+    if known is not None:
+        return known
+    name = st.session_state.model
+    job = workbench().loading(model_ref())
+    if job is not None and job.active:
+        st.info(f"**{name}** is being loaded; this page goes on when it is there.")
+    else:
+        st.info(f"Nothing is known about **{name}** yet: it was never loaded here.")
+        st.button(f"Load {name}", type="primary", on_click=load_clicked, key="load_here")
+    st.stop()
+
+
+def tell_load_error() -> None:
+    """Say why the model in the URL did not load; app.py does so on every page."""
+    job = workbench().loading(model_ref())
+    if job is not None and job.state == "failed":
+        st.error(job.error, icon=":material/error:")
+
+
+def load_clicked() -> None:
+    """Callback: load what the sidebar names."""
+    try:
+        workbench().load(model_ref())
+    except (Refusal, StoreError) as refusal:
+        st.session_state.load_error = str(refusal)
+
+
+def asked_here(probe: str, plan: str = "", params: dict | None = None) -> Asked:
+    """A question about the model and text in the URL, resolved."""
+    return resolve(Question(probe, model_ref(), corpus_ref(), plan, params or {}), workbench().known.identify)
+
+
+def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None = None) -> Answer | None:
+    """The answer to a question on the current model and text, if it is known; else a button, or how far the job is.
+
+    Parameters
+    ----------
+    button, what : str
+        The button's label, and a sentence on what a click computes.
+    params : dict, optional
+        Parameters of the probe; what is not named has its default.
+    """
+    return ask_each(probe, button, what, [plan], params)[0]
+
+
+def ask_each(probe: str, button: str, what: str, plans: list[str], params: dict | None = None) -> list[Answer | None]:
+    """`ask` for several plans at once, with one button for all that are not known; an answer or None for each."""
+    bench = workbench()
+    try:
+        questions = [asked_here(probe, plan, params) for plan in plans]
+        found = [find(bench.store, asked) for asked in questions]
+    except (Refusal, StoreError) as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return [None] * len(plans)
+    missing = [asked for asked, known in zip(questions, found, strict=True) if known is None]
+    if missing:
+        _offer(probe, button, what, missing)
+    return found
+
+
+def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
+    """How far the jobs for what is missing are; where there are none, the button that asks."""
+    jobs = [job for asked in missing if (job := workbench().jobs.get(asked.key)) is not None]
+    running = [job.key for job in jobs if job.active]
+    if running:
+        _watch_job(running[0], len(running) - 1)
+        return
+    for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
+        st.error(error, icon=":material/error:")
+    if any(job.state == "cancelled" for job in jobs):
+        st.info("Cancelled. Nothing else was lost; ask again when you like.")
+    # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing,), width=210)
+    row.caption(what)
+    if error := st.session_state.pop(f"refused_{probe}", None):
+        st.error(error, icon=":material/error:")
+
+
+def _submit(questions: list[Asked]) -> None:
+    """Callback: ask. The button holds questions, which are data; a model is leased when a job begins."""
+    bench = workbench()
+    try:
+        for asked in questions:
+            submit(bench.jobs, asked, bench.leases.lease)
+    except (Refusal, StoreError) as refusal:
+        st.session_state[f"refused_{questions[0].probe.name}"] = str(refusal)
+
+
+def known(probe: str, plan: str = "", params: dict | None = None) -> Answer | None:
+    """The answer to a question on the current model and text if there is one; what is wrong with them is told elsewhere."""
+    try:
+        return find(workbench().store, asked_here(probe, plan, params))
+    except (Refusal, StoreError):
+        return None
+
+
+def tried(probe: str, params: dict | None = None) -> list[tuple[str, Answer]]:
+    """Every known answer of a probe on the current model and text, with its plan."""
+    try:
+        return workbench().known.tried(Question(probe, model_ref(), corpus_ref(), params=params or {}))
+    except (Refusal, StoreError):
+        return []
+
+
+def cost(anatomy: Anatomy, plan: Plan) -> Cost | None:
+    """What a plan leaves of the current model; None where it was not counted yet and the model is not in memory."""
+    if not plan:
+        return Cost(anatomy.parameters, 0, anatomy.bytes, anatomy.cache_bytes, anatomy.multiply_adds)
+    bench = workbench()
+    try:
+        asked = asked_here("cost", str(plan))
+        found = find(bench.store, asked)
+        if found is None and bench.leases.resident(asked.fingerprint):  # counted in less than 0.1 s
+            bench.store.put(asked.key, *answer(asked, bench.leases.lease, bench.store))
+            found = find(bench.store, asked)
+    except (Refusal, StoreError):
+        return None
+    return found.result if found else None
+
+
+@st.fragment(run_every=POLL)
+def _watch_job(name: str, behind: int = 0) -> None:
+    """How far a job is, and how many wait behind it."""
+    job = workbench().jobs.get(name)
+    if job is None or not job.active:
+        st.rerun()
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    after = f" · {behind} more behind it" if behind else ""
+    draw_progress(job, left, after)
+    right.button("Cancel", key=f"cancel_{name[:12]}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+
+
+def draw_progress(job: Job, place, after: str = "") -> None:
+    """A bar with what a job does and how long it will take."""
+    standing = job.standing
+    share = min(1.0, standing.done / standing.total) if standing.total else 0.0
+    doing = "waiting for its turn" if standing.state == "queued" else standing.text
+    eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
+    place.progress(share, f"{job.label}: {doing}{eta}{after}")

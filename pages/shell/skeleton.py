@@ -1,0 +1,58 @@
+"""What pages are built from: charts, rows of numbers, and a line on how an answer came about."""
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from pages.shell.state import clicked
+from probes.answer import Answer
+
+CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+# Two charts stand beside each other as long as both are wide enough to read.
+_BESIDE = "<style>[class*=st-key-beside] [data-testid=stColumn] {min-width: 22rem}</style>"
+
+
+def beside(name: str, spec: int | list[float] = 2) -> list:
+    """Columns that stand below each other where the window is narrow."""
+    st.html(_BESIDE)
+    return st.container(key=f"beside_{name}").columns(spec)
+
+
+def chart(figure, name: str, alt: str, place=st) -> None:
+    """A chart to look at."""
+    place.plotly_chart(figure, key=name, alt=alt, config=CHART)
+
+
+def clickable(figure, name: str, alt: str, place=st, on_select: Callable[[], None] | None = None) -> None:
+    """A chart whose points can be clicked; by default a click toggles the item of a plan that a point carries."""
+    place.plotly_chart(
+        figure, key=name, on_select=on_select or (lambda: clicked(name)), selection_mode="points", alt=alt, config=CHART
+    )
+
+
+def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
+    """A row of numbers, wrapped where the window is narrow; each is label, value, change (lower is better), explanation."""
+    row = st.container(horizontal=True)
+    for label, value, change, why in cells:
+        row.metric(label, value, change, delta_color="inverse", help=why, border=True, width=208 if len(cells) < 5 else 172)
+
+
+def provenance(answer: Answer) -> None:
+    """One quiet line on how an answer came about."""
+    about = answer.about
+    text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
+    if learned := about.get("calibration"):
+        text += f"calibrated on the {learned['tokens']:,} that follow in {learned['windows']} windows · "
+    seconds = about["seconds"]
+    st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {seconds:.1f} s, {age(about['created'])}")
+
+
+def age(created: float) -> str:
+    """How long ago something was, in unix seconds."""
+    minutes = (time.time() - created) / 60
+    if minutes < 1:
+        return "just now"
+    if minutes < 120:
+        return f"{minutes:.0f} min ago"
+    return f"{minutes / 60:.0f} h ago" if minutes < 2880 else f"{minutes / 1440:.0f} d ago"

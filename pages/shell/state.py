@@ -1,0 +1,87 @@
+"""What the URL and the fields say: model, text and plan, and what a click on a chart does to the plan."""
+
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
+
+from models.subject import ModelRef
+from plans.operation import Shape
+from plans.plan import EMPTY, Plan, parse
+from refusal import Refusal
+from texts.corpus import CorpusRef
+
+# Settings of a field whose value is part of the link and is still there after a visit to another page.
+KEPT = {"bind": "query-params", "persist_state": "session"}
+
+
+def menu_first() -> None:
+    """Go through app.py, whatever page a link names; the first line of every page.
+
+    Until app.py has run once in a process, Streamlit takes a folder named pages for its old way to make menus and would
+    show the first visitor of a deep link the bare page.
+    """
+    if PagesManager.uses_pages_directory:
+        PagesManager.uses_pages_directory = False
+        st.rerun()
+
+
+def model_ref() -> ModelRef:
+    """The model that the sidebar names."""
+    state = st.session_state
+    return ModelRef(state.model.strip(), state.revision.strip() or None, state.dtype, state.device)
+
+
+def corpus_ref() -> CorpusRef:
+    """The text that the sidebar names."""
+    state = st.session_state
+    return CorpusRef(state.corpus or "", int(state.windows or 0), int(state.length or 0), bool(state.bos))
+
+
+def current_plan(shape: Shape | None = None) -> Plan:
+    """The plan in the sidebar; the empty one while its text has a typo, which the sidebar tells."""
+    try:
+        plan = parse(st.session_state.get("plan") or "")
+        return plan if shape is None else plan.checked(shape)
+    except Refusal:
+        return EMPTY
+
+
+def set_plan(plan: Plan | str) -> None:
+    """Put a plan into the sidebar; for callbacks, which run before the field is drawn."""
+    st.session_state.plan = str(plan)
+
+
+def toggle(item: str) -> None:
+    """Drop what an item like ``a25`` or ``b20-23`` names, or put it back if the plan drops all of it already."""
+    plan, part = current_plan(), parse(item)
+    set_plan(plan - part if plan | part == plan else plan | part)
+
+
+def clicked(chart: str) -> None:
+    """Callback of a chart whose points carry an item of a plan as their first custom value."""
+    custom = picked(chart)
+    if custom:
+        toggle(custom[0])
+
+
+def picked(chart: str) -> list[Any]:
+    """The custom values of the point of a chart that was clicked; empty: none."""
+    points = st.session_state[chart].selection.points
+    custom = points[0].get("customdata") if points else None
+    if not custom:
+        return []
+    return list(custom) if isinstance(custom, list | tuple) else [custom[place] for place in sorted(custom, key=int)]
+
+
+def linked(fields: tuple[str, ...]) -> dict[str, str]:
+    """What a link says about fields that are drawn for the first time."""
+    return {name: st.query_params[name] for name in fields if name in st.query_params and name not in st.session_state}
+
+
+def warn_of_link(asked: dict[str, str]) -> None:
+    """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
+    for name, given in asked.items():
+        taken = st.session_state.get(name)
+        if taken is not None and str(taken).lower() != given.lower():
+            st.warning(f"The link says {name}={given}, which is not possible; {name}={taken} is used.")

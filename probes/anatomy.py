@@ -1,0 +1,22 @@
+"""What is told of a model without a text: its anatomy, and what a plan leaves of it. Pages ask these when a model is loaded."""
+
+from typing import Any
+
+from models.anatomy import Anatomy, anatomy
+from models.subject import Subject
+from plans.cost import Cost, cost
+from plans.plan import Plan
+from probes.base import NoParams, Probe
+from refusal import Progress, silent
+
+
+def _anatomy(subject: Subject, corpus: Any, plan: Plan, params: NoParams, progress: Progress = silent) -> Anatomy:
+    return anatomy(subject)
+
+
+def _cost(subject: Subject, corpus: Any, plan: Plan, params: NoParams, progress: Progress = silent) -> Cost:
+    return cost(subject, plan, anatomy(subject))
+
+
+ANATOMY = Probe("anatomy", "What the model is made of", 1, NoParams, Anatomy, _anatomy, takes_plan=False, takes_corpus=False)
+COST = Probe("cost", "What a plan leaves", 1, NoParams, Cost, _cost, takes_plan=True, takes_corpus=False, applies_plan=False)

@@ -1,0 +1,46 @@
+"""Pieces of long computations as rows of the store, read one at a time."""
+
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+from cache.codec import CodecError, decode, encode
+from cache.store import Store
+
+
+class Kept(MutableMapping[str, dict[str, Any]]):
+    """The pieces below a key of the store; what is put is written at once.
+
+    Parameters
+    ----------
+    about : dict
+        What is said about each piece.
+    """
+
+    def __init__(self, store: Store, key: str, about: dict[str, Any]) -> None:
+        self._store, self._key, self._about = store, key, about
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        row = self._store.read(f"{self._key}/{name}")
+        if row is None:
+            raise KeyError(name)
+        try:
+            return decode(row.payload)
+        except CodecError:
+            del self[name]
+            raise KeyError(name) from None  # damaged, and forgotten now: as if it had never been there
+
+    def __setitem__(self, name: str, piece: dict[str, Any]) -> None:
+        self._store.put(f"{self._key}/{name}", encode(piece), self._about | {"piece": name})
+
+    def __delitem__(self, name: str) -> None:
+        self._store.delete(f"{self._key}/{name}")
+
+    def __contains__(self, name: object) -> bool:
+        return self._store.has(f"{self._key}/{name}")
+
+    def __iter__(self) -> Iterator[str]:
+        begin = len(self._key) + 1
+        return (key[begin:] for key in self._store.keys(f"{self._key}/"))
+
+    def __len__(self) -> int:
+        return len(self._store.keys(f"{self._key}/"))

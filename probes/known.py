@@ -1,0 +1,79 @@
+"""What is known without the model: its fingerprint, its anatomy, what plans cost, and which plans were tried."""
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict, replace
+
+from cache.codec import encode
+from cache.keys import key as key_of
+from cache.store import Store, StoreError
+from models.anatomy import Anatomy
+from models.loading.identity import identify
+from models.subject import ModelRef
+from plans.cost import Cost
+from probes.answer import Answer, find, opened
+from probes.question import Question, resolve
+from refusal import Refusal
+
+
+class Known:
+    """What a store tells of models, also of those whose files are not on this machine."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def identify(self, ref: ModelRef) -> str:
+        """The fingerprint of a model: of its files, else the one it had when it was last seen here or where a bundle was made.
+
+        Raises
+        ------
+        Refusal
+            Its files are not here, and nothing is known of it.
+        """
+        try:
+            return identify(ref)
+        except Refusal:
+            about = self.store.about(_name(ref))
+            if about is None:
+                raise
+            return about["fingerprint"]
+
+    def note(self, ref: ModelRef, fingerprint: str) -> None:
+        """Remember what a reference means."""
+        about = {"model": asdict(ref), "fingerprint": fingerprint, "created": time.time()}
+        if (self.store.about(_name(ref)) or {}).get("fingerprint") != fingerprint:
+            self.store.put(_name(ref), encode({}), about)
+
+    def find(self, question: Question) -> Answer | None:
+        """The answer to a question, if there is one."""
+        return find(self.store, resolve(question, self.identify))
+
+    def anatomy(self, ref: ModelRef) -> Anatomy | None:
+        """What the model is made of; None: it was never loaded, and no bundle told of it."""
+        try:
+            found = self.find(Question("anatomy", ref))
+        except (Refusal, StoreError):
+            return None
+        return found.result if found else None
+
+    def cost(self, ref: ModelRef, plan: str) -> Cost | None:
+        """What a plan leaves of a model; None: it was not counted yet."""
+        found = self.find(Question("cost", ref, plan=plan))
+        return found.result if found else None
+
+    def tried(self, question: Question) -> list[tuple[str, Answer]]:
+        """Every answer that differs from a question by its plan and nothing else, with the plan, newest first."""
+        found = []
+        for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") == question.probe):
+            plan = entry.about["question"].get("plan", "")
+            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
+                asked = resolve(replace(question, plan=plan), self.identify)
+                row = self.store.read(asked.key, hit=False) if asked.key == entry.key else None
+                if row is not None:
+                    found.append((plan, opened(self.store, asked.key, asked.probe.result, row)))
+        return found
+
+
+def _name(ref: ModelRef) -> str:
+    return f"model {key_of({'ref': json.dumps(asdict(ref), sort_keys=True)})}"

@@ -1,0 +1,165 @@
+"""A question is data: resolved once into everything that follows from it, its key among it; nothing here computes.
+
+A key names the answer, whoever asks and from where: it holds what the model, the texts and the items are and not how they are
+called, the version of the probe, and those of the libraries that numbers depend on.
+"""
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cache.keys import key as key_of
+from models.subject import ModelRef
+from plans.operation import Operation
+from plans.plan import EMPTY, Plan, parse
+from probes import HIDDEN, PROBES
+from probes.base import Probe, read_params
+from probes.deviation import dense
+from refusal import Refusal
+from texts.corpus import CorpusRef, text_digest
+
+# A number may change with these, so an answer belongs to them.
+_LIBRARIES = ("torch", "transformers")
+LEARNING = 2  # raised when what operations learn changes, so that nothing built on the old is found any more
+Identify = Callable[[ModelRef], str]  # the fingerprint of a model
+
+
+@dataclass(frozen=True)
+class Question:
+    """A probe asked of a model on a corpus, with a plan where the probe takes one."""
+
+    probe: str
+    model: ModelRef = field(default_factory=ModelRef)
+    corpus: CorpusRef = field(default_factory=CorpusRef)
+    plan: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What one operation of a plan learns, and the key under which its pieces are kept."""
+
+    operation: Operation
+    before: Plan
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question with all that follows from it.
+
+    Attributes
+    ----------
+    plan : Plan
+        Empty where the probe takes none.
+    corpus : CorpusRef or None
+        The measured text; None where the probe looks at none.
+    learned_on : CorpusRef or None
+        The windows that follow it, which operations learn from, so that nothing is measured on what it was learned from.
+    learning : tuple of Learning
+        In the order of the plan.
+    dense_key : str
+        Where the dense side is kept; empty: this probe does not keep it.
+    key : str
+        The name of the answer.
+    told : dict
+        The question with nothing left implicit, for a reader of the answer.
+    """
+
+    question: Question
+    probe: Probe
+    params: Any
+    plan: Plan
+    corpus: CorpusRef | None
+    learned_on: CorpusRef | None
+    learning: tuple[Learning, ...]
+    dense_key: str
+    fingerprint: str
+    key: str
+    told: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What a job that answers it is called."""
+        return f"{self.probe.title} · {self.question.model.name} {self.plan}".strip()
+
+
+def probe_named(name: str) -> Probe:
+    """The registered probe of that name; a Refusal lists the names there are."""
+    if name in PROBES or name in HIDDEN:
+        return PROBES.get(name) or HIDDEN[name]
+    raise Refusal(f"There is no probe '{name}'. There are: {', '.join(PROBES)}.")
+
+
+def resolve(question: Question, identify: Identify) -> Asked:
+    """Everything that follows from a question.
+
+    Parameters
+    ----------
+    identify : callable
+        Gives the fingerprint of a model.
+
+    Raises
+    ------
+    Refusal
+        There is no such probe, parameter, text or model, or the plan cannot be read.
+    """
+    probe = probe_named(question.probe)
+    params = read_params(probe, question.params)
+    plan = parse(question.plan) if probe.takes_plan else EMPTY
+    learns = probe.applies_plan and bool(plan.learning)
+    corpus = question.corpus if probe.takes_corpus else None
+    fingerprint = identify(question.model)
+    told = _told(probe, params, plan, question, fingerprint, bool(corpus or learns))
+    same = _same(told)
+    return Asked(
+        question=question,
+        probe=probe,
+        params=params,
+        plan=plan,
+        corpus=corpus,
+        learned_on=question.corpus.following if learns else None,
+        learning=tuple(_learning(plan, same)) if learns else (),
+        dense_key=_dense_key(same) if probe.keeps_dense else "",
+        fingerprint=fingerprint,
+        key=key_of(same | ({"learning": LEARNING} if learns else {})),
+        told=told,
+    )
+
+
+def _told(probe: Probe, params: Any, plan: Plan, question: Question, fingerprint: str, reads_text: bool) -> dict[str, Any]:
+    given = asdict(params)
+    named = {name: text_digest(given[name]) for name in probe.texts if given[name]}
+    builtin = {name: digest for name, digest in probe.builtin.items() if not given[name]}
+    return {
+        "probe": probe.name,
+        "probe_version": probe.version,
+        "model": {**asdict(question.model), "fingerprint": fingerprint},
+        "corpus": asdict(question.corpus) | {"text": text_digest(question.corpus.name)} if reads_text else {},
+        "plan": str(plan),
+        "params": given,
+        "texts": named | builtin,
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+    }
+
+
+def _same(told: dict[str, Any]) -> dict[str, Any]:
+    """What is told without names: what the key is made of."""
+    corpus = {name: value for name, value in told["corpus"].items() if name != "name"}
+    params = {name: value for name, value in told["params"].items() if name not in told["texts"]}
+    return told | {"model": told["model"]["fingerprint"], "corpus": corpus, "params": params}
+
+
+def _learning(plan: Plan, same: dict[str, Any]) -> list[Learning]:
+    """Keyed by what an operation learns and by the part of the plan before it, so that plans which begin alike share it."""
+    text = {name: same[name] for name in ("model", "corpus", "versions")} | {"learning": LEARNING}
+    found = []
+    for operation in plan.learning:
+        before = plan.before(operation)
+        found.append(Learning(operation, before, key_of(text | {"learns": str(operation.basis()), "before": str(before)})))
+    return found
+
+
+def _dense_key(same: dict[str, Any]) -> str:
+    return key_of({name: same[name] for name in ("model", "corpus", "versions")} | {"dense": dense.VERSION})
