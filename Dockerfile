@@ -12,8 +12,11 @@ COPY pyproject.toml ./
 COPY scripts ./scripts
 RUN TORCH_INDEX="$TORCH_INDEX" scripts/install.sh /opt/venv
 # The bundled model is unpacked here, so that the first visitor does not wait for it.
+COPY measures ./measures
+COPY texts ./texts
 COPY models ./models
-RUN PRUNESCOPE_DATA=/data /opt/venv/bin/python -c "from models import bundled; bundled.folder()"
+COPY refusal.py settings.py ./
+RUN PRUNESCOPE_DATA=/data /opt/venv/bin/python -c "from models.loading import bundled; bundled.folder()"
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 prunescope
@@ -25,10 +28,13 @@ COPY .streamlit ./.streamlit
 COPY benchmarks ./benchmarks
 COPY cache ./cache
 COPY charts ./charts
+COPY measures ./measures
 COPY models ./models
 COPY pages ./pages
+COPY plans ./plans
 COPY probes ./probes
-COPY app.py ./
+COPY texts ./texts
+COPY app.py refusal.py settings.py ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -6,6 +6,7 @@ Each rule is a function that lists what breaks it, tried on a small bad tree as 
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,17 @@ import pytest
 from probes import PROBES
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("pages", "charts", "probes", "models", "cache")
-DOWN = ["app", "pages", "charts", "probes", "models"]  # each may import what stands to its right
-CACHE_DOORS = {"pages/_shell.py", "pages/_workbench.py", "pages/storage.py", "probes/ask.py", "probes/__main__.py"}
+# The one list of layers: each may import what stands below it. The Dockerfile and the README's tree are held against it.
+LAYERS = ("app", "pages", "charts", "probes", "plans", "models", "texts", "measures")
+PACKAGES = (*LAYERS[1:], "cache")  # folders of modules; `cache` knows nothing of the others
+BELOW = ("settings", "refusal")  # single files that every layer but `cache` may import
+# Few doors lead to the cache.
+CACHE_DOORS = {
+    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/answer.py", "probes/bundles.py",
+    "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
+}  # fmt: skip
 AT_HOME = {"streamlit": ("app", "pages"), "plotly": ("charts",)}
-FILE_LINES, FUNCTION_LINES = 250, 40
+FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 250, 40, 14
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Letters in brackets, or this file would be found as well.
 WORKPLACE = re.compile(r"\biss[u]es?\b|/wor[k]/|/roo[t]/|pypi[.]org|pythonhoste[d]|\bhelper sessio[n]", re.I)
@@ -50,11 +57,45 @@ def wrong_imports(root: Path) -> list[str]:
     for path, module in sources(root):
         home = path.split("/")[0].removesuffix(".py")
         for name in sorted(imported(module, home) - {home}):
-            up = name in DOWN and (home not in DOWN or DOWN.index(name) < DOWN.index(home))
+            up = name in LAYERS and (home not in LAYERS or LAYERS.index(name) < LAYERS.index(home))
+            up = up or (name in BELOW and home in ("cache", "refusal"))  # settings may refuse
             past_the_door = name == "cache" and path not in CACHE_DOORS
             if up or past_the_door or home not in AT_HOME.get(name, (home,)):
                 wrong.append(f"{path} imports {name}")
     return wrong
+
+
+def circles(root: Path) -> list[str]:
+    """Files that import each other, directly or through others, wherever in them the import stands."""
+    modules = dict(sources(root))
+    names = {path.removesuffix("/__init__.py").removesuffix(".py").replace("/", "."): path for path in modules}
+    arrows = {path: _imported_files(path, module, names) for path, module in modules.items()}
+    while leaves := [path for path, to in arrows.items() if not to & set(arrows)]:
+        for leaf in leaves:  # nothing that is left imports it in a circle
+            del arrows[leaf]
+    while roots := set(arrows) - set().union(*arrows.values()):
+        for path in roots:  # it only leads to a circle
+            del arrows[path]
+    return [f"{path} is in a circle" for path in sorted(arrows)]
+
+
+def _imported_files(path: str, module: ast.Module, names: dict[str, str]) -> set[str]:
+    """Files of the project that a module imports; a package's own __init__ is no arrow to what it gathers."""
+    found = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {names[alias.name] for alias in node.names if alias.name in names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            for alias in node.names:
+                inside = names.get(f"{node.module}.{alias.name}")
+                found |= {inside or names[node.module]} if inside or node.module in names else set()
+    return found - {path}
+
+
+def too_full(root: Path) -> list[str]:
+    """Folders with more modules than one can take in."""
+    counts = Counter(str(Path(path).parent) for path, _ in sources(root) if not path.endswith("__init__.py"))
+    return [f"{folder}/ has {count} modules" for folder, count in sorted(counts.items()) if count > FOLDER_FILES]
 
 
 def docstring_lines(node: ast.FunctionDef) -> int:
@@ -103,25 +144,34 @@ def _loads_pickles(call: ast.Call) -> bool:
 
 def missing_of(probe: str, root: Path) -> list[str]:
     """What a registered probe has not brought along."""
-    files = [f"probes/{probe}.py", f"charts/{probe}.py", f"tests/probes/test_{probe}.py"]
-    found = [file for file in files if not (root / file).is_file()]
+    wanted = {f"probes/**/{probe}.py", f"charts/**/{probe}.py", f"tests/probes/**/test_{probe}.py"}
+    found = [pattern.replace("**/", "") for pattern in sorted(wanted) if not list(root.glob(pattern))]
     docs = root / "docs" / "probes.md"
     if not docs.is_file() or not re.search(rf"^## {probe}$", docs.read_text(encoding="utf-8"), re.M):
         found.append(f"the heading '## {probe}' in docs/probes.md")
-    asking = re.compile(rf"\bask(?:_each)?\(\s*\"{probe}\"")
-    if not any(asking.search(page.read_text(encoding="utf-8")) for page in root.glob("pages/*.py")):
+    asking = re.compile(rf"\"{probe}\", *\n? *\"[A-Z]")  # the name of the probe, then the label of its button
+    if not any(asking.search(page.read_text(encoding="utf-8")) for page in root.glob("pages/**/*.py")):
         found.append(f"a page that asks '{probe}'")
     return found
 
 
-def unnamed(readme: str, root: Path, entries: set[str]) -> list[str]:
-    """Top-level entries and modules that the README's tree does not name."""
-    tree = readme.splitlines()
-    found = [entry for entry in sorted(entries) if not _named(entry, "\n".join(tree))]
-    for package in PACKAGES:
-        section = "\n".join(_section(tree, f"{package}/"))
-        modules = (path.name for path in sorted(root.glob(f"{package}/*.py")) if path.name != "__init__.py")
-        found += [f"{package}/{module}" for module in modules if not _named(module, section)]
+def copied(dockerfile: str) -> set[str]:
+    """Folders and modules of the checkout that the image is given."""
+    return {Path(name).stem for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.M) for name in line.split()}
+
+
+def unnamed(readme: str, entries: set[str]) -> list[str]:
+    """Top-level entries that the README's tree does not name."""
+    return [entry for entry in sorted(entries) if not _named(entry, readme)]
+
+
+def unmapped(mapped: str, root: Path) -> list[str]:
+    """Modules that the map in docs does not name, folder by folder."""
+    lines, found = mapped.splitlines(), []
+    for path, _ in sources(root):
+        folder, _, module = path.rpartition("/")
+        if module != "__init__.py" and folder and not _named(module, "\n".join(_section(lines, f"{folder}/"))):
+            found.append(path)
     return found
 
 
@@ -130,15 +180,12 @@ def _named(name: str, text: str) -> bool:
 
 
 def _section(lines: list[str], folder: str) -> list[str]:
-    """The lines of a tree under a folder, its own one included; drawn with lines or only indented."""
-    plain = [re.sub("[│├└─]", " ", line) for line in lines]
-    depth = [len(line) - len(line.lstrip()) for line in plain]
-    start = next((i for i, line in enumerate(plain) if line.lstrip().startswith(folder)), None)
+    """The lines of a map under a folder, up to the next one."""
+    start = next((i for i, line in enumerate(lines) if line.startswith(folder)), None)
     if start is None:
         return []
-    rest = range(start + 1, len(lines))
-    stop = next((i for i in rest if plain[i].strip() and depth[i] <= depth[start]), len(lines))
-    return plain[start:stop]
+    stop = next((i for i in range(start + 1, len(lines)) if lines[i].strip() and not lines[i].startswith(" ")), len(lines))
+    return lines[start:stop]
 
 
 def workplace(root: Path, names: list[str]) -> list[str]:
@@ -175,7 +222,7 @@ def test_nothing_is_pickled():
     assert pickles(ROOT) == []
 
 
-@pytest.mark.parametrize("probe", [probe.name for probe in PROBES])
+@pytest.mark.parametrize("probe", PROBES)
 def test_a_probe_brings_its_chart_page_docs_and_tests(probe):
     assert missing_of(probe, ROOT) == []
 
@@ -185,10 +232,31 @@ def test_the_project_speaks_of_itself_alone(tracked):
     assert workplace(ROOT, ours) == []
 
 
-def test_the_readme_names_every_file(tracked):
+def test_the_readme_names_every_folder(tracked):
     ignored = {".gitignore", ".dockerignore", "README.md"}
     entries = {name.split("/")[0] + ("/" if "/" in name else "") for name in tracked} - ignored
-    assert unnamed((ROOT / "README.md").read_text(encoding="utf-8"), ROOT, entries) == []
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert unnamed(readme, entries) == []
+    assert {f"{name}/" for name in PACKAGES} <= entries
+
+
+def test_the_map_names_every_module():
+    assert unmapped((ROOT / "docs" / "map.md").read_text(encoding="utf-8"), ROOT) == []
+
+
+def test_the_image_is_given_every_layer():
+    everything = {*LAYERS, "cache", *BELOW}
+    assert copied((ROOT / "Dockerfile").read_text(encoding="utf-8")) >= everything
+    let_in = {Path(name).stem for name in re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), re.M)}
+    assert let_in >= everything
+
+
+def test_no_files_import_each_other():
+    assert circles(ROOT) == []
+
+
+def test_no_folder_is_too_full():
+    assert too_full(ROOT) == []
 
 
 # And none of them passes by not looking
@@ -205,12 +273,16 @@ def planted(root: Path, path: str, text: str) -> None:
         ("models/a.py", "import probes.base", "models/a.py imports probes"),
         ("models/a.py", "def f():\n    from charts import style", "models/a.py imports charts"),
         ("models/a.py", "from cache.store import Store", "models/a.py imports cache"),
-        ("cache/a.py", "from models import Refusal", "cache/a.py imports models"),
+        ("models/a.py", "from plans.plan import Plan", "models/a.py imports plans"),
+        ("texts/a.py", "from models import view", "texts/a.py imports models"),
+        ("measures/a.py", "import texts.corpus", "measures/a.py imports texts"),
+        ("cache/a.py", "from models import view", "cache/a.py imports models"),
+        ("cache/a.py", "from refusal import Refusal", "cache/a.py imports refusal"),
         ("cache/a.py", "import streamlit", "cache/a.py imports streamlit"),
         ("probes/similarity.py", "import cache", "probes/similarity.py imports cache"),
         ("probes/a.py", "import plotly.graph_objects as go", "probes/a.py imports plotly"),
         ("charts/a.py", "import streamlit as st", "charts/a.py imports streamlit"),
-        ("charts/a.py", "from pages import _shell", "charts/a.py imports pages"),
+        ("charts/a.py", "from pages import shell", "charts/a.py imports pages"),
         ("pages/a.py", "import app", "pages/a.py imports app"),
         ("pages/a.py", "import plotly", "pages/a.py imports plotly"),
         ("pages/a.py", "from cache import store", "pages/a.py imports cache"),
@@ -222,8 +294,8 @@ def test_an_arrow_that_points_up_is_seen(tmp_path, path, text, says):
 
 
 def test_an_arrow_that_points_down_is_fine(tmp_path):
-    planted(tmp_path, "app.py", "import streamlit\nfrom pages import _shell")
-    planted(tmp_path, "pages/_shell.py", "from . import a\nimport charts, models, cache.store, streamlit")
+    planted(tmp_path, "app.py", "import streamlit\nfrom pages import shell")
+    planted(tmp_path, "pages/storage.py", "from . import a\nimport charts, models, plans, cache.store, streamlit, settings")
     assert wrong_imports(tmp_path) == []
 
 
@@ -266,8 +338,28 @@ def test_what_a_probe_lacks_is_seen(tmp_path):
     planted(tmp_path, "pages/novel.py", 'ask("novels")')
     assert len(missing_of("novel", tmp_path)) == 2
     planted(tmp_path, "docs/probes.md", "# Probes\n\n## novel\n")
-    planted(tmp_path, "pages/novel.py", '_shell.ask(\n    "novel", "Measure")')
+    planted(tmp_path, "pages/novel.py", 'shell.ask(\n    "novel", "Measure")')
     assert missing_of("novel", tmp_path) == []
+
+
+def test_a_circle_is_seen(tmp_path):
+    planted(tmp_path, "models/a.py", "from models.b import f")
+    planted(tmp_path, "models/b.py", "def g():\n    from models import c")
+    planted(tmp_path, "models/c.py", "import models.a")
+    planted(tmp_path, "models/d.py", "from models import a")
+    assert circles(tmp_path) == [f"models/{name}.py is in a circle" for name in "abc"]
+    planted(tmp_path, "models/c.py", "import models.e")
+    assert circles(tmp_path) == []
+
+
+def test_a_folder_that_is_too_full_is_seen(tmp_path):
+    for place in range(15):
+        planted(tmp_path, f"models/m{place}.py", "")
+    assert too_full(tmp_path) == ["models/ has 15 modules"]
+
+
+def test_a_layer_that_the_image_lacks_is_seen():
+    assert copied("COPY models ./models\nCOPY app.py refusal.py ./\nCOPY --from=build /a /a\n") == {"models", "app", "refusal"}
 
 
 def test_words_of_the_workplace_are_seen(tmp_path):
@@ -277,11 +369,9 @@ def test_words_of_the_workplace_are_seen(tmp_path):
     assert workplace(tmp_path, ["b.md"]) == []
 
 
-@pytest.mark.parametrize("bar, turn", [("", "    "), ("├── ", "│   ├── ")])
-def test_a_module_without_a_line_is_seen(tmp_path, bar, turn):
-    planted(tmp_path, "probes/similarity.py", "")
-    planted(tmp_path, "charts/similarity.py", "")
-    tree = [f"{bar}app.py  the menu", f"{bar}charts/  pictures", f"{turn}style.py", f"{bar}probes/", f"{turn}similarity.py x"]
-    assert unnamed("\n".join(tree), tmp_path, {"app.py", "Makefile"}) == ["Makefile", "charts/similarity.py"]
-    tree[2:2] = [f"{turn}similarity.py fidelity.py"]
-    assert unnamed("\n".join([*tree, "Makefile"]), tmp_path, {"app.py", "Makefile", "charts/"}) == []
+def test_a_module_without_a_line_is_seen(tmp_path):
+    planted(tmp_path, "probes/keys/key_rank.py", "")
+    planted(tmp_path, "charts/keys/key_rank.py", "")
+    lines = ["charts/  pictures", "  style.py", "probes/keys/", "  key_rank.py  ranks"]
+    assert unmapped("\n".join(lines), tmp_path) == ["charts/keys/key_rank.py"]
+    assert unnamed("charts/ style.py", {"charts/", "Makefile"}) == ["Makefile"]

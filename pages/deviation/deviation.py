@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from cache.store import StoreError
 from pages import shell
 from pages.deviation import choice as choice_part
 from pages.deviation import layers as layer_part
@@ -11,7 +10,6 @@ from pages.deviation import steps as step_part
 from pages.deviation import verdict as verdict_part
 from pages.shell import KEPT
 from probes.answer import Answer
-from refusal import Refusal
 
 shell.menu_first()
 _T = ["0.1", "0.2", "0.3", "0.5", "0.7", "1", "1.5", "2", "3", "5"]
@@ -54,13 +52,13 @@ def _possible(text: str) -> bool:
 
 def _measured_at(plans: list[str], params: dict[str, dict]) -> list[str]:
     """Temperatures at which the same questions were answered of these plans, with everything else as it is now."""
-    store, found = shell.workbench().store, set()
-    for temperature in _T:
-        for probe, given in params.items():
-            asked = [shell.asked_here(probe, plan, given | {"temperature": float(temperature)}) for plan in plans]
-            if any(store.has(each.key) for each in asked):
-                found.add(temperature)
-    return sorted(found, key=float)
+    return [
+        temperature for temperature in _T
+        if any(
+            shell.answered(probe, plan, given | {"temperature": float(temperature)})
+            for probe, given in params.items() for plan in plans
+        )
+    ]  # fmt: skip
 
 
 def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
@@ -79,11 +77,8 @@ def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
         choice = choice_part.settings()
     params = {"transitions": {"last": last != "all tokens"}, "generation_drift": drift}
     params |= {} if choice is None else {"choice_subspace": choice}
-    try:
-        if known := _measured_at(plans, params):
-            measured.caption(f"Measured at T = {', '.join(known)}.")
-    except (Refusal, StoreError):
-        pass  # each question says below what is wrong with it
+    if known := _measured_at(plans, params):
+        measured.caption(f"Measured at T = {', '.join(known)}.")
     params = {probe: given | {"temperature": temperature} for probe, given in params.items()}
     return {
         name: shell.ask_each(probe, button, what, plans, params[probe]) if probe in params else [None] * len(plans)

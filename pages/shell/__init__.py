@@ -3,9 +3,9 @@
 from pages.shell.question import (
     POLL,
     anatomy_or_stop,
+    answered,
     ask,
     ask_each,
-    asked_here,
     cost,
     draw_progress,
     known,
@@ -30,7 +30,7 @@ from pages.shell.state import (
 from pages.shell.workbench import Live, workbench
 
 __all__ = [
-    "CHART", "KEPT", "POLL", "Live", "age", "anatomy_or_stop", "ask", "ask_each", "asked_here", "beside", "chart", "clickable",
+    "CHART", "KEPT", "POLL", "Live", "age", "anatomy_or_stop", "answered", "ask", "ask_each", "beside", "chart", "clickable",
     "clicked", "corpus_ref", "cost", "current_plan", "draw_progress", "known", "linked", "load_clicked", "menu_first",
     "metrics", "model_ref", "picked", "provenance", "set_plan", "tell_load_error", "toggle", "tried", "warn_of_link",
     "workbench",

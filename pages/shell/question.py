@@ -116,6 +116,14 @@ def known(probe: str, plan: str = "", params: dict | None = None) -> Answer | No
         return None
 
 
+def answered(probe: str, plan: str = "", params: dict | None = None) -> bool:
+    """Whether there is an answer to a question on the current model and text; it is not read."""
+    try:
+        return workbench().store.has(asked_here(probe, plan, params).key)
+    except (Refusal, StoreError):
+        return False
+
+
 def tried(probe: str, params: dict | None = None) -> list[tuple[str, Answer]]:
     """Every known answer of a probe on the current model and text, with its plan."""
     try:
