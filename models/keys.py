@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from measures.covariance import Moments, components
+from models.families import Family, cache_argument
 from models.view import View
 from refusal import Progress, Refusal, silent
 
 # visit(dense layer, {"pre", "post", "value", "query"}), each of shape (tokens, heads, head_dim) in the model's dtype
 Visit = Callable[[int, dict[str, Tensor]], None]
-_CACHES = ("cache", "past_key_values", "layer_past")  # what attentions call the cache; transformers 5.24 renamed it
 _ADDING = {torch.baddbmm, Tensor.baddbmm}
 _PRODUCTS = {
     torch.nn.functional.scaled_dot_product_attention, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, Tensor.bmm,
@@ -50,7 +50,7 @@ def watch_keys(view: View, visit: Visit) -> None:
         raise Refusal("There is no attention left in this model, so it has no keys. Keep the attention of one layer or more.")
     for layer, block in zip(view.blocks, view.layers, strict=True):
         if layer in view.attentions:
-            _watch(layer, block.get_submodule(view.family.attention.module), visit)
+            _watch(layer, block.get_submodule(view.family.attention.module), view.family, visit)
 
 
 def key_basis(view: View, tokens: Tensor, progress: Progress = silent) -> dict[int, Tensor]:
@@ -171,24 +171,23 @@ class _Products(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _watch(layer: int, attention: nn.Module, visit: Visit) -> None:
+def _watch(layer: int, attention: nn.Module, family: Family, visit: Visit) -> None:
     forward, signature = attention.forward, inspect.signature(attention.forward)
-    name = next(name for name in _CACHES if name in signature.parameters)
+    name = cache_argument(forward)
     held: dict[nn.Module, tuple[Tensor, Any]] = {}
     for part in attention.children():
         _remember(part, held)
     taking = _Taking()
-    latent = hasattr(attention, "expand_kv")
-    if latent:
-        expand = attention.expand_kv
+    if family.latent:
+        expand = getattr(attention, family.expands_keys)
 
         def expanded(*args: Tensor) -> tuple[Tensor, Tensor]:
             keys, values = expand(*args)
             taking.take(keys, values)
             return keys, values
 
-        attention.expand_kv = expanded
-    show = (lambda keys, values: None) if latent else taking.take
+        setattr(attention, family.expands_keys, expanded)
+    show = (lambda keys, values: None) if family.latent else taking.take
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
@@ -202,7 +201,7 @@ def _watch(layer: int, attention: nn.Module, visit: Visit) -> None:
         call.arguments[name], taking.rotated = _Looking(cache, show), True
         with _Products(taking.take_query):
             out = forward(*call.args, **call.kwargs)
-        visit(layer, _shaped(attention, taking.states))
+        visit(layer, _shaped(attention, family, taking.states))
         taking.begin()
         held.clear()
         return out
@@ -232,13 +231,12 @@ def _unrotated(embeddings: Any) -> Any:
     return torch.ones_like(cos), torch.zeros_like(sin)
 
 
-def _shaped(attention: nn.Module, states: dict[str, Tensor]) -> dict[str, Tensor]:
+def _shaped(attention: nn.Module, family: Family, states: dict[str, Tensor]) -> dict[str, Tensor]:
     """(windows, heads, tokens, head_dim) → (tokens, heads, head_dim)."""
     if "query" not in states:
         raise Refusal("This attention does not show its queries. Load the model with sdpa or eager attention.")
     keys = states["post"]
-    # Falcon copies each key to the queries of its group before the cache.
-    step = keys.shape[1] // getattr(attention, "num_kv_heads", keys.shape[1])
+    step = family.copies(attention, keys.shape[1])
     states.setdefault("pre", keys)
     query = states["query"]
     states["query"] = query.reshape(keys.shape[0], -1, *query.shape[-2:])  # BLOOM merges windows and heads

@@ -1,17 +1,12 @@
 """The linear maps inside a block, in whichever way a family keeps them: one by one, transposed, or stacked by expert."""
 
-import re
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from models.families import Family
+from models.families import STACKED, Family, is_router, stacked, transposed
 from refusal import Refusal
-
-# Routers decide where a token goes: pruned, they would change which model is looked at. Not gate_proj, which is a weight.
-_ROUTER = re.compile(r"(.*gate|router|.*_router)")
-_STACKED = ("gate_up_proj", "down_proj")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,17 +115,18 @@ def refuse_offloaded(weight: Tensor) -> None:
 
 def _of(name: str, module: nn.Module) -> list[Linear]:
     """What one module holds itself."""
-    if _ROUTER.fullmatch(name.rpartition(".")[2]):
+    if is_router(name):
         return []
+    experts, known = stacked(module)
     if isinstance(module, nn.Linear | Conv1D):
         found = [Linear(name, module, "weight", isinstance(module, Conv1D))]
-    elif stacked := [key for key, weight in module.named_parameters(recurse=False) if weight.dim() == 3]:
-        if sorted(stacked) != sorted(_STACKED) or not hasattr(module, "_apply_gate"):
+    elif experts:
+        if not known:
             raise Refusal(
-                f"How {name} keeps the weights of its experts ({', '.join(stacked)}) is not understood, so they cannot be "
+                f"How {name} keeps the weights of its experts ({', '.join(experts)}) is not understood, so they cannot be "
                 "pruned. Prune the attention alone: end the item with /attention, as in w:wanda@0.5/attention."
             )
-        found = [Linear(f"{name}.{key}", module, key, module.is_transposed) for key in _STACKED]
+        found = [Linear(f"{name}.{key}", module, key, transposed(module)) for key in STACKED]
     else:
         return []
     for linear in found:

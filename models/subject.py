@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from models.families import Family
+from models.families import Family, context
 from models.loading import bundled
 from models.loading.memory import DEVICES, DTYPES
 from refusal import Refusal
@@ -91,11 +91,11 @@ class Subject:
     @property
     def context(self) -> int | None:
         """Most tokens in a row; None: no limit is known."""
-        return getattr(self.config, "max_position_embeddings", None) or getattr(self.config, "max_seq_len", None)
+        return context(self.config)
 
     @property
     def expects_bos(self) -> bool:
         """Whether the model was trained to see a BOS token first; without it a Gemma talks nonsense."""
         bos = self.tokenizer.bos_token_id
         prepends = bos is not None and self.tokenizer("a").input_ids[:1] == [bos]
-        return prepends or self.config.model_type.startswith("gemma")
+        return prepends or self.family.begins_with_bos
