@@ -90,6 +90,16 @@ def test_a_changed_file_has_another_digest(tmp_path):
     assert len({before, longer, text_digest(str(path))}) == 3
 
 
+def test_another_data_directory_has_other_texts(monkeypatch, tmp_path):
+    digests = set()
+    for name in ("one", "two"):
+        (tmp_path / name / "texts").mkdir(parents=True)
+        (tmp_path / name / "texts/c4-validation.txt").write_text(name, encoding="utf-8")
+        monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / name))
+        digests.add(text_digest("c4-validation"))
+    assert digests == {hashlib.sha256(name).hexdigest() for name in (b"one", b"two")}
+
+
 def test_a_missing_file_is_looked_for_again(tmp_path):
     path = tmp_path / "late.txt"
     with pytest.raises(Refusal, match="No such file"):
