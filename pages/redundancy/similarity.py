@@ -80,11 +80,9 @@ with states:
     )
 with spans:
     shell.clickable(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
-    st.plotlyshell.clickable(charts.span_curve(result, plan), key="curve", alt="Best span by length", config=shell.CHART)
+    shell.chart(charts.span_curve(result, plan), "curve", "Best span by length")
 with added:
-    st.plotlyshell.clickable(
-        charts.contributions(result, first=not without), key="contributions", alt="Contributions", config=shell.CHART
-    )
+    shell.chart(charts.contributions(result, first=not without), "contributions", "Contributions")
     st.caption(
         "Above: how long what a part adds is, over the stream it is added to. Below: the cosine of the two; under 0 the "
         "part erases, near 0 it writes something new, above 0 it strengthens what is there."

@@ -3,7 +3,6 @@
 import threading
 from dataclasses import replace
 
-import probes.answer
 import pytest
 import streamlit as st
 from streamlit import config
@@ -21,7 +20,7 @@ def bench(tmp_path, monkeypatch):
     st.cache_resource.clear()
     yield
     made = shell.workbench()
-    for live in made.lives.values():
+    for live in made.lives():
         live.stop()
     made.jobs.shutdown()
     made.store.close()
@@ -36,11 +35,11 @@ def link(tiny_folder):
 
 @pytest.fixture
 def visit(link):
-    """Open a page with the tiny model loaded."""
+    """Open a page on the tiny model; it is loaded first where nothing is known of it."""
 
     def opened(page="model", **more):
         visitor = Visitor(page, **(link | more))
-        if visitor.bench.subject is None:
+        if visitor.anatomy is None:
             visitor.click("load_main" if page == "model" else "load_here").wait()
         return visitor
 
@@ -54,12 +53,12 @@ class Slow:
         self.begun, self.gate = threading.Event(), threading.Event()
 
     def around(self, run):
-        def slowly(subject, corpus, plan, params, progress):
+        def slowly(subject, corpus, plan, params, progress, **more):
             progress(1, 4, "window 1 of 4")
             self.begun.set()
             assert self.gate.wait(60)
             progress(2, 4, "window 2 of 4")
-            return run(subject, corpus, plan, params, progress)
+            return run(subject, corpus, plan, params, progress, **more)
 
         return slowly
 
@@ -68,7 +67,7 @@ class Slow:
 def slow(monkeypatch):
     """Make every probe wait for ``gate``, so that a test can look at a job that runs."""
     made = Slow()
-    waiting = tuple(replace(probe, run=made.around(probe.run)) for probe in PROBES)
-    monkeypatch.setattr(probes.answer, "PROBES", waiting)
+    for name, probe in PROBES.items():
+        monkeypatch.setitem(PROBES, name, replace(probe, run=made.around(probe.run)))
     yield made
     made.gate.set()

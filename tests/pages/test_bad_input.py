@@ -97,9 +97,9 @@ def test_a_model_that_cannot_be_loaded_leaves_the_answers_of_the_one_before(case
     visitor.at.text_input(key="model").set_value(str(name)).run()
     visitor.click("load").wait()
     told(visitor, says)
-    assert len(visitor.bench.store.entries()) == 1
+    assert len(visitor.answers) == 1
     works(visitor, link)
-    assert len(visitor.bench.store.entries()) == 1, "it was computed again"
+    assert len(visitor.answers) == 1, "it was computed again"
 
 
 def test_no_network(link, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_paste_becomes_the_corpus(visit, link):
 def test_numbers_that_are_none(visit, spoilt, link, page, ask):
     visitor = visit(page, model=spoilt, plan="a1")
     told(visitor.click(ask).wait(), "NaN or infinite")
-    assert not visitor.bench.store.entries()
+    assert not visitor.answers
     works(visitor, link)
 
 
@@ -231,13 +231,13 @@ def test_a_full_disk_loses_nothing(visit, link, monkeypatch):
         told(visitor.click("ask_fidelity").wait(), "the disk is full")
         assert visitor.go("similarity").figures(), "what is stored can still be seen"
     visitor.go("drop_lab").click("ask_fidelity").wait()
-    assert len(visitor.bench.store.entries()) == 2
+    assert len(visitor.answers) == 2
     works(visitor, link)
 
 
 def test_an_answer_that_was_damaged_on_disk(visit, link):
     visitor = visit("similarity").click("ask_similarity").wait()
-    [entry] = visitor.bench.store.entries()
+    [entry] = visitor.answers
     visitor.bench.store.put(entry.key, b"PK damaged", entry.about)
     assert visitor.look().errors()
     for page in PAGES:
@@ -248,7 +248,7 @@ def test_an_answer_that_was_damaged_on_disk(visit, link):
 def test_the_model_is_taken_away_by_someone_else(visit, link):
     """Another person loads another model between two clicks."""
     visitor = visit("drop_lab", plan="a1")
-    visitor.bench.subject = visitor.bench.anatomy = None
+    visitor.subject = visitor.bench.anatomy = None
     visitor.click("answer")
-    assert "No model is loaded yet" in visitor.texts()
+    assert "Nothing is known about" in visitor.texts()
     works(visitor, link)

@@ -63,7 +63,7 @@ def test_ask_each_question_then_read_the_verdict(deviation):
     assert "Not measured yet" not in visitor.texts() and not any(visitor.has(button) for button in ASKS)
     assert visitor.texts().count("Hidden states ") == 2 and visitor.texts().count("This plan ") == 2
     assert "64 tokens in 2 windows · float32 on cpu" in visitor.texts()
-    assert len(visitor.bench.store.entries()) == 6
+    assert len(visitor.answers) == 6
 
 
 def test_two_plans_stand_in_the_same_axes(deviation):
@@ -195,7 +195,7 @@ def test_the_texts_of_both_stand_beside_each_other(deviation):
     visitor = deviation().click("ask_generation_drift").wait()
     assert "<b>Dense</b>" in "".join(shown(visitor)) and "<b>Pruned · a1</b>" in "".join(shown(visitor))
     assert visitor.texts().count("distinct-1, -2, -3") == 2
-    assert "They part at step" in visitor.texts() or "Token for token the same." in visitor.texts()
+    assert "First difference at step" in visitor.texts() or "Token for token the same." in visitor.texts()
 
 
 def test_every_view_can_be_drawn(deviation):
@@ -236,7 +236,7 @@ def test_a_prompt_too_long_is_told(deviation):
 
 
 def test_the_page_needs_a_model(link):
-    assert "No model is loaded yet" in Visitor("deviation", **link).texts()
+    assert "Nothing is known about" in Visitor("deviation", **link).texts()
 
 
 def test_tokens_and_questions_cannot_be_markup():

@@ -81,7 +81,7 @@ def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab
 @pytest.mark.parametrize("plan", ["", "a1", "b0-1,m3", "b0-3"])
 def test_savings_are_those_of_the_anatomy(lab, plan):
     lab.at.text_input(key="plan").set_value(plan).run()
-    dense = anatomy(lab.bench.subject)
+    dense = anatomy(lab.subject)
     left = dense.after(parse(plan))
     shown = {each.label: (each.value, each.delta) for each in lab.whole().at.metric}
     assert shown["KV cache per token"][0] == f"{left.cache_bytes / 1024:.1f} KiB"
@@ -91,12 +91,12 @@ def test_savings_are_those_of_the_anatomy(lab, plan):
 
 def test_both_models_answer_side_by_side(lab):
     lab.click("answer").wait()
-    [live] = lab.bench.lives.values()
+    [live] = lab.bench.lives()
     assert live.error is None and [len(each) for each in live.tokens] == [6, 6]
     assert answers(lab) == [html.escape("".join(token.piece for token in each)) for each in live.tokens]
     assert "**Dense**" in lab.texts() and "**Pruned · a1**" in lab.texts()
     assert lab.texts().count("6 tokens · ") == 2 and lab.texts().count("tokens/s") == 2
-    assert "They part at token" in lab.texts() or "Token for token the same" in lab.texts()
+    assert "First difference at token" in lab.texts() or "Token for token the same" in lab.texts()
     assert len(lab.table("step")) == 6
 
 
@@ -113,7 +113,7 @@ def test_an_answer_is_shown_while_it_grows_and_stops_at_once(lab, held):
     assert "3 tokens" in lab.look().texts() and "Every step as a table" not in str(lab.at.expander)
     lab.click("stop")
     gate.set()
-    [live] = lab.bench.lives.values()
+    [live] = lab.bench.lives()
     assert live.over.wait(SECONDS)
     assert sum(map(len, live.tokens)) <= 7, "it went on after the token that was being computed"
     assert len(answers(lab.look())) == 2
@@ -126,7 +126,7 @@ def test_a_new_answer_ends_the_one_that_is_being_written(lab, held):
     assert reached.wait(SECONDS)
     lab.click("answer")
     gate.set()
-    first, second = lab.wait().bench.lives.values()
+    first, second = lab.wait().bench.lives()
     assert sum(map(len, first.tokens)) <= 7 and max(map(len, second.tokens)) > 7
 
 
@@ -142,7 +142,7 @@ def test_the_chat_template_may_be_left_out(lab):
     lab.click("answer").wait()
     lab.at.toggle(key="chat").set_value(False).run()
     lab.click("answer").wait()
-    turn, plain = (live.prompt_tokens for live in lab.bench.lives.values())
+    turn, plain = (live.prompt_tokens for live in lab.bench.lives())
     assert turn > plain
 
 
@@ -150,7 +150,7 @@ def test_the_chat_template_may_be_left_out(lab):
 def test_a_prompt_that_cannot_be_answered_is_told(lab, prompt, says):
     lab.at.text_area(key="prompt").set_value(prompt).run()
     lab.click("answer")
-    assert any(says in each for each in lab.errors()) and not lab.bench.lives
+    assert any(says in each for each in lab.errors()) and not lab.bench.lives()
     lab.at.text_area(key="prompt").set_value("Paris").run()
     assert len(answers(lab.click("answer").wait())) == 2 and not lab.errors()
 
@@ -179,7 +179,7 @@ def test_where_it_hurts_can_be_seen_for_each_window(lab):
 
 def test_every_export_is_offered(lab):
     shown = [each.value for each in lab.at.code]
-    wanted = [form.write(lab.bench.subject.ref, 4, parse("a1")) for form in FORMATS.values()]
+    wanted = [form.write(lab.subject.ref, 4, parse("a1")) for form in FORMATS.values()]
     assert shown == [text.strip() for text in wanted if text is not None]
     assert len(lab.at.get("download_button")) == len(shown)
     assert sum(form.cannot in lab.texts() for form in FORMATS.values() if form.cannot) >= 1
@@ -225,8 +225,8 @@ def test_dense_dropped_and_thinned_out_answer_side_by_side(lab):
     lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5,k:0.5/0.5").run()
     for _ in range(2):
         lab.click("answer").wait()
-    assert lab.bench.store.entries()[0].about["question"]["probe"] == "calibration" and len(lab.bench.store.entries()) == 1
-    assert [len(each) for each in list(lab.bench.lives.values())[-1].tokens] == [6, 6, 6]
+    assert lab.answers[0].about["question"]["probe"] == "calibration" and len(lab.answers) == 1
+    assert [len(each) for each in list(lab.bench.lives())[-1].tokens] == [6, 6, 6]
     for name in ("**Dense**", "**Pruned · a1**", "**Pruned · a1,w:wanda@0.5,k:0.5/0.5**"):
         assert name in lab.texts()
     assert len(answers(lab)) == 3 and len(lab.table("step")) == 6

@@ -48,7 +48,7 @@ def test_run_choose_a_level_click_a_head(visit):
     assert all(higher[place] >= rank for place, rank in rows.items()) and sum(higher.values()) > sum(rows.values())
     assert float(numbers(visitor)["Rank of the keys"].split(" ")[0]) == pytest.approx(sum(higher.values()) / 8, abs=0.051)
     assert "Queries are counted at 90 % alone" in visitor.texts()
-    assert len(visitor.bench.store.entries()) == 1  # another level is another look, not another question
+    assert len(visitor.answers) == 1  # another level is another look, not another question
 
     before = visitor.figures()["spectrum"]
     assert (value(visitor, "layer"), value(visitor, "head")) == (0, 0)
@@ -100,7 +100,7 @@ def test_a_second_text_is_a_second_question(visit):
     assert visitor.has("ask_key_rank") and "overlap" not in visitor.figures() and "heads" in visitor.figures()
     visitor.click("ask_key_rank").wait()
     assert "overlap" in visitor.figures() and label(text) in visitor.texts()
-    assert len(visitor.bench.store.entries()) == 2
+    assert len(visitor.answers) == 2
 
 
 @pytest.mark.parametrize("name, says", [("nowhere.txt", "nowhere.txt cannot be read"), ("novel", "no text 'novel'")])

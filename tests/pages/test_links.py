@@ -16,7 +16,7 @@ def test_a_link_restores_model_text_and_plan(tiny_folder):
     ]  # fmt: skip
     assert (state["windows"], state["length"], state["bos"], state["plan"]) == (3, 64, True, "a1,b2-3")
     visitor.click("load_here").wait()
-    assert visitor.bench.subject.ref.dtype == "bfloat16"
+    assert visitor.subject.ref.dtype == "bfloat16"
     assert visitor.at.session_state["grid_attention"] == [1] and visitor.at.session_state["grid_blocks"] == [2, 3]
 
 

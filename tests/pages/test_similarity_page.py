@@ -14,7 +14,7 @@ def measured(visit):
 
 def test_load_run_cancel_run_cached(link, slow):
     visitor = Visitor("similarity", **link)
-    assert "No model is loaded yet" in visitor.texts()
+    assert "Nothing is known about" in visitor.texts()
     visitor.click("load_here").wait()
     assert not visitor.figures() and visitor.has("ask_similarity")
 
@@ -31,12 +31,12 @@ def test_load_run_cancel_run_cached(link, slow):
     visitor.click("ask_similarity").wait()
     assert set(visitor.figures()) == {"importance", "states", "spans", "curve", "contributions"}
     assert "64 tokens in 2 windows · float32 on cpu" in visitor.texts()
-    [entry] = visitor.bench.store.entries()
+    [entry] = visitor.answers
 
     other = Visitor("similarity", **link)
     assert "importance" in other.figures() and not other.has("ask_similarity")
     assert "from the cache" in other.texts() and len(other.bench.jobs.list()) == 1
-    assert other.bench.store.entries()[0].key == entry.key
+    assert other.answers[0].key == entry.key
 
 
 def test_two_people_asking_the_same_watch_one_job(visit, slow):
@@ -65,7 +65,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
 
 
 def test_take_the_most_redundant_in_one_click(measured):
-    result = measured.bench.store.entries()[0]
+    result = measured.answers[0]
     assert result.about["question"]["probe"] == "similarity"
     order = [row["part"] for row in measured.table("turn (cosine)") if row["part"][0] == "a"]
     measured.at.number_input(key="take_count").set_value(2).run()

@@ -42,9 +42,9 @@ def test_forget_one(stored):
     place = next(i for i, row in enumerate(stored.table("hits")) if row["plan"] == "a1")
     stored.select("entries", rows=[place], columns=[], cells=[])
     assert not stored.at.button(key="forget").disabled
-    keep = [entry.key for i, entry in enumerate(stored.bench.store.entries()) if i != place]
+    keep = [entry.key for i, entry in enumerate(stored.answers) if i != place]
     stored.click("forget")
-    assert [entry.key for entry in stored.bench.store.entries()] == keep
+    assert [entry.key for entry in stored.answers] == keep
     assert rows(stored.look()) == {("similarity", ""), ("fidelity", "m2")}
 
 
@@ -61,7 +61,7 @@ def test_forget_by_model(stored, visit, tiny_folder, tmp_path):
 
 def test_forget_everything_and_ask_again(stored):
     stored.click("forget_all")
-    assert stored.bench.store.entries() == [] and "Nothing is stored yet" in stored.look().texts()
+    assert stored.answers == [] and "Nothing is stored yet" in stored.look().texts()
     stored.go("similarity")
     assert stored.has("ask_similarity")
     assert stored.click("ask_similarity").wait().figures()
@@ -74,7 +74,7 @@ def test_a_running_job_can_be_cancelled_here(visit, slow):
     [cancel] = [each.key for each in visitor.at.button if each.label == "Cancel"]
     visitor.click(cancel)
     slow.gate.set()
-    assert "■ cancelled" in visitor.wait().texts() and not visitor.bench.store.entries()
+    assert "■ cancelled" in visitor.wait().texts() and not visitor.answers
 
 
 def test_a_waiting_job_is_cancelled_at_once(visit, slow):

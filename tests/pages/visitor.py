@@ -7,10 +7,15 @@ from typing import Any
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
+from cache.store import Entry
+from models.anatomy import Anatomy
+from models.subject import ModelRef, Subject
 from pages import shell
 from pages.shell.workbench import Workbench
+from probes import PROBES
 
 APP = Path(__file__).parent.parent.parent / "app.py"
+FILES = {each.stem: each for each in (APP.parent / "pages").glob("**/*.py")}
 SECONDS = 60  # the longest that anything in these tests may take
 
 
@@ -32,12 +37,35 @@ class Visitor:
         return shell.workbench()
 
     @property
+    def ref(self) -> ModelRef:
+        """The model of the link."""
+        state = self.at.session_state
+        return ModelRef(state["model"].strip(), state["revision"].strip() or None, state["dtype"], state["device"])
+
+    @property
+    def anatomy(self) -> Anatomy | None:
+        """What is known of it."""
+        return self.bench.known.anatomy(self.ref)
+
+    @property
+    def subject(self) -> Subject:
+        """The model of the link, which must be in memory."""
+        assert self.bench.leases.resident(self.bench.known.identify(self.ref))
+        with self.bench.leases.lease(self.ref) as subject:
+            return subject
+
+    @property
+    def answers(self) -> list[Entry]:
+        """What is stored and was asked by a person, the newest first."""
+        return [each for each in self.bench.store.entries() if each.about.get("question", {}).get("probe") in PROBES]
+
+    @property
     def plan(self) -> str:
         return self.at.session_state["plan"]
 
     def go(self, page: str) -> "Visitor":
         """Open a page by its file's name."""
-        self.at.switch_page(f"pages/{page}.py")
+        self.at.switch_page(str(FILES[page].relative_to(APP.parent)))
         return self.look()
 
     def look(self) -> "Visitor":
@@ -52,11 +80,9 @@ class Visitor:
     def wait(self) -> "Visitor":
         """Until nothing runs any more; then look."""
         bench = self.bench
-        if bench.loading is not None:
-            assert bench.loading.over.wait(SECONDS)
         for job in bench.jobs.list():
             assert job.wait(SECONDS)
-        for live in bench.lives.values():
+        for live in bench.lives():
             assert live.over.wait(SECONDS)
         return self.look()
 
