@@ -52,6 +52,10 @@ def names(leases):
 
 
 def used(leases, ref, progress=None):
-    """Lease a model for a moment; a weak reference to it."""
-    with leases.lease(ref, *([progress] if progress else [])) as subject:
+    """Lease a model for a moment; a weak reference to it. Without progress it must not have to wait."""
+    with leases.lease(ref, progress or _impatient) as subject:
         return weakref.ref(subject.model)
+
+
+def _impatient(done, total, text):
+    assert not text.startswith("waiting for"), text
