@@ -40,7 +40,7 @@ class Softmax:
         self.logits = logits.float()
         most = self.logits.amax(-1, keepdim=True)
         self.weights = (self.logits - most).exp_()
-        self.total = self.weights.unflatten(-1, (1, -1)).sum(-1, dtype=torch.float64)[:, 0]
+        self.total = self.weights.sum(-1, dtype=torch.float64)
         self.log_total = most[:, 0].double() + self.total.log()
 
     def nll(self, targets: Tensor) -> Tensor:
