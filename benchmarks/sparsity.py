@@ -4,13 +4,13 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from plans.thinning import Sparsity
 
 from benchmarks.timing import Line, in_turns, seconds
 from models.linears import linears
 from models.subject import Subject
 from plans.cut import cut as view_of
 from plans.plan import Plan
-from plans.thinning import Sparsity
 from plans.weights.prune import prune
 from texts.corpus import CorpusRef, cut
 
