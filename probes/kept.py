@@ -5,10 +5,11 @@ from typing import Any
 
 from cache.codec import CodecError, decode, encode
 from cache.store import Store
+from refusal import Refusal
 
 
 class Kept(MutableMapping[str, dict[str, Any]]):
-    """The pieces below a key of the store; what is put is written at once.
+    """The pieces below a key of the store; what is put is written at once, and one that is damaged is refused once.
 
     Parameters
     ----------
@@ -25,9 +26,9 @@ class Kept(MutableMapping[str, dict[str, Any]]):
             raise KeyError(name)
         try:
             return decode(row.payload)
-        except CodecError:
+        except CodecError as error:  # whoever reads it relies on its being there, so it is told and not left out
             del self[name]
-            raise KeyError(name) from None  # damaged, and forgotten now: as if it had never been there
+            raise Refusal("Something kept for this plan was damaged, so it was forgotten. Ask again.") from error
 
     def __setitem__(self, name: str, piece: dict[str, Any]) -> None:
         self._store.put(f"{self._key}/{name}", encode(piece), self._about | {"piece": name})

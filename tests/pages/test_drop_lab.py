@@ -8,9 +8,14 @@ import pytest
 
 from models.anatomy import anatomy
 from models.generate import Writer
-from plans.exports import FORMATS
+from plans.cost import cost
+from plans.drops import dropped
+from plans.exports import FORMATS, Given
+from plans.learn import learn
+from plans.operation import Shape
 from plans.plan import parse
 from tests.pages.visitor import SECONDS
+from texts.corpus import CorpusRef
 
 
 @pytest.fixture
@@ -33,6 +38,19 @@ def held(monkeypatch):
     monkeypatch.setattr(Writer, "step", slowly)
     yield reached, gate
     gate.set()
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """The operations that learned, each time they did."""
+    seen = []
+
+    def counted(subject, operation, *rest):
+        seen.append(str(operation))
+        return learn(subject, operation, *rest)
+
+    monkeypatch.setattr("probes.answer.learn", counted)
+    return seen
 
 
 def answers(visitor):
@@ -68,8 +86,8 @@ def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab
         lab.at.selectbox(key="preset").select(name)
         lab.at.number_input(key="preset_count").set_value(2).run()
         lab.click("preset_use")
-        plan = parse(lab.plan).checked(4)
-        assert len(plan.dropped_attention | plan.dropped_mlp) == 2, name
+        plan = dropped(parse(lab.plan).checked(Shape(4)))
+        assert len(plan.no_attention | plan.no_mlp) == 2, name
     lab.go("similarity").click("ask_similarity").wait()
     offered = lab.go("drop_lab").at.selectbox(key="preset").options
     assert set(rules) < set(offered) and "most redundant attention" in offered
@@ -82,7 +100,7 @@ def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab
 def test_savings_are_those_of_the_anatomy(lab, plan):
     lab.at.text_input(key="plan").set_value(plan).run()
     dense = anatomy(lab.subject)
-    left = dense.after(parse(plan))
+    left = cost(lab.subject, parse(plan), dense)
     shown = {each.label: (each.value, each.delta) for each in lab.whole().at.metric}
     assert shown["KV cache per token"][0] == f"{left.cache_bytes / 1024:.1f} KiB"
     change = f"{left.parameters / dense.parameters - 1:+.1%}" if plan else ""
@@ -150,7 +168,8 @@ def test_the_chat_template_may_be_left_out(lab):
 def test_a_prompt_that_cannot_be_answered_is_told(lab, prompt, says):
     lab.at.text_area(key="prompt").set_value(prompt).run()
     lab.click("answer")
-    assert any(says in each for each in lab.errors()) and not lab.bench.lives()
+    assert any(says in each for each in lab.wait().errors())
+    assert not any(map(len, lab.bench.lives()[0].tokens)) and answers(lab) == ["", ""]
     lab.at.text_area(key="prompt").set_value("Paris").run()
     assert len(answers(lab.click("answer").wait())) == 2 and not lab.errors()
 
@@ -179,7 +198,8 @@ def test_where_it_hurts_can_be_seen_for_each_window(lab):
 
 def test_every_export_is_offered(lab):
     shown = [each.value for each in lab.at.code]
-    wanted = [form.write(lab.subject.ref, 4, parse("a1")) for form in FORMATS.values()]
+    given = Given(lab.ref, 4, parse("a1"), CorpusRef("python-docs", 2, 32))
+    wanted = [form.write(given) for form in FORMATS.values()]
     assert shown == [text.strip() for text in wanted if text is not None]
     assert len(lab.at.get("download_button")) == len(shown)
     assert sum(form.cannot in lab.texts() for form in FORMATS.values() if form.cannot) >= 1
@@ -197,18 +217,18 @@ def test_several_people_with_several_plans_use_one_model(visit):
 
 
 def test_the_fields_for_weights_and_keys_show_the_plan_and_make_it(lab):
-    lab.at.selectbox(key="thin_method").select("wanda").run()
+    lab.at.selectbox(key="weights_method").select("wanda").run()
     assert lab.whole().plan == "a1,w:wanda@0.5"
-    lab.at.selectbox(key="thin_amount").select("2:4").run()
-    lab.at.selectbox(key="thin_modules").select("mlp").run()
+    lab.at.selectbox(key="weights_amount").select("2:4").run()
+    lab.at.selectbox(key="weights_modules").select("mlp").run()
     assert lab.whole().plan == "a1,w:wanda@2:4/mlp"
-    lab.at.selectbox(key="thin_top").select("0.5").run()
+    lab.at.selectbox(key="keys_top").select("0.5").run()
     assert lab.whole().plan == "a1,w:wanda@2:4/mlp,k:0.25/0.5"
     lab.at.text_input(key="plan").set_value("w:magnitude@0.33,k:0.7/0.1").run()
-    fields = ("thin_method", "thin_amount", "thin_top", "thin_dims")
+    fields = ("weights_method", "weights_amount", "keys_top", "keys_dims")
     assert [lab.at.session_state[field] for field in fields] == ["magnitude", "0.33", "0.1", "0.7"]
-    lab.at.selectbox(key="thin_method").select("none").run()
-    lab.at.selectbox(key="thin_top").select("all").run()
+    lab.at.selectbox(key="weights_method").select("none").run()
+    lab.at.selectbox(key="keys_top").select("all").run()
     assert lab.whole().plan == ""
 
 
@@ -220,12 +240,14 @@ def test_toggles_and_presets_keep_what_is_thinned_out(lab):
     assert lab.click("preset_use").plan.endswith(",w:wanda@0.5")
 
 
-def test_dense_dropped_and_thinned_out_answer_side_by_side(lab):
+def test_dense_dropped_and_thinned_out_answer_side_by_side(lab, learned):
     """The plan learns from the text on the way; the second time it is found."""
     lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5,k:0.5/0.5").run()
     for _ in range(2):
         lab.click("answer").wait()
-    assert lab.answers[0].about["question"]["probe"] == "calibration" and len(lab.answers) == 1
+    whole = [entry.about for entry in lab.bench.store.entries() if "learned" in entry.about and "piece" not in entry.about]
+    assert {(about["learned"], about["before"]) for about in whole} == {("w:wanda@0.5", "a1"), ("k:1/0.5", "a1,w:wanda@0.5")}
+    assert learned == ["w:wanda@0.5", "k:0.5/0.5"] and not lab.answers
     assert [len(each) for each in list(lab.bench.lives())[-1].tokens] == [6, 6, 6]
     for name in ("**Dense**", "**Pruned · a1**", "**Pruned · a1,w:wanda@0.5,k:0.5/0.5**"):
         assert name in lab.texts()

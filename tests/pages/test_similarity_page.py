@@ -1,8 +1,13 @@
 """From nothing to a plan: load, measure, cancel, measure again, click layers away."""
 
+from dataclasses import replace
+
 import pytest
 
+from plans.drops import dropped
+from plans.operation import Shape
 from plans.plan import parse
+from probes import PROBES
 from tests.pages.visitor import SECONDS, Visitor
 
 
@@ -35,7 +40,8 @@ def test_load_run_cancel_run_cached(link, slow):
 
     other = Visitor("similarity", **link)
     assert "importance" in other.figures() and not other.has("ask_similarity")
-    assert "from the cache" in other.texts() and len(other.bench.jobs.list()) == 1
+    assert "computed in " in other.texts() and "just now" in other.texts()
+    assert [job.label.split()[0] for job in other.bench.jobs.list()] == ["Load", "Layer"]
     assert other.answers[0].key == entry.key
 
 
@@ -47,7 +53,7 @@ def test_two_people_asking_the_same_watch_one_job(visit, slow):
     assert not other.has("ask_similarity") and other.at.get("progress")
     slow.gate.set()
     assert one.wait().figures() and other.wait().figures()
-    assert len(one.bench.jobs.list()) == 1
+    assert [job.label.split()[0] for job in one.bench.jobs.list()] == ["Load", "Layer"]
 
 
 def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
@@ -57,7 +63,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("probes.redundancy.similarity.cut", full)
+        patch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=full))
         visitor.click("ask_similarity").wait()
         assert ["memory is not enough" in each for each in visitor.errors()] == [True]
     visitor.click("ask_similarity").wait()
@@ -97,7 +103,7 @@ def test_take_adds_to_the_plan_that_is_there(measured):
 def test_take_the_best_span(measured):
     measured.at.number_input(key="span_length").set_value(2).run()
     measured.click("take_span")
-    blocks = parse(measured.plan).blocks
+    blocks = dropped(parse(measured.plan)).blocks
     assert len(blocks) == 2 and max(blocks) - min(blocks) == 1
 
 
@@ -124,7 +130,7 @@ def test_what_is_clicked_is_what_the_charts_offer(measured):
         items = {row[0] for trace in measured.figures()[name]["data"] for row in trace.get("customdata", [])}
         assert len(items) == count, name
         for item in items:
-            parse(item).checked(4)
+            parse(item).checked(Shape(4))
 
 
 @pytest.mark.parametrize("name", ["angular distance, mean over tokens", "angular distance, last token", "cosine"])
