@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from cache.store import StoreError
 from charts import style
 from charts.anatomy import sizes
 from models.anatomy import Anatomy
@@ -81,7 +82,11 @@ def _parts(known: Anatomy) -> None:
         )  # fmt: skip
 
 
-known = shell.workbench().known.anatomy(shell.model_ref())
+try:
+    known = shell.workbench().anatomy(shell.model_ref())
+except StoreError as error:
+    known = None
+    st.error(str(error), icon=":material/error:")
 if known is None:
     _welcome()
 if verdict := st.session_state.pop("estimate", None):

@@ -142,6 +142,6 @@ def _free(result: DriftResult, prompt: int, plan: str) -> None:
     apart = result.divergence[prompt]
     st.caption(
         "Token for token the same." if apart is None else
-        f"First difference at step {apart + 1} (red edge); amber is not in the other text. ROUGE-L {result.rouge_l[prompt]:.2f}: the "
-        "share of words, in order, that both have."
+        f"First difference at step {apart + 1} (red edge); amber is not in the other text. "
+        f"ROUGE-L {result.rouge_l[prompt]:.2f}: the share of words, in order, that both have."
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pages.shell.state import corpus_ref, model_ref
 from pages.shell.workbench import workbench
 from plans.cost import Cost
 from plans.plan import Plan
-from probes.answer import Answer, answer, find, submit
+from probes.answer import Answer, find, submit
 from probes.question import Asked, Question, resolve
 from refusal import Refusal
 
@@ -18,7 +18,11 @@ POLL = 0.5  # seconds between looks at something that runs
 
 def anatomy_or_stop() -> Anatomy:
     """What is known about the model in the URL; where nothing is, the page ends with a button that loads it."""
-    known = workbench().known.anatomy(model_ref())
+    try:
+        known = workbench().anatomy(model_ref())
+    except StoreError as error:
+        st.error(str(error), icon=":material/error:")
+        st.stop()
     if known is not None:
         return known
     name = st.session_state.model
@@ -136,13 +140,8 @@ def cost(anatomy: Anatomy, plan: Plan) -> Cost | None:
     """What a plan leaves of the current model; None where it was not counted yet and the model is not in memory."""
     if not plan:
         return Cost(anatomy.parameters, 0, anatomy.bytes, anatomy.cache_bytes, anatomy.multiply_adds)
-    bench = workbench()
     try:
-        asked = asked_here("cost", str(plan))
-        found = find(bench.store, asked)
-        if found is None and bench.leases.resident(asked.fingerprint):  # counted in less than 0.1 s
-            bench.store.put(asked.key, *answer(asked, bench.leases.lease, bench.store))
-            found = find(bench.store, asked)
+        found = workbench().at_once(asked_here("cost", str(plan)))
     except (Refusal, StoreError):
         return None
     return found.result if found else None

@@ -2,6 +2,8 @@
 
 import streamlit as st
 
+from cache.store import StoreError
+from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
 from pages.shell.question import POLL, draw_progress, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
@@ -21,15 +23,16 @@ def draw() -> None:
     with st.sidebar:
         st.subheader("Model", anchor=False)
         _model_fields()
+        known = _known()
+        _standing(known)
         st.subheader("Text", anchor=False)
-        _text_fields()
+        _text_fields(known)
         st.subheader("Plan", anchor=False)
-        _plan_fields()
+        _plan_fields(known)
     warn_of_link(asked)
 
 
 def _model_fields() -> None:
-    bench = workbench()
     st.text_input(
         "Name", "bundled", key="model", bind="query-params", label_visibility="collapsed",
         placeholder="bundled, hub id, folder or .gguf",
@@ -45,17 +48,23 @@ def _model_fields() -> None:
         )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
         st.error(error)
-    job = bench.loading(model_ref())
-    if job is not None and job.active:
-        _watch_loading()
-    else:
-        _standing()
 
 
-def _standing() -> None:
+def _known() -> Anatomy | None:
+    """What is known about the model; of a store that cannot be read the page tells."""
+    try:
+        return workbench().anatomy(model_ref())
+    except StoreError:
+        return None
+
+
+def _standing(known: Anatomy | None) -> None:
     """Whether the model is in memory, and a button that brings it there."""
     bench, ref = workbench(), model_ref()
-    known = bench.known.anatomy(ref)
+    job = bench.loading(ref)
+    if job is not None and job.active:
+        _watch_loading()
+        return
     here = [each for each in bench.leases.residents() if known and each.fingerprint == bench.known.identify(ref)]
     if here:
         st.caption(f":green[●] **{ref.name}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
@@ -74,10 +83,10 @@ def _watch_loading() -> None:
     st.button("Cancel", key="cancel_load", on_click=job.cancel, disabled=job.cancelling)
 
 
-def _text_fields() -> None:
-    known = [*NAMES, *({st.session_state.get("corpus")} - {*NAMES, None, ""})]
+def _text_fields(known: Anatomy | None) -> None:
+    names = [*NAMES, *({st.session_state.get("corpus")} - {*NAMES, None, ""})]
     st.selectbox(
-        "Corpus", known, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
+        "Corpus", names, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
         format_func=label,
         help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` need a network. "
         "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
@@ -86,21 +95,20 @@ def _text_fields() -> None:
     left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many stretches of text.")
     right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="Length of a window.")
     st.toggle("Begin with BOS", key="bos", bind="query-params", help="Put the beginning-of-text token before each window.")
-    known = workbench().known.anatomy(model_ref())
     if known is not None and known.expects_bos != st.session_state.bos:
         habit = "expects a BOS token first; without it its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip
         st.caption(f":orange[⚠] {st.session_state.model} {habit}.")
 
 
-def _plan_fields() -> None:
+def _plan_fields(known: Anatomy | None) -> None:
     state = st.session_state
     st.text_input(
         "Plan", key="plan", bind="query-params", label_visibility="collapsed", placeholder=placeholder(),
         help=f"{help_text()}. Layers count from 0.",
     )  # fmt: skip
     try:
-        known, plan = workbench().known.anatomy(model_ref()), parse(state.plan or "")
+        plan = parse(state.plan or "")
         shape = shape_of(known) if known else None
         st.caption((plan.checked(shape) if shape else plan).sentence(shape))
     except Refusal as refusal:

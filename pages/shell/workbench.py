@@ -11,14 +11,15 @@ import streamlit as st
 from cache.job import Cancelled
 from cache.jobs import Job, Jobs, sentence
 from cache.keys import canonical
+from models.anatomy import Anatomy
 from models.generate import Settings, Token, Writer, prompt_tokens, write
 from models.lease import Leases
 from models.subject import ModelRef
 from plans.cut import cut
 from plans.plan import Plan
-from probes.answer import answer, learned, open_store
+from probes.answer import Answer, answer, find, learned, open_store
 from probes.known import Known
-from probes.question import Question, resolve
+from probes.question import Asked, Question, resolve
 from refusal import Progress, Refusal
 from texts.corpus import CorpusRef
 
@@ -101,6 +102,30 @@ class Workbench:
                     self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
 
         return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work)
+
+    def anatomy(self, ref: ModelRef) -> Anatomy | None:
+        """What is known about a model, or None; it is counted again where it was forgotten and the model is in memory.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be read or written.
+        """
+        try:
+            found = self.at_once(resolve(Question("anatomy", ref), self.known.identify))
+        except Refusal:
+            return None
+        return found.result if found else None
+
+    def at_once(self, asked: Asked) -> Answer | None:
+        """The answer to a question that takes less than 0.1 s: known, or got now if the model is in memory."""
+        found = find(self.store, asked)
+        # By the reference that it was leased as: another one may ask for another device, and load it there.
+        here = next((each.ref for each in self.leases.residents() if each.fingerprint == asked.fingerprint), None)
+        if found is None and here is not None:
+            self.store.put(asked.key, *answer(asked, lambda _, progress: self.leases.lease(here, progress), self.store))
+            found = find(self.store, asked)
+        return found
 
     def loading(self, ref: ModelRef) -> Job | None:
         """The latest job that loaded or loads a model."""

@@ -94,4 +94,4 @@ def test_the_plan_goes_along_to_other_pages(visit):
 def test_what_is_loaded_is_told_on_every_page(visit):
     visitor = visit()
     for page in ("similarity", "drop_lab", "storage", "model"):
-        assert "is loaded** · 4 layers" in visitor.go(page).texts() or "is loaded · 4 layers" in visitor.texts()
+        assert f"**{visitor.ref.name}** is in memory · 4 layers · float32 · cpu" in visitor.go(page).texts()

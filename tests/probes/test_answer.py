@@ -1,4 +1,4 @@
-"""From a question to an answer and what is kept on the way: learned once, on other tokens than those measured, and in pieces."""
+"""From a question to an answer and what is kept on the way: learned once, in pieces, on other tokens than those measured."""
 
 import shutil
 from contextlib import contextmanager
@@ -175,7 +175,7 @@ def test_what_was_learned_and_is_damaged_is_learned_again(subject, store, place)
     else:
         store.put(name, b"nonsense", store.about(name))
     if place == "a piece":  # it is told once, because somebody has begun to read
-        with pytest.raises(Refusal, match="damaged, so it was forgotten. Ask again"):
+        with pytest.raises(Refusal, match="damaged, so it was forgotten"):
             cut_model(subject, learned(question, subject, store)[0])
     again = cut_model(subject, learned(question, subject, store)[0]).logits(following(subject))
     assert torch.equal(again, expected)
@@ -245,7 +245,7 @@ def test_the_dense_side_belongs_to_model_and_text(subject):
 
 def test_a_model_whose_files_changed_since_it_was_asked_is_not_measured(subject, store, lend):
     question = resolve(Question("fidelity", subject.ref, CORPUS, "a1"), lambda _: "f" * 64)
-    with pytest.raises(Refusal, match="changed since this was asked. Ask again"):
+    with pytest.raises(Refusal, match="changed since this was asked"):
         answer(question, lend, store)
 
 
