@@ -6,7 +6,6 @@ import logging
 import math
 import sys
 import time
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,7 +23,7 @@ from probes import PROBES, bundles
 from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
 from probes.known import Known
-from probes.question import Question, probe_named, resolve
+from probes.question import Asked, Question, probe_named, resolve
 from refusal import Refusal
 from texts.corpus import BUNDLED, NAMES, CorpusRef
 
@@ -123,16 +122,11 @@ def _content(path: str) -> str:
 def _answer(question: Question) -> Answer:
     store = open_store()
     known, leases = Known(store), Leases()
-    with suppress(Refusal):  # not on this machine yet, so nothing is known of it
-        found = known.find(question)
-        if found is not None:
-            return found
-    fetch(question.model, _tell)
-    asked = resolve(question, known.identify)
-    known.note(question.model, asked.fingerprint)
+    asked = _resolved(question, known)
     found = find(store, asked)
     if found is not None:
         return found
+    known.note(question.model, asked.fingerprint)
     jobs = Jobs(store)
     job = submit(jobs, asked, leases.lease)
     try:
@@ -149,6 +143,16 @@ def _answer(question: Question) -> Answer:
     if answer is None:
         raise Refusal("The answer was computed but is no longer in the store. Is the data directory shared or full?")
     return Answer(answer.result, answer.about | {"from_cache": False})
+
+
+def _resolved(question: Question, known: Known) -> Asked:
+    """The question with what follows from it; its model is downloaded if it was never seen here."""
+    resolve(question, lambda _: "")  # so that what is wrong with plan, text and parameters is told before any download
+    try:
+        known.identify(question.model)
+    except Refusal:
+        fetch(question.model, _tell)
+    return resolve(question, known.identify)
 
 
 def _tell(done: float, total: float, text: str) -> None:

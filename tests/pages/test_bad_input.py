@@ -210,7 +210,7 @@ def test_out_of_memory(visit, link, monkeypatch, error):
     visitor = visit("similarity")
     with monkeypatch.context() as patch:
         patch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=run))
-        told(visitor.click("ask_similarity").wait(), "fewer windows")
+        told(visitor.look().click("ask_similarity").wait(), "fewer windows")
     with monkeypatch.context() as patch:
         patch.setattr(visitor.bench.leases, "lease", run)
         visitor.go("drop_lab").click("answer").wait()

@@ -10,19 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import probes.answer
 import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
+from cache.jobs import Jobs
 from cache.store import Store
+from models.lease import Leases
 from models.loading import memory
-from models.loading.load import load
+from models.loading.load import identify
 from models.subject import ModelRef
 from probes import PROBES
 from probes.__main__ import main
-from probes.answer import Question, find, key, open_store, probe_named, submit
+from probes.answer import find, open_store, submit
+from probes.question import Question, probe_named, resolve
 from texts.corpus import CorpusRef
 
 ROOT = Path(__file__).parent.parent.parent
@@ -83,7 +85,7 @@ def refused(capsys, *words):
 # What is answered
 
 
-@pytest.mark.parametrize("probe", [probe.name for probe in PROBES])
+@pytest.mark.parametrize("probe", list(PROBES))
 def test_a_document_says_question_result_and_circumstances(capsys, tiny_folder, probe):
     document = asked(capsys, probe, "--model", tiny_folder, "--plan", "a1,m2", *SHORTER.get(probe, []))
     assert list(document) == ["question", "result", "about"]
@@ -101,7 +103,7 @@ def test_a_document_says_question_result_and_circumstances(capsys, tiny_folder, 
 
 def test_the_second_time_it_comes_from_the_cache(capsys, tiny_folder, monkeypatch):
     first = asked(capsys, "similarity", "--model", tiny_folder)
-    monkeypatch.setattr("probes.__main__.load", None)  # not even the model is loaded
+    monkeypatch.setattr("probes.__main__.Leases", lambda: None)  # not even the model is loaded
     second = asked(capsys, "similarity", "--model", tiny_folder)
     assert (first["about"]["from_cache"], second["about"]["from_cache"]) == (False, True)
     assert first["result"] == second["result"] and first["question"] == second["question"]
@@ -134,24 +136,24 @@ def test_similarity_is_not_asked_again_for_another_plan(capsys, tiny_folder):
 
 def test_the_app_finds_what_the_shell_computed_and_the_shell_what_the_app_did(capsys, tiny_folder):
     document = asked(capsys, "similarity", "--model", tiny_folder)
-    subject = load(ModelRef(str(tiny_folder), device="cpu"))
-    question = Question("similarity", subject.ref, CorpusRef("prose.txt", 2, 16))
-    found = find(open_store(), question, subject)
+    question = Question("similarity", ModelRef(str(tiny_folder), device="cpu"), CorpusRef("prose.txt", 2, 16))
+    found = find(open_store(), resolve(question, identify))
     np.testing.assert_array_equal(found.result.cosine, document["result"]["cosine"])
     assert found.result.joint_order == document["result"]["joint_order"]
-    plan = replace(question, probe="fidelity", plan="a3")
-    jobs = probes.answer.Jobs(open_store())
-    assert submit(jobs, plan, subject).wait(60)
+    plan = resolve(replace(question, probe="fidelity", plan="a3"), identify)
+    jobs = Jobs(open_store())
+    assert submit(jobs, plan, Leases().lease).wait(60)
     jobs.shutdown()
     again = asked(capsys, "fidelity", "--model", tiny_folder, "--plan", "a3")
     assert again["about"]["from_cache"]
-    assert again["result"]["kl"] == find(open_store(), plan, subject).result.kl
+    assert again["result"]["kl"] == find(open_store(), plan).result.kl
 
 
 def test_the_key_of_a_question_is_the_same_with_and_without_the_model_loaded(tiny_folder):
     question = Question("fidelity", ModelRef(str(tiny_folder), device="cpu"), CorpusRef("prose.txt", 2, 16), "a1")
-    assert key(question) == key(question, load(question.model))
-    assert key(question) == key(replace(question, plan=" A1 "))
+    with Leases().lease(question.model) as subject:
+        loaded = resolve(question, lambda _: subject.fingerprint)
+    assert resolve(question, identify).key == loaded.key == resolve(replace(question, plan=" A1 "), identify).key
 
 
 def test_a_file_gets_the_same_document_and_the_terminal_a_summary(capsys, tiny_folder, tmp_path):
@@ -167,8 +169,8 @@ def test_a_file_gets_the_same_document_and_the_terminal_a_summary(capsys, tiny_f
 def test_list_names_every_probe(capsys):
     code, out, _ = ask(capsys, "--list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == [*(probe.name for probe in PROBES), "calibration"]
-    assert all(probe.title in out for probe in PROBES)
+    assert [line.split()[0] for line in out.splitlines()] == list(PROBES)
+    assert all(probe.title in out for probe in PROBES.values())
 
 
 def test_a_parameter_can_be_the_content_of_a_file(capsys, tiny_folder, text):
@@ -290,7 +292,7 @@ def test_values_that_make_no_question(capsys, tiny_folder, words):
     refused(capsys, "similarity", "--model", tiny_folder, *words)
 
 
-@pytest.mark.parametrize("probe", [probe.name for probe in PROBES])
+@pytest.mark.parametrize("probe", list(PROBES))
 def test_logits_that_are_not_numbers(capsys, spoilt, probe):
     assert "NaN" in refused(capsys, probe, "--model", spoilt, "--plan", "a1", *SMALL, *SHORTER.get(probe, []))
 
@@ -328,8 +330,7 @@ def failing(capsys, folder, monkeypatch, error, sentence=True):
     def run(*_):
         raise error
 
-    broken = tuple(replace(probe, run=run) for probe in PROBES)
-    monkeypatch.setattr(probes.answer, "PROBES", broken)
+    monkeypatch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=run))
     words = ["similarity", "--model", folder, *SMALL]
     if sentence:
         return refused(capsys, *words)
@@ -367,7 +368,7 @@ def test_an_answer_that_was_damaged_on_disk(capsys, tiny_folder, own_data):
     """It is told and not shown; once it is forgotten it can be asked again."""
     asked(capsys, "similarity", "--model", tiny_folder)
     store = Store(own_data / "answers")
-    [entry] = store.entries()
+    [entry] = [each for each in store.entries() if "question" in each.about]
     store.put(entry.key, b"PK damaged", entry.about)
     refused(capsys, "similarity", "--model", tiny_folder, *SMALL)
     store.delete(entry.key)
