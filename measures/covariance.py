@@ -43,8 +43,13 @@ class Moments:
         return out
 
     @property
+    def sum(self) -> Tensor:
+        """Sum of all vectors, float64 (heads, width). NaN and infinity never leave a sum again."""
+        return self._sum
+
+    @property
     def finite(self) -> bool:
-        """Whether every vector so far was a vector of numbers: NaN and infinity never leave a sum again."""
+        """Whether all vectors so far were finite."""
         return bool(self._sum.isfinite().all())
 
     def covariance(self) -> Tensor:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
+from measures.precision import float64_device
 from measures.vectors import EPS, cosine
 from refusal import Refusal
 
@@ -100,7 +101,7 @@ def logit_deviation(dense: Tensor, modified: Tensor, temperature: float = 1.0) -
     """
     checked_temperature(temperature)
     shape, vocab = dense.shape[:-1], dense.shape[-1]
-    dense, modified = (_reachable(side).reshape(-1, vocab) for side in (dense, modified))
+    dense, modified = (side.to(float64_device(side.device)).reshape(-1, vocab) for side in (dense, modified))
     # One block of memory, so that all products with the same vector are read in one go.
     room = torch.empty(5, len(dense), vocab, dtype=torch.float64, device=dense.device)
     z, q, p, delta, weighted = room
@@ -148,10 +149,5 @@ def _products(rows: Tensor, vector: Tensor) -> Tensor:
     return vecdot(rows, vector)
 
 
-def _reachable(values: Tensor) -> Tensor:
-    """On the CPU where the device, one of Apple's, has no float64."""
-    return values.cpu() if values.device.type == "mps" else values
-
-
 def _wide(values: Tensor) -> Tensor:
-    return _reachable(values).to(torch.float64)
+    return values.to(float64_device(values.device), torch.float64)

@@ -1,4 +1,4 @@
-"""Measures of a text that a model wrote: how much it repeats itself, and how much of another text is in it.
+"""Measures of a text that a model wrote: how much it repeats itself, and how far it is the same as another text.
 
 Tokens are whatever the caller counts in: ids of a tokenizer, or words.
 """
@@ -6,6 +6,7 @@ Tokens are whatever the caller counts in: ids of a tokenizer, or words.
 import math
 import re
 from collections.abc import Hashable, Sequence
+from difflib import SequenceMatcher
 
 # Chinese and Japanese are written without spaces, so each of their characters counts as a word.
 _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -14,9 +15,9 @@ SEQUENCE = 4
 
 
 def distinct(tokens: Sequence[Hashable], n: int) -> float:
-    """Distinct-n: the share of n-grams that are different ones; NaN where there are fewer than n tokens.
+    """Distinct-n: distinct n-grams over all n-grams; NaN where there are fewer than n tokens.
 
-    1 is a text in which nothing comes back, 1 / (number of n-grams) one that says the same again and again.
+    1: no n-gram comes twice. 1 / (number of n-grams): the text repeats a single one.
 
     References
     ----------
@@ -27,7 +28,7 @@ def distinct(tokens: Sequence[Hashable], n: int) -> float:
 
 
 def repetition(tokens: Sequence[Hashable]) -> float:
-    """Sequence repetition, seq-rep-4: the share of 4-grams that were there before, from 0; NaN below 4 tokens.
+    """Sequence repetition, seq-rep-4: the share of 4-grams seen earlier in the text, from 0; NaN below 4 tokens.
 
     References
     ----------
@@ -55,6 +56,17 @@ def rouge_l(text: str, reference: str) -> float:
         return float(text.strip() == reference.strip())
     common = _common_subsequence(ours, theirs)
     return 2 * common / (len(ours) + len(theirs))  # F1 of common/ours and common/theirs
+
+
+def first_divergence(one: Sequence[Hashable], other: Sequence[Hashable]) -> int | None:
+    """The first place where two sequences of tokens differ, or None while one begins with the other."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+
+
+def unmatched(one: Sequence[Hashable], other: Sequence[Hashable]) -> set[int]:
+    """Places in ``one`` whose token the best alignment with ``other`` does not find there."""
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return set(range(len(one))) - {block.a + i for block in blocks for i in range(block.size)}
 
 
 def _common_subsequence(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from measures.text import first_divergence as first_divergence
 from models.view import View
 from refusal import Refusal
 
@@ -152,11 +153,6 @@ def write(writers: Sequence[Writer], settings: Settings, context: int | None = N
             if token.ends:
                 open_places.remove(place)
             yield place, token
-
-
-def first_divergence(one: Sequence[int], other: Sequence[int]) -> int | None:
-    """The first place where two token sequences differ, or None while one begins with the other."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
 
 
 def _draw(logits: torch.Tensor, dice: float) -> int:

@@ -115,11 +115,16 @@ class Leases:
     def _prepared(self, ref: ModelRef, progress: Progress) -> Wanted:
         """What can be known, fetched and refused before anybody has to give up memory for it."""
         wanted = understood(ref, progress, self.room)
-        with self._changed:
-            known = any(ref in entry.refs for entry in self._residents.entries.values())
-        if not known and not wanted.expected.fits:
+        if not wanted.expected.fits and not self._by_another_name(ref):
             raise too_large(ref, wanted.expected, wanted.expected.free)
         return present(wanted, progress)
+
+    def _by_another_name(self, ref: ModelRef) -> bool:
+        """Whether the same weights are loaded already, so that they need no room."""
+        try:
+            return self.resident(identify(ref))
+        except Refusal:  # not on this machine, so it is not loaded either
+            return False
 
     def _hold(self, wanted: Wanted, ref: ModelRef, thread: int) -> Entry | None:
         with self._changed:

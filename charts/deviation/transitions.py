@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from charts import style
 from charts.deviation.spaces import PLANS, SYMBOLS, Curve, rows
+from plans.drops import dropped
 from plans.plan import parse
 from probes.deviation.comparison import Deviation
 from probes.deviation.transitions import TransitionsResult
@@ -116,7 +117,7 @@ def _marked(drops: dict[str, int], kind: str, layers: int) -> list[str]:
     """For each layer the colour of a plan that drops it, of the last one where there are several."""
     colours = [""] * layers
     for plan, place in drops.items():
-        for i in getattr(parse(plan), f"dropped_{kind}"):
+        for i in getattr(dropped(parse(plan)), f"no_{kind}"):
             colours[i] = PLANS[place]
     return colours
 

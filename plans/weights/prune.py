@@ -15,15 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.linears import Linear, linears, refuse_offloaded
-from models.loading.memory import free_memory
+from models.linears import Linear, linears
 from models.stream import first
 from models.view import View
 from plans.operation import Keep, Pieces
 from plans.weights.inputs import Inputs, products, squares
-from plans.weights.masks import check_group, magnitude_mask, sparsegpt, wanda_mask
+from plans.weights.masks import magnitude_mask, sparsegpt, wanda_mask
 from plans.weights.packed import pack, put
-from plans.weights.sparsity import Sparsity, share
+from plans.weights.room import check
+from plans.weights.sparsity import Sparsity
 from refusal import Progress, Refusal, silent
 
 
@@ -53,7 +53,7 @@ def prune(view: View, tokens: Tensor, sparsity: Sparsity, known: Pieces, keep: K
     sums of one block: (in,) for each of its inputs, for SparseGPT (in, in) in float64.
     """
     found = [linears(block, view.family, sparsity.modules) for block in view.layers]
-    _check(view, found, sparsity)
+    check(view, found, sparsity)
     work = _Pruning(view, found, sparsity, known, keep, progress)
     if not work.missing:
         return
@@ -227,36 +227,3 @@ def _mask(matrix: Tensor, total: Tensor | None, sparsity: Sparsity) -> Tensor:
         return magnitude_mask(matrix, sparsity)
     # All inputs of an expert that no token came to count the same: zeros would rank its weights by place.
     return wanda_mask(matrix, torch.ones(matrix.shape[1]) if total is None else total, sparsity)
-
-
-def _check(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
-    """Refuse before anything is computed."""
-    inside = [linear for block in found for linear in block]
-    for weight in view.model.parameters():
-        refuse_offloaded(weight)
-    if not inside:
-        part = {"all": "linear map", "attention": "attention", "mlp": "MLP"}[sparsity.modules]
-        raise Refusal(f"There is nothing to prune: the plan leaves no {part}. Drop fewer sublayers, or prune other ones.")
-    for linear in inside:
-        check_group(linear.matrices.shape[2], sparsity, linear.name)
-    whole = (linear.matrices.shape[1:] for linear in inside)
-    most = max(width if sparsity.method == "wanda" else rows * width for rows, width in whole)
-    if not sparsity.group and not share(most, sparsity.ratio):
-        raise Refusal(f"A share of {sparsity.ratio:g} is less than one weight, so nothing would be pruned. Give a larger one.")
-    _check_room(view, found, sparsity)
-
-
-def _check_room(view: View, found: list[list[Linear]], sparsity: Sparsity) -> None:
-    """Tell before the memory is full: pruned weights lie beside the dense ones, and SparseGPT's sums grow with in²."""
-    needs = sum(linear.weight.numel() * linear.weight.element_size() for block in found for linear in block)
-    what = "the pruned weights"
-    if sparsity.method == "sparsegpt":
-        blocks = [[linear.matrices.shape for linear in block] for block in found if block]
-        needs += max(sum(8 * n * width**2 for n, _, width in block) + 24 * max(s[2] for s in block) ** 2 for block in blocks)
-        what += " and SparseGPT's products of one block's inputs"
-    free = free_memory(view.model.device.type)
-    if needs > free:
-        raise Refusal(
-            f"Pruning needs {needs / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB are free. Take Wanda (w:wanda@0.5), prune one "
-            "part alone (/attention or /mlp), or free memory."
-        )

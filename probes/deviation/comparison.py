@@ -1,6 +1,5 @@
 """Many pairs of streams compared: deviations of h, z and p, summed up by layer while the vocabulary passes through in parts."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -8,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.chunks import even_chunks, row_chunks
 from measures.deviation import HIDDEN, LOGITS, hidden_deviation, logit_deviation
+from measures.finite import refuse_nonsense
 from probes.deviation.lens import Lens
 from probes.deviation.sublayers import Pair
-from refusal import Refusal
 
 QUANTILES = (0.05, 0.5, 0.95)
 _MEASURES = (*HIDDEN, *LOGITS)
@@ -75,15 +75,11 @@ class Record:
     def add(self, layer: int, values: dict[str, Tensor]) -> None:
         """Add float64 values of shape (positions,)."""
         rows = torch.stack([values[name].cpu() for name in _MEASURES])
-        if not rows.isfinite().all():
-            raise Refusal(
-                f"With this plan the stream of layer {layer} or its logits are not numbers (NaN or infinite), so nothing can "
-                "be measured. Drop less, or load the model in float32 or bfloat16; float16 overflows in many models."
-            )
+        refuse_nonsense(f"With this plan, the hidden states or logits of layer {layer}", rows)
         self._sums[layer] += rows.sum(-1)
         self._kept[layer].append(rows[[_MEASURES.index(name) for name in _SPREAD]].float())
 
-    def tell(self, layer: int, dense: Tensor, modified: Tensor, top: int) -> None:
+    def note(self, layer: int, dense: Tensor, modified: Tensor, top: int) -> None:
         """Note the likeliest tokens of two logit vectors of shape (vocab,), the temperature already in them."""
         best = [logits.double().softmax(-1).topk(min(top, len(logits))) for logits in (dense.cpu(), modified.cpu())]
         self._tops[layer] = torch.stack([each.indices for each in best]), torch.stack([each.values for each in best])
@@ -111,7 +107,7 @@ class Comparison:
     temperature : float
         T of every softmax.
     top : int
-        How many of the likeliest tokens are told.
+        How many of the likeliest tokens are noted.
     """
 
     def __init__(self, lens: Lens, layers: int, temperature: float, top: int) -> None:
@@ -119,13 +115,13 @@ class Comparison:
         self.records = {name: Record(layers) for name in ("attention", "mlp", "raw_attention", "raw_mlp")}
         self.records["cumulative"] = Record(layers + 1)
 
-    def add(self, states: list[Tensor], pairs: list[Pair], told: int | None) -> Iterator[float]:
+    def add(self, states: list[Tensor], pairs: list[Pair], noted: int | None) -> Iterator[float]:
         """Compare each pair, with the final norm and, but for the whole plan, without it.
 
         Parameters
         ----------
         states : list of tensors of shape (positions, width)
-        told : int or None
+        noted : int or None
             The position whose likeliest tokens are noted.
 
         Yields
@@ -135,38 +131,32 @@ class Comparison:
         """
         # What a plan does not change (the layers before its first item, say) needs no logits of its own.
         pairs = [(name, layer, i, i if torch.equal(states[i], states[j]) else j) for name, layer, i, j in pairs]
-        # In equal parts: the head reads all its weights for a few rows as well.
-        count = len(states[0])
-        rows = math.ceil(count / math.ceil(count * self._lens.vocab / _HELD))
+        # In even chunks: the head reads all its weights for a few rows as well.
         work = [
-            (begin, norm, pair)
-            for begin in range(0, count, rows)
+            (rows, norm, pair)
+            for rows in even_chunks(len(states[0]), self._lens.vocab, _HELD)
             for norm in (True, False)
             for pair in pairs
             if norm or pair[0] != "cumulative"
         ]
         held: dict[int, Tensor] = {}
-        at: tuple[int, bool] | None = None
-        for step, (begin, norm, (name, layer, *both)) in enumerate(work):
+        at: tuple[slice, bool] | None = None
+        for step, (rows, norm, (name, layer, *both)) in enumerate(work):
             yield step / len(work)
-            if at != (begin, norm):
-                held, at = {}, (begin, norm)
-            parts = {k: states[k][begin : begin + rows] for k in both}
+            if at != (rows, norm):
+                held, at = {}, (rows, norm)
+            parts = {k: states[k][rows] for k in both}
             # Neighbours share a stream, so its logits are computed once.
             held = {k: held[k] if k in held else self._lens(part, norm) for k, part in parts.items()}
-            record, streams, logits = (
-                self.records[name if norm else f"raw_{name}"],
-                [parts[k] for k in both],
-                [held[k] for k in both],
-            )
+            record = self.records[name if norm else f"raw_{name}"]
+            streams, logits = [parts[k] for k in both], [held[k] for k in both]
             record.add(layer, hidden_deviation(*streams) | self._compare(*logits))
-            if told is not None and begin <= told < begin + rows:
-                record.tell(layer, *(each[told - begin] / self._temperature for each in logits), self._top)
+            if noted is not None and rows.start <= noted < rows.stop:
+                record.note(layer, *(each[noted - rows.start] / self._temperature for each in logits), self._top)
 
     def _compare(self, dense: Tensor, modified: Tensor) -> dict[str, Tensor]:
         if dense is modified:
             dense = modified = torch.ones(len(dense), 1)  # equal logits deviate alike, however many there are
-        rows = max(1, _COMPARED // dense.shape[-1])
-        both = zip(dense.split(rows), modified.split(rows), strict=True)
-        found = [logit_deviation(*each, self._temperature) for each in both]
+        chunks = row_chunks(*dense.shape, _COMPARED)
+        found = [logit_deviation(dense[rows], modified[rows], self._temperature) for rows in chunks]
         return {name: torch.cat([part[name] for part in found]).cpu() for name in LOGITS}

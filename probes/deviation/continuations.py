@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.chunks import row_chunks
 from measures.deviation import hidden_deviation, logit_deviation
 from measures.text import distinct, repetition
 from models.generate import RUNNERS, Settings, Writer, prompt_tokens, write
@@ -102,9 +103,8 @@ def predictions(reading: Reading, prompt: Tensor, ids: list[int]) -> tuple[Tenso
 def deviation(dense: tuple[Tensor, Tensor], pruned: tuple[Tensor, Tensor], temperature: float) -> dict[str, np.ndarray]:
     """`MEASURES` of two `predictions` of equally many steps, each of shape (steps,)."""
     parts: dict[str, list[Tensor]] = {name: [] for name in MEASURES}
-    rows = max(1, _CHUNK // dense[1].shape[-1])
-    for begin in range(0, len(dense[1]), rows):
-        hidden, logits = ([each[kind][begin : begin + rows] for each in (dense, pruned)] for kind in (0, 1))
+    for rows in row_chunks(*dense[1].shape, _CHUNK):
+        hidden, logits = ([each[kind][rows] for each in (dense, pruned)] for kind in (0, 1))
         found = hidden_deviation(*hidden) | logit_deviation(*logits, temperature)
         for name in MEASURES:
             parts[name].append(found[name].cpu())

@@ -17,8 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from measures.deviation import checked_temperature
-from measures.text import rouge_l
-from models.generate import first_divergence
+from measures.text import first_divergence, rouge_l
 from models.subject import Subject
 from plans.cut import Calibrated, cut
 from plans.plan import Plan

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from measures.precision import at_least_float32
 from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from models.view import View
@@ -142,7 +143,7 @@ class Streams:
     def _select(self, part: Tensor) -> Tensor:
         """(1, tokens, width) → (1 or tokens, width), widened; one row is copied, or it would keep all of them."""
         rows = part[0, -1:].clone() if self._last else part[0]
-        return rows.to(self._device, torch.promote_types(rows.dtype, torch.float32))
+        return at_least_float32(rows.to(self._device))
 
     def _add(self, state: Tensor) -> int:
         self._states.append(state)

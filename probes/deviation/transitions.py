@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from measures.deviation import checked_temperature
+from measures.finite import refuse_nonsense
 from models.loading.memory import free_memory
 from models.subject import Subject
 from plans.cut import Calibrated
@@ -109,7 +110,7 @@ def _run(
         text = f"window {i + 1} of {len(tokens)}"
         progress(i, total, text)
         states, pairs, logits = streams.read(window)
-        _refuse_nan(logits)
+        refuse_nonsense("The dense model's logits", logits)
         if i == 0:
             lens.check(states[streams.end][-1:], logits)
         if params.last:
@@ -138,14 +139,6 @@ def _check_room(subject: Subject, length: int) -> None:
         raise Refusal(
             f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Make the "
             "windows shorter, or look at their last tokens only."
-        )
-
-
-def _refuse_nan(logits: Tensor) -> None:
-    if not logits.isfinite().all():
-        raise Refusal(
-            "The dense model's logits are not numbers (NaN or infinite), so nothing can be measured. Load the model in float32 "
-            "or bfloat16; float16 overflows in many models."
         )
 
 

@@ -10,8 +10,6 @@ chosen keys and values are read and multiplied, after a rotation of the new quer
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from plans.keys.choice import components
 
 
@@ -81,14 +79,3 @@ def decode_cost(
         dense_products += 2 * queries * context * size
         products += queries * (context * rank + 2 * kept * size) + (queries + keys) * size * size
     return DecodeCost(most * value_bytes, least * value_bytes, dense * value_bytes, products, dense_products)
-
-
-def front(cost: np.ndarray, perplexity: np.ndarray) -> list[list[int]]:
-    """Places of the Pareto front: nobody is at least as good in both and better in one."""
-    places = list(np.ndindex(cost.shape))
-
-    def beaten(place: tuple[int, ...]) -> bool:
-        no_worse = (cost <= cost[place]) & (perplexity <= perplexity[place])
-        return bool((no_worse & ((cost < cost[place]) | (perplexity < perplexity[place]))).any())
-
-    return [list(place) for place in places if not beaten(place)]

@@ -18,12 +18,10 @@ from torch import Tensor
 
 from measures.covariance import Moments, components, eigenvalues, variances
 from measures.spectra import effective_rank, lowest, mean_and_spread, participation_ratio, rank_at, ratios, subspace_overlap
-from models.keys import refuse_nonsense, watch_keys
 from models.subject import Subject
-from plans.cut import cut
 from plans.plan import Plan
 from probes.base import Probe
-from probes.keys.key_sums import KeySums
+from probes.keys.key_sums import KeySums, key_sums
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus
 from texts.corpus import cut as cut_corpus
@@ -170,42 +168,26 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
             raise Refusal(f"Both texts are {params.other}. Name another one, or none to compare the halves of this one.")
         other = cut_corpus(replace(corpus.ref, name=params.other), subject.tokenizer, subject.context)
     total = len(corpus.tokens) + (len(other.tokens) if other else 0)
-    sums = _pass(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
+    sums = key_sums(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
         compared = "halves" if len(corpus.tokens) > 1 else "halves of one window"
     else:
         before = len(corpus.tokens)
         one = sums.kinds
-        two = _pass(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
+        two = key_sums(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
         compared = "texts"
     return result_of(sums, one, two, params.level, compared, lambda: progress(total, total, "eigenvalues"))
 
 
-def _pass(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> KeySums:
-    windows, length = corpus.tokens.shape
-    # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
-    sums = KeySums(windows // 2 * length if windows > 1 else length // 2)
-    view = cut(subject)
-    watch_keys(view, sums.add)
-    for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
-        begins(i)
-        view.logits(window[None], last=True)
-        sums.seen += len(window)
-        refuse_nonsense(sums.everything())
-    sums.finish()
-    return sums
+def result_of(sums: KeySums, one: dict, two: dict, level: float, compared: str, begins: Callable[[], None]) -> KeyRankResult:
+    """Everything that follows from the sums; those over the two texts to compare are ``one`` and ``two``.
 
-
-def result_of(sums: KeySums, one: dict, two: dict, level: float, compared: str, tell: Callable[[], None]) -> KeyRankResult:
-    """Eigenvalues layer by layer, ``tell`` before each; ``one`` and ``two`` are the sums over the two texts to compare."""
-
-    def spectra_of(kind: dict[int, Moments], matrix: Callable[[Moments], Tensor] = Moments.covariance) -> Tensor:
-        return torch.stack([tell() or ratios(eigenvalues(matrix(kind[layer]))) for layer in sorted(kind)])
-
-    spectra = {name: spectra_of(kind) for name, kind in sums.kinds.items() if name != "first"}
+    ``begins`` is called before the eigenvalues of each layer.
+    """
+    spectra = {name: _spectra(kind, begins) for name, kind in sums.kinds.items() if name != "first"}
     rest = {layer: seen - sums.kinds["first"][layer] for layer, seen in sums.kinds["post"].items()}
-    without, uncentred = spectra_of(rest), spectra_of(sums.kinds["post"], Moments.second_moment)
+    without, uncentred = _spectra(rest, begins), _spectra(sums.kinds["post"], begins, Moments.second_moment)
     ranks = {name: rank_at(shares, level) for name, shares in spectra.items()}
     means = {name: rank.double().mean(-1) for name, rank in ranks.items()}  # per layer
     layers, heads, head_dim = spectra["post"].shape
@@ -237,6 +219,17 @@ def result_of(sums: KeySums, one: dict, two: dict, level: float, compared: str, 
         compared=compared,
         overlap_limited=least <= head_dim,
     )
+
+
+def _spectra(
+    kind: dict[int, Moments], begins: Callable[[], None], matrix: Callable[[Moments], Tensor] = Moments.covariance
+) -> Tensor:
+    """Explained-variance ratios of each layer and head: (layers, heads, width)."""
+    shares = []
+    for layer in sorted(kind):
+        begins()
+        shares.append(ratios(eigenvalues(matrix(kind[layer]))))
+    return torch.stack(shares)
 
 
 def _overlap(one: dict[int, Moments], two: dict[int, Moments], ranks: Tensor) -> list[float]:

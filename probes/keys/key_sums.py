@@ -1,13 +1,17 @@
 """Running sums of keys, values and queries, layer by layer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from measures.covariance import Moments
-from models.keys import widened
+from measures.finite import refuse_nonsense
+from models.keys import watch_keys, widened
+from models.subject import Subject
+from plans.cut import cut
 from refusal import Refusal
+from texts.corpus import Corpus
 
 
 class KeySums:
@@ -66,3 +70,19 @@ class KeySums:
 
 def _of(sums: dict[int, Moments], layer: int) -> Moments:
     return sums.setdefault(layer, Moments())
+
+
+def key_sums(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> KeySums:
+    """One pass of the dense model over a corpus; ``begins`` is called with the number of each window."""
+    windows, length = corpus.tokens.shape
+    # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
+    sums = KeySums(windows // 2 * length if windows > 1 else length // 2)
+    view = cut(subject)
+    watch_keys(view, sums.add)
+    for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
+        begins(i)
+        view.logits(window[None], last=True)
+        sums.seen += len(window)
+        refuse_nonsense("The model's keys", *(seen.sum for seen in sums.everything()))
+    sums.finish()
+    return sums

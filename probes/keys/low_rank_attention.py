@@ -13,7 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.chunks import row_chunks
 from measures.divergence import kl
+from measures.finite import refuse_nonsense
+from measures.fronts import pareto_front
+from measures.likelihood import perplexity
 from measures.sums import Means
 from models.attention import attend_by, replaceable
 from models.keys import key_basis
@@ -23,11 +27,11 @@ from plans.cut import cut
 from plans.keys.choice import switch_on
 from plans.plan import Plan
 from probes.base import Probe
-from probes.keys.attention_cost import cost_ratio, front
+from probes.keys.attention_cost import cost_ratio
 from probes.keys.key_agreement import Agreement
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus, CorpusRef, text_digest
-from texts.corpus import cut as cut_text
+from texts.corpus import cut as cut_corpus
 
 _CHUNK = 2**20  # logits compared at a time
 _MOST = 8  # shares per axis: every place of the grid is a pass over the text
@@ -97,7 +101,7 @@ class LowRankResult:
     cost : float64 array of shape (dims, top)
         `probes.keys.attention_cost.cost_ratio`: an estimate.
     front : list of [int, int]
-        Places (dims, top) of the Pareto front of cost and perplexity, see `probes.keys.attention_cost.front`.
+        Places (dims, top) of the Pareto front of cost and perplexity, see `measures.fronts`.
     """
 
     dims: list[float]
@@ -158,7 +162,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
     view = cut(subject)
     layers = list(replaceable(view))
     ref = calibration_text(corpus.ref, params.calibrate)
-    learned = cut_text(ref, subject.tokenizer, subject.context).tokens
+    learned = cut_corpus(ref, subject.tokenizer, subject.context).tokens
     variants = _variants(dims, top, params.baselines)
     steps = len(learned) + len(corpus.tokens) * (1 + len(variants))
     watched = cut(subject)
@@ -178,8 +182,8 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
             _compare(means[variants[number - 1]], log_p, _logits(view, window, method), window)
         done += 1 + len(variants)
     text = "the measured text" if ref.name == corpus.ref.name else "another text"
-    told = f"windows {ref.skip} to {ref.skip + len(learned) - 1} of {text}"
-    return _result(dims, top, agreements, means, (corpus.tokens[:, 1:].size, learned.size, told))
+    calibrated_on = f"windows {ref.skip} to {ref.skip + len(learned) - 1} of {text}"
+    return _result(dims, top, agreements, means, (corpus.tokens[:, 1:].size, learned.size, calibrated_on))
 
 
 def _variants(dims: list[float], top: list[float], baselines: bool) -> list[Variant]:
@@ -194,11 +198,7 @@ def _variants(dims: list[float], top: list[float], baselines: bool) -> list[Vari
 def _logits(view: View, window: Tensor, name: str) -> Tensor:
     """Float32 logits of shape (tokens - 1, vocab) that predict the tokens of the window but the first."""
     logits = view.logits(window[None])[0, :-1].float()
-    if not logits.isfinite().all():
-        raise Refusal(
-            f"The logits are not numbers (NaN or infinite) with {name} attention, so nothing can be measured. Load the "
-            "model in float32 or bfloat16; float16 overflows in many models."
-        )
+    refuse_nonsense(f"The model's logits with {name} attention", logits)
     return logits
 
 
@@ -208,11 +208,10 @@ def _nll(log_p: Tensor, window: Tensor) -> Tensor:
 
 def _compare(means: Means, log_p: Tensor, logits: Tensor, window: Tensor) -> None:
     """Negative log-likelihood and KL(dense‖this) of every predicted token, a few rows at a time."""
-    rows = max(1, _CHUNK // logits.shape[-1])
-    for begin in range(0, len(logits), rows):
-        log_q = logits[begin : begin + rows].log_softmax(-1)
-        nll = _nll(log_q, window[begin : begin + len(log_q) + 1])
-        means.add(nll=nll, kl=kl(log_p[begin : begin + rows], log_q))
+    for rows in row_chunks(*logits.shape, _CHUNK):
+        log_q = logits[rows].log_softmax(-1)
+        nll = _nll(log_q, window[rows.start : rows.stop + 1])
+        means.add(nll=nll, kl=kl(log_p[rows], log_q))
 
 
 def _result(
@@ -220,8 +219,9 @@ def _result(
     top: list[float],
     agreements: dict[int, Agreement],
     means: dict[Variant | None, Means],
-    told: tuple[int, int, str],
+    texts: tuple[int, int, str],
 ) -> LowRankResult:
+    """The result; ``texts`` are its fields ``tokens``, ``calibration_tokens`` and ``calibrated_on``."""
     shapes = dict.fromkeys(("exact", "random", "last"), (len(top),)) | {"loki": (len(dims), len(top)), "pca": (len(dims),)}
     methods = {variant[0]: shapes[variant[0]] for variant in means if variant}
     nll, divergence = ({method: np.empty(shape) for method, shape in methods.items()} for _ in range(2))
@@ -229,24 +229,19 @@ def _result(
         if variant:
             nll[variant[0]][variant[1]] = seen.read("nll")
             divergence[variant[0]][variant[1]] = seen.read("kl")
-    perplexity = {method: _exp(values) for method, values in nll.items()}
+    perplexities = {method: perplexity(values) for method, values in nll.items()}
     cost = np.array([[cost_ratio(share, keys) for keys in top] for share in dims])
     names = ("recall", "jaccard", "mass", "mass_exact", "error")
     layered = {name: torch.stack([each.read(name) for each in agreements.values()]).numpy() for name in names}
     heads, kv_heads, head_dim = (list(each) for each in zip(*(each.shape for each in agreements.values()), strict=True))
     return LowRankResult(
-        dims, top, list(agreements), heads, kv_heads, head_dim, *told,
+        dims, top, list(agreements), heads, kv_heads, head_dim, *texts,
         **layered, overall={name: values.mean(0) for name, values in layered.items()},
-        dense_perplexity=float(_exp(means[None].read("nll").numpy())),
-        perplexity=perplexity.pop("loki"), kl=divergence.pop("loki"),
-        baseline_perplexity=perplexity, baseline_kl=divergence,
-        cost=cost, front=front(cost, _exp(nll["loki"])),
+        dense_perplexity=float(perplexity(means[None].read("nll").numpy())),
+        cost=cost, front=np.argwhere(pareto_front(cost, perplexities["loki"])).tolist(),
+        perplexity=perplexities.pop("loki"), kl=divergence.pop("loki"),
+        baseline_perplexity=perplexities, baseline_kl=divergence,
     )  # fmt: skip
-
-
-def _exp(nll: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # infinity where it does not fit
-        return np.exp(nll)
 
 
 PROBE = Probe("low_rank_attention", "Low-rank attention", 3, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))

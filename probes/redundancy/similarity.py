@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.finite import refuse_nonsense
+from measures.precision import float64_device
 from measures.sums import Means, Spread
 from measures.vectors import angular_distance, cosine, gram
 from models.stream import gap, refuse_gap, watch
@@ -24,7 +26,7 @@ from plans.cut import cut
 from plans.plan import Plan
 from probes.base import NoParams, Probe
 from probes.redundancy.ranking import best_spans, joint_order, order
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 from texts.corpus import Corpus
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -143,11 +145,7 @@ class _Sums:
         for begin in range(0, count, _CHUNK):
             part = slice(begin, begin + _CHUNK)
             values = self._measure(self._stack(states, part), together[part])
-            if not all(bool(value.isfinite().all()) for value in values.values()):
-                raise Refusal(
-                    "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; "
-                    "float16 overflows in many models."
-                )
+            refuse_nonsense("The model's hidden states", *values.values())
             self.all.add(**values)
             if begin == 0:
                 self.first.add(**{name: value[:1] for name, value in values.items()})
@@ -176,7 +174,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     view = cut(subject)
-    sums = _Sums(subject.layers, _wide(subject.device), subject.family.parallel)
+    sums = _Sums(subject.layers, float64_device(subject.device), subject.family.parallel)
     states: list[Tensor] = []
     products: list[Tensor] = []
     gaps: list[float] = []
@@ -200,14 +198,9 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     return _result(sums, subject.layers, corpus.tokens.size)
 
 
-def _wide(device: torch.device) -> torch.device:
-    """Where float64 works; Apple's GPUs have none."""
-    return torch.device("cpu") if device.type == "mps" else device
-
-
 def _flat(states: Tensor) -> Tensor:
     """(1, tokens, width) → (tokens, width) where float64 works. Offloaded models spread blocks over devices."""
-    return states[0].to(_wide(states.device))
+    return states[0].to(float64_device(states.device))
 
 
 def _summary(sums: _Sums, without: Means | None = None) -> dict:

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from measures.text import distinct, repetition, rouge_l, words
+from measures.text import distinct, first_divergence, repetition, rouge_l, unmatched, words
 
 
 def test_distinct_counts_different_runs():
@@ -68,3 +68,15 @@ def test_rouge_agrees_with_trying_all_subsequences():
         expected = 2 * longest(one, other) / (len(one) + len(other))
         assert rouge_l(" ".join(one), " ".join(other)) == pytest.approx(expected)
         assert rouge_l(" ".join(other), " ".join(one)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("one, other, place", [("abc", "abc", None), ("ab", "abc", None), ("axc", "abc", 1), ("", "a", None)])
+def test_the_first_divergence_is_where_both_have_another_token(one, other, place):
+    assert first_divergence(one, other) == first_divergence(other, one) == place
+
+
+@pytest.mark.parametrize(
+    "one, other, places", [("abc", "abc", set()), ("axbc", "abc", {1}), ("abc", "axbc", set()), ("abc", "", {0, 1, 2})]
+)
+def test_unmatched_tokens_are_those_the_other_text_lacks(one, other, places):
+    assert unmatched(one, other) == places

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 import torch
 
-from models.families import family_of
 from models.generate import RUNNERS, Settings, Writer, first_divergence, prompt_tokens, write
 from models.loading.load import load
 from models.subject import ModelRef
@@ -22,7 +21,7 @@ NO_ATTENTION = "a0,a1,a2,a3,a4"
 def written(model, plans, settings, prompt=None, context=None, tokenizer=None):
     """The tokens of each view, as lists of `Token`."""
     prompt = tokens(1, 7) if prompt is None else prompt
-    views = [cut(model, family_of(model.config), parse(plan)) for plan in plans]
+    views = [cut(subject_of(model), parse(plan)) for plan in plans]
     writers = [Writer(view, tokenizer or plain_tokenizer(), prompt, settings.temperature) for view in views]
     answers = [[] for _ in views]
     for place, token in write(writers, settings, context):
@@ -54,7 +53,7 @@ def test_greedy_is_what_transformers_generates(name):
 @torch.inference_mode()
 def recomputed(model, plan, prompt, length):
     """Greedy tokens, the whole text read again at each step."""
-    view, text = cut(model, family_of(model.config), parse(plan)), prompt
+    view, text = cut(subject_of(model), parse(plan)), prompt
     for _ in range(length):
         text = torch.cat([text, view.logits(text)[:, -1:].argmax(-1)], 1)
     return text[0, prompt.shape[1] :].tolist()
@@ -71,7 +70,7 @@ def test_probabilities_and_runners_are_those_of_the_softmax():
     model, prompt = endless(), tokens(1, 7)
     [answer] = written(model, ["a1"], Settings(5))
     text = torch.cat([prompt, torch.tensor([ids(answer)])], 1)
-    chances = cut(model, family_of(model.config), parse("a1")).logits(text).softmax(-1)[0]
+    chances = cut(subject_of(model), parse("a1")).logits(text).softmax(-1)[0]
     for step, token in enumerate(answer):
         here = chances[6 + step]
         assert token.probability == pytest.approx(here[token.id].item(), rel=1e-4)
@@ -155,13 +154,13 @@ def test_nobody_reads_beyond_the_context(context, count):
 
 def test_the_cache_of_a_writer_is_measured():
     model = endless()
-    view = cut(model, family_of(model.config), parse("a0,a2"))
+    view = cut(subject_of(model), parse("a0,a2"))
     writer = Writer(view, plain_tokenizer(), tokens(1, 7))
     assert writer.cache_bytes == 0
     for step in range(3):
         writer.step(0.5)
         assert writer.cache_bytes == (7 + step) * 3 * 2 * 2 * 8 * 4  # tokens, attentions, k and v, heads, head, bytes
-    without = Writer(cut(model, family_of(model.config), parse(NO_ATTENTION)), plain_tokenizer(), tokens(1, 7))
+    without = Writer(cut(subject_of(model), parse(NO_ATTENTION)), plain_tokenizer(), tokens(1, 7))
     without.step(0.5)
     assert without.cache_bytes == 0
 

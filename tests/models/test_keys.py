@@ -12,6 +12,7 @@ from plans.cut import cut
 from plans.plan import parse
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
+from tests.probes.subjects import subject_of
 
 WINDOWS, LENGTH = 2, 12
 PER_HEAD_NORM = ("qwen3", "qwen3_moe", "gemma3_text", "exaone4")
@@ -84,7 +85,7 @@ def test_keys_of_every_family(name):
     model = tiny_model(name)
     family, config = family_of(model.config), model.config
     ids = tokens(WINDOWS, LENGTH)
-    found, logits = seen(cut(model, family), ids)
+    found, logits = seen(cut(subject_of(model)), ids)
     inputs, cache, expected = inputs_of(model, family, ids)
     assert torch.equal(logits, expected) and list(found) == list(range(5))
     rotary = SOME_ROTATION.get(name, [name not in NO_ROTATION] * 5)
@@ -111,7 +112,7 @@ def test_keys_of_every_family(name):
 def test_queries_keys_and_values_are_those_of_attention(name):
     model = tiny_model(name)
     family = family_of(model.config)
-    view, ids = cut(model, family), tokens(1, 9)
+    view, ids = cut(subject_of(model)), tokens(1, 9)
     output = {"gpt2": "c_proj", "gpt_neox": "dense", "falcon-40b": "dense", "bloom": "dense", "mpt": "out_proj"}
     outputs = []
     for block in view.layers:
@@ -135,8 +136,8 @@ def test_queries_keys_and_values_are_those_of_attention(name):
 def test_decoding_with_a_cache_shows_the_new_tokens_alone(name):
     model, ids = tiny_model(name), tokens(1, 14)
     family = family_of(model.config)
-    whole, logits = seen(cut(model, family), ids)
-    view = cut(model, family)
+    whole, logits = seen(cut(subject_of(model)), ids)
+    view = cut(subject_of(model))
     cache, parts = view.cache(), []
     watch_keys(view, lambda layer, states: parts.append((layer, {part: each.clone() for part, each in states.items()})))
     last = [view.logits(ids[:, part], cache) for part in (slice(0, 10), slice(10, 11), slice(11, 14))][-1]
@@ -149,14 +150,14 @@ def test_decoding_with_a_cache_shows_the_new_tokens_alone(name):
 
 def test_layers_keep_their_dense_number():
     model, ids = tiny_model("llama"), tokens()
-    dense, _ = seen(cut(model, family_of(model.config)), ids)
-    found, _ = seen(cut(model, family_of(model.config), parse("b0,a3")), ids)
+    dense, _ = seen(cut(subject_of(model)), ids)
+    found, _ = seen(cut(subject_of(model), parse("b0,a3")), ids)
     assert list(found) == [1, 2, 4] and list(dense) == [0, 1, 2, 3, 4]
 
 
 def test_the_dense_model_is_not_touched():
     model = tiny_model("llama")
-    seen(cut(model, family_of(model.config)), tokens())
+    seen(cut(subject_of(model)), tokens())
     assert all("forward" not in vars(module) for module in model.modules())
 
 
@@ -167,7 +168,7 @@ def test_nothing_is_held_after_a_pass(name):
         return sum(each.nbytes for each in gc.get_objects() if type(each) is torch.Tensor)
 
     model, ids = tiny_model(name), tokens()
-    view = cut(model, family_of(model.config))
+    view = cut(subject_of(model))
     watch_keys(view, lambda *_: None)
     before = held()
     view.logits(ids)
@@ -176,7 +177,7 @@ def test_nothing_is_held_after_a_pass(name):
 
 def test_a_model_without_attention_is_refused():
     model = tiny_model("llama")
-    view = cut(model, family_of(model.config), parse("a0-4"))
+    view = cut(subject_of(model), parse("a0-4"))
     with pytest.raises(Refusal, match="no attention left"):
         watch_keys(view, lambda *_: None)
     with pytest.raises(Refusal, match="no attention left"):
@@ -187,8 +188,8 @@ def test_a_model_without_attention_is_refused():
 def test_the_basis_is_that_of_the_covariance(name):
     model, ids = tiny_model(name), tokens(3, 40)
     family = family_of(model.config)
-    found, _ = seen(cut(model, family), ids)
-    basis = key_basis(cut(model, family), ids)
+    found, _ = seen(cut(subject_of(model)), ids)
+    basis = key_basis(cut(subject_of(model)), ids)
     assert list(basis) == [0, 1, 2, 3, 4] and basis[0].dtype == torch.float32 and not basis[0].is_inference()
     for layer, rows in basis.items():
         keys = found[layer]["post"].double().numpy()
@@ -200,13 +201,13 @@ def test_the_basis_is_that_of_the_covariance(name):
             np.testing.assert_allclose(turned, np.diag(variances), atol=1e-6 * max(1, variances[0]))
             np.testing.assert_allclose(each @ each.T, np.eye(len(each)), atol=1e-6)
             assert (each[np.arange(len(each)), np.abs(each).argmax(1)] > 0).all()
-    again = key_basis(cut(model, family), ids)
+    again = key_basis(cut(subject_of(model)), ids)
     assert all(torch.equal(basis[layer], again[layer]) for layer in basis)
 
 
 def test_a_basis_of_what_is_left():
     model = tiny_model("llama")
-    assert list(key_basis(cut(model, family_of(model.config), parse("a1,b4")), tokens())) == [0, 2, 3]
+    assert list(key_basis(cut(subject_of(model), parse("a1,b4")), tokens())) == [0, 2, 3]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -214,7 +215,7 @@ def test_keys_that_are_not_numbers_are_refused(bad):
     model = tiny_model("llama")
     model.model.layers[1].self_attn.k_proj.weight[0, 0] = bad
     with pytest.raises(Refusal, match="keys are not numbers"):
-        key_basis(cut(model, family_of(model.config)), tokens())
+        key_basis(cut(subject_of(model)), tokens())
 
 
 def test_progress_can_cancel():
@@ -224,7 +225,7 @@ def test_progress_can_cancel():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        key_basis(cut(model, family_of(model.config)), tokens(), cancel)
+        key_basis(cut(subject_of(model)), tokens(), cancel)
 
 
 def test_queries_of_an_attention_that_adds_into_its_product():
@@ -232,7 +233,7 @@ def test_queries_of_an_attention_that_adds_into_its_product():
     model, ids = tiny_model("gpt2"), tokens(1, 12)
     seen = []
     for adds in (False, True):
-        view = cut(model, family_of(model.config))
+        view = cut(subject_of(model))
         view.model.config._attn_implementation = "eager"
         for block in view.layers:
             block.attn.reorder_and_upcast_attn = adds

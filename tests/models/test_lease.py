@@ -1,5 +1,6 @@
 """Leases: models that share the memory, go in order, are loaded once, and wait for each other."""
 
+import shutil
 import threading
 
 import pytest
@@ -161,7 +162,7 @@ def test_a_refusal_is_shared(folders, pool, reads):
     assert reads == ["a"] and leases.residents() == []
 
 
-def test_too_large_alone(folders):
+def test_too_large_alone(folders, tmp_path):
     a, b, _ = folders
     share = [1.5]
     leases = Leases(lambda place: fits(share[0], a)(place))
@@ -171,6 +172,8 @@ def test_too_large_alone(folders):
         used(leases, b)
     assert names(leases) == ["a"]
     used(leases, a)  # what is loaded already does not have to fit again
+    used(leases, ModelRef(str(shutil.copytree(a.name, tmp_path / "twin")), device="cpu"))
+    assert len(leases.residents()) == 1
 
 
 def test_too_large_beside_what_the_same_thread_holds(folders):

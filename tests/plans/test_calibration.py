@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from plans.calibration import calibrate, calibrated
 
 from cache.jobs import Jobs
 from models.loading.load import load
 from models.subject import ModelRef
-from plans.calibration import calibrate, calibrated
 from plans.cut import Calibrated
 from plans.cut import cut as cut_model
 from plans.plan import parse

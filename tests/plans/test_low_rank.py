@@ -5,9 +5,9 @@ import threading
 
 import pytest
 import torch
+from plans.thinning import LowRank
 
 from models.attention import attend_by
-from models.families import family_of
 from plans.cut import Calibrated, cut
 from plans.keys.choice import (
     METHODS,
@@ -23,7 +23,6 @@ from plans.keys.choice import (
     visible,
 )
 from plans.plan import parse
-from plans.thinning import LowRank
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 
@@ -44,7 +43,7 @@ def model_of(models, name):
 
 
 def view_of(model, plan=""):
-    return cut(model, family_of(model.config), parse(plan))
+    return cut(subject_of(model), parse(plan))
 
 
 def random_basis(model, seed=0):
@@ -156,7 +155,7 @@ def test_half_precision(name):
 def test_a_plan_switches_it_on(models):
     model, ids = model_of(models, "llama"), tokens()
     basis = {i: rows for i, rows in random_basis(model).items() if i != 1}
-    by_plan = cut(model, family_of(model.config), Calibrated(parse("a1,k:0.5/0.25"), basis=basis))
+    by_plan = cut(subject_of(model), Calibrated(parse("a1,k:0.5/0.25"), basis=basis))
     by_hand = view_of(model, "a1")
     switch_on(by_hand, basis, 0.5, 0.25)
     assert torch.equal(by_plan.logits(ids), by_hand.logits(ids))

@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plans.thinning import METHODS, MODULES, LowRank, Sparsity
 
 from plans.plan import Plan, parse
-from plans.thinning import METHODS, MODULES, LowRank, Sparsity
 from refusal import Refusal
 
 layers = st.frozensets(st.integers(0, 40), max_size=8)

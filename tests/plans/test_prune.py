@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from plans.thinning import Sparsity
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
@@ -15,7 +16,6 @@ from models.families import family_of
 from models.linears import apply, linears
 from plans.cut import Calibrated, cut
 from plans.plan import parse
-from plans.thinning import Sparsity
 from plans.weights.packed import pack, unpack
 from plans.weights.prune import prune
 from refusal import Refusal
@@ -354,7 +354,7 @@ def test_offloaded_quantised_and_unknown_weights_are_refused():
 
 
 def test_sums_that_do_not_fit_the_memory_are_refused(monkeypatch):
-    monkeypatch.setattr("plans.weights.prune.free_memory", lambda device: 1000)
+    monkeypatch.setattr("plans.weights.room.free_memory", lambda device: 1000)
     for sparsity, what in ((SPARSEGPT, "SparseGPT's products"), (WANDA, "for the pruned weights,")):
         with pytest.raises(Refusal, match=what):
             prune(view_of(tiny_model("llama")), tokens(), sparsity)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from plans.thinning import Sparsity
+
 from plans.weights.inputs import products, squares
 from plans.weights.masks import lowest, magnitude_mask, share, sparsegpt, wanda_mask
 from refusal import Refusal

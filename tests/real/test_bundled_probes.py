@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from plans.calibration import calibrate, calibrated
 from sklearn.decomposition import PCA
 
 from models.loading.load import load
 from models.subject import ModelRef
-from plans.calibration import calibrate, calibrated
 from plans.cut import cut as view_of
 from plans.plan import parse
 from probes.base import NoParams
