@@ -144,7 +144,10 @@ def damaged(file):
     return {
         "no such file": (None, "There is no file"),
         "no zip": (b"not a zip archive", "damaged, or is no bundle"),
-        "cut short": (whole[:middle], "damaged, or is no bundle"),
+        "cut short": (
+            whole[:middle],
+            "is no bundle",
+        ),  # an answer is an archive too, so its end is taken for the end of this one
         "a bit flipped": (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], "damaged"),
     }
 
