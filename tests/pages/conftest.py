@@ -1,14 +1,17 @@
 """A fresh process' state for every test of the pages: nothing loaded, nothing computed, nothing running."""
 
+import shutil
 import threading
 from dataclasses import replace
 
 import pytest
 import streamlit as st
+from safetensors.torch import load_file, save_file
 from streamlit import config
 
 from pages import shell
 from probes import PROBES
+from tests.models.tiny import tiny_model
 from tests.pages.visitor import Visitor
 
 
@@ -19,11 +22,7 @@ def bench(tmp_path, monkeypatch):
     config.set_option("client.showErrorDetails", "full")  # a test's report must say what went wrong
     st.cache_resource.clear()
     yield
-    made = shell.workbench()
-    for live in made.lives():
-        live.stop()
-    made.jobs.shutdown()
-    made.store.close()
+    ended(shell.workbench())
     st.cache_resource.clear()
 
 
@@ -44,6 +43,45 @@ def visit(link):
         return visitor
 
     return opened
+
+
+@pytest.fixture
+def other(tiny_folder, tmp_path):
+    """A model that differs from the tiny one by its weights alone."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "other")
+    tensors = load_file(folder / "model.safetensors")
+    shuffled = {name: each.flip(0).contiguous() if each.dim() == 2 else each for name, each in tensors.items()}
+    save_file(shuffled, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.fixture
+def deeper(tiny_folder, tmp_path):
+    """A model of another family, of 5 layers."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "deeper")
+    (folder / "model.safetensors").unlink()
+    tiny_model("qwen2", vocab_size=512).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def restart(monkeypatch):
+    """End the process and begin a new one, in another data directory if one is named."""
+
+    def again(data=None):
+        if data is not None:
+            monkeypatch.setenv("PRUNESCOPE_DATA", str(data))
+        ended(shell.workbench())
+        st.cache_resource.clear()
+
+    return again
+
+
+def ended(bench):
+    for live in bench.lives():
+        live.stop()
+    bench.jobs.shutdown()
+    bench.store.close()
 
 
 class Slow:
