@@ -44,6 +44,7 @@ def _deviation(random: np.random.Generator, sizes: list[float], tokens: int = 12
         },
         top_tokens=np.stack(tops),
         top_probabilities=np.stack(chances),
+        top_pieces=[[[f"w{int(token)}" for token in side] for side in layer] for layer in np.stack(tops)],
     )
 
 

@@ -135,7 +135,6 @@ def test_queries_keys_and_values_are_those_of_attention(name):
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2", "deepseek_v2", "mpt", "falcon-40b"])
 def test_decoding_with_a_cache_shows_the_new_tokens_alone(name):
     model, ids = tiny_model(name), tokens(1, 14)
-    family = family_of(model.config)
     whole, logits = seen(cut(subject_of(model)), ids)
     view = cut(subject_of(model))
     cache, parts = view.cache(), []
@@ -187,7 +186,6 @@ def test_a_model_without_attention_is_refused():
 @pytest.mark.parametrize("name", ["llama", "falcon-40b", "deepseek_v2"])
 def test_the_basis_is_that_of_the_covariance(name):
     model, ids = tiny_model(name), tokens(3, 40)
-    family = family_of(model.config)
     found, _ = seen(cut(subject_of(model)), ids)
     basis = key_basis(cut(subject_of(model)), ids)
     assert list(basis) == [0, 1, 2, 3, 4] and basis[0].dtype == torch.float32 and not basis[0].is_inference()

@@ -5,7 +5,6 @@ import threading
 
 import pytest
 import torch
-from plans.thinning import LowRank
 
 from models.attention import attend_by
 from plans.cut import Calibrated, cut
@@ -22,9 +21,11 @@ from plans.keys.choice import (
     switch_on,
     visible,
 )
+from plans.keys.shares import LowRank
 from plans.plan import parse
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
+from tests.probes.subjects import subject_of
 
 LATENT = {"deepseek_v2", "deepseek_v3"}
 OUTSIDE = {name for name in TINY if name.startswith("falcon")} | {"bloom", "mpt"}
@@ -155,7 +156,8 @@ def test_half_precision(name):
 def test_a_plan_switches_it_on(models):
     model, ids = model_of(models, "llama"), tokens()
     basis = {i: rows for i, rows in random_basis(model).items() if i != 1}
-    by_plan = cut(subject_of(model), Calibrated(parse("a1,k:0.5/0.25"), basis=basis))
+    pieces = {"keys": {str(i): {"basis": rows.numpy()} for i, rows in basis.items()}}
+    by_plan = cut(subject_of(model), Calibrated(parse("a1,k:0.5/0.25"), pieces))
     by_hand = view_of(model, "a1")
     switch_on(by_hand, basis, 0.5, 0.25)
     assert torch.equal(by_plan.logits(ids), by_hand.logits(ids))

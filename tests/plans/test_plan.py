@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans.thinning import METHODS, MODULES, LowRank, Sparsity
 
+from plans.keys.shares import LowRank
 from plans.plan import Plan, parse
+from plans.weights.sparsity import METHODS, MODULES, Sparsity
 from refusal import Refusal
 
 layers = st.frozensets(st.integers(0, 40), max_size=8)

@@ -6,20 +6,21 @@ import re
 import numpy as np
 import pytest
 import torch
-from plans.thinning import Sparsity
 from torch import nn
 from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from cache.codec import decode, encode
 from models.families import family_of
-from models.linears import apply, linears
-from plans.cut import Calibrated, cut
+from models.linears import linears
+from plans.cut import cut
 from plans.plan import parse
-from plans.weights.packed import pack, unpack
-from plans.weights.prune import prune
+from plans.weights.packed import pack
+from plans.weights.sparsity import Sparsity
 from refusal import Refusal
 from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
+from tests.plans.pruning import apply, calibrated, prune, unpack
+from tests.probes.subjects import subject_of
 
 WANDA, PAIRS = Sparsity("wanda", 0.5), Sparsity("wanda", 0.5, 4)
 SPARSEGPT, MAGNITUDE = Sparsity("sparsegpt", 0.5), Sparsity("magnitude", 0.5)
@@ -37,7 +38,7 @@ def _one_thread():
 
 
 def view_of(model, plan=""):
-    return cut(model, family_of(model.config), parse(plan))
+    return cut(subject_of(model), parse(plan))
 
 
 def as_rows(model, weight):
@@ -102,7 +103,7 @@ def test_every_family(name):
             group = sparsity.group or rows.shape[-1]
             assert set((rows == 0).unflatten(-1, (-1, group)).sum(-1).flatten().tolist()) == {group // 2}, key
         assert all(torch.equal(dense[key], weight) for key, weight in model.named_parameters()), "the dense model was touched"
-        pruned = cut(model, view.family, Calibrated(parse(str(sparsity)), weights))
+        pruned = cut(subject_of(model), calibrated(str(sparsity), weights, view.family))
         assert torch.equal(pruned.logits(ids), view.logits(ids)), "the weights are not those that the view was left with"
         assert not torch.equal(pruned.logits(ids), view_of(model).logits(ids))
         _last_block_is_wanda(model, before_last(model, weights), weights, ids, sparsity)
@@ -215,7 +216,7 @@ def test_dropped_sublayers_are_left_out_and_layers_keep_their_numbers():
     # Layer 4 is the fourth that is left; its inputs are those of the model with the drops.
     name, inside = "model.layers.4.mlp.up_proj", "model.layers.3.mlp.up_proj"
     before = {key: weight for key, weight in weights.items() if ".layers.4." not in key}
-    halfway = cut(model, family_of(model.config), Calibrated(parse("b1,a2,m3"), before))
+    halfway = cut(subject_of(model), calibrated("b1,a2,m3,w:wanda@0.5", before, family_of(model.config)))
     dense, inputs = model.get_submodule(name).weight, inputs_of(halfway.model, [inside], ids)[inside]
     assert np.array_equal(weights[name] == 0, slow_wanda(dense, inputs, 16, 32))
 
@@ -276,7 +277,7 @@ def test_packed_weights_come_back(name, dtype):
     model, ids = tiny_model(name).to(dtype), tokens()
     for sparsity in (WANDA, SPARSEGPT, MAGNITUDE):
         weights = prune(view_of(model), ids, sparsity)
-        stored = decode(encode(pack(weights, sparsity.method)))
+        stored = decode(encode(pack(weights, sparsity.method == "sparsegpt")))
         found = unpack(stored, model)
         assert set(found) == set(weights)
         for key, weight in weights.items():
@@ -287,7 +288,7 @@ def test_packed_weights_come_back(name, dtype):
 
 
 def test_packed_weights_of_another_model_are_refused():
-    stored = pack(prune(view_of(tiny_model("llama")), tokens(), MAGNITUDE), "magnitude")
+    stored = pack(prune(view_of(tiny_model("llama")), tokens(), MAGNITUDE), False)
     other = tiny_model("llama")
     other.model.layers[2].mlp.up_proj.weight = nn.Parameter(torch.zeros(40, 32), requires_grad=False)
     with pytest.raises(Refusal, match="Calibrate this model again"):
@@ -299,7 +300,7 @@ def test_a_zero_in_the_dense_model_stays_one():
     name = "model.layers.0.mlp.up_proj"
     model.get_submodule(name).weight[:, :8] = 0.0
     weights = prune(view_of(model), tokens(), SPARSEGPT)
-    assert torch.equal(unpack(pack(weights, "sparsegpt"), model)[name], weights[name])
+    assert torch.equal(unpack(pack(weights, True), model)[name], weights[name])
 
 
 def test_nothing_to_prune_is_refused():
@@ -341,7 +342,7 @@ def test_offloaded_quantised_and_unknown_weights_are_refused():
     with pytest.raises(Refusal, match="outside the memory"):
         prune(view_of(model), tokens(), MAGNITUDE)
     with pytest.raises(Refusal, match="outside the memory"):
-        cut(model, family_of(model.config), Calibrated(parse(""), weights))
+        unpack(pack(weights, False), model)
     quantised = tiny_model("llama")
     quantised.model.layers[1].mlp.up_proj.weight = nn.Parameter(torch.zeros(48, 32, dtype=torch.int8), requires_grad=False)
     with pytest.raises(Refusal, match=r"mlp\.up_proj is quantised"):

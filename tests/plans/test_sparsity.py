@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from plans.thinning import Sparsity
 
 from plans.weights.inputs import products, squares
 from plans.weights.masks import lowest, magnitude_mask, share, sparsegpt, wanda_mask
+from plans.weights.sparsity import Sparsity
 from refusal import Refusal
 
 WEIGHT = torch.tensor([[1, -2, 3, -4], [0.5, 0.4, -0.3, 0.2]], dtype=torch.float64)

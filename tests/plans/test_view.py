@@ -28,11 +28,11 @@ _MLP_OUT = re.compile(
 def zeroed(model, plan):
     """The dense model with the output projections of all dropped sublayers set to zero."""
     model = copy.deepcopy(model)
-    hit, drops = set(), dropped(plan)
+    drops, hit = dropped(plan), set()
     for name, weight in model.named_parameters():
-        for pattern, dropped in ((_ATTENTION_OUT, drops.no_attention), (_MLP_OUT, drops.no_mlp)):
+        for pattern, gone in ((_ATTENTION_OUT, drops.no_attention), (_MLP_OUT, drops.no_mlp)):
             match = pattern.search(name)
-            if match and int(match[1] or match[2]) in dropped:
+            if match and int(match[1] or match[2]) in gone:
                 weight.data.zero_()
                 hit.add((pattern, int(match[1] or match[2])))
     assert len(hit) == len(drops.no_attention) + len(drops.no_mlp), "the oracle missed a projection"

@@ -6,7 +6,7 @@ from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from plans.calibration import calibrate, calibrated
+from plans.learn import calibrate
 from plans.plan import parse
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.subjects import subject_of
@@ -34,6 +34,6 @@ def reader(name: str = "llama", seed: int = 0):
 def learned(subject, plan):
     """The plan, calibrated on a few tokens if it has to be."""
     plan = parse(plan)
-    if not plan.calibrates:
+    if not plan.learning:
         return plan
-    return calibrated(subject, plan, calibrate(subject, plan, tokens(2, 24)))
+    return calibrate(subject, plan, tokens(2, 24))

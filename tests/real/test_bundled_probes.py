@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from plans.calibration import calibrate, calibrated
 from sklearn.decomposition import PCA
 
 from models.loading.load import load
 from models.subject import ModelRef
 from plans.cut import cut as view_of
+from plans.learn import calibrate
 from plans.plan import parse
 from probes.base import NoParams
 from probes.deviation import fidelity, generation_drift, transitions
@@ -87,7 +87,7 @@ def test_wanda_spares_what_magnitude_destroys(subject, corpus):
     following = torch.from_numpy(cut(REF.following, subject.tokenizer, subject.context).tokens)
 
     def perplexity(text):
-        learned = calibrated(subject, parse(text), calibrate(subject, parse(text), following))
+        learned = calibrate(subject, parse(text), following)
         return fidelity.PROBE.run(subject, corpus, learned, NoParams()).perplexity
 
     assert 25 < perplexity("w:wanda@0.5") < 35

@@ -1,0 +1,140 @@
+"""What is known is shown where the model is not: files deleted, measured elsewhere, unloaded or forgotten meanwhile."""
+
+import shutil
+
+import pytest
+
+from cache.store import StoreError
+from probes.bundles import packed
+from tests.pages.visitor import Visitor
+
+PAGES = {"similarity": "ask_similarity", "key_rank": "ask_key_rank", "deviation": "ask_transitions", "drop_lab": "ask_fidelity"}
+CHARTS = {"model": "sizes", "similarity": "importance", "key_rank": "heads", "deviation": "depth", "drop_lab": "tried"}
+PLAN = {"plan": "a1"}
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    """A copy of the tiny model, to be deleted."""
+    return shutil.copytree(tiny_folder, tmp_path / "model")
+
+
+@pytest.fixture
+def measured(visit, folder):
+    """Everything asked of a model once."""
+    visitor = visit("model", model=folder, **PLAN)
+    for page, ask in PAGES.items():
+        visitor.go(page).click(ask).wait()
+    return visitor
+
+
+@pytest.fixture
+def unreadable(measured, monkeypatch):
+    """Break the store for all who share it."""
+
+    def refuse(*_, **__):
+        raise StoreError("The store could not be read: its database is damaged.")
+
+    def broken(*names):
+        for name in names:
+            monkeypatch.setattr(type(measured.bench.store), name, refuse)
+
+    return broken
+
+
+def everything_is_shown(folder, link):
+    """Check that a new visitor sees every answer and what the model is made of, and nothing that would compute."""
+    visitor = Visitor("model", **(link | PLAN | {"model": folder}))
+    for page, chart in CHARTS.items():
+        visitor.go(page)
+        assert chart in visitor.figures(), page
+        assert not visitor.errors() and not visitor.has("load_here") and not visitor.has(PAGES.get(page, "load_main")), page
+        assert "4 layers · not in memory; what is known is shown all the same" in visitor.texts()
+    assert not visitor.bench.leases.residents() and not visitor.bench.jobs.list()
+    return visitor
+
+
+@pytest.mark.usefixtures("measured")
+def test_answers_open_although_the_files_are_gone(folder, link, restart):
+    restart()
+    everything_is_shown(folder, link)
+    shutil.rmtree(folder)
+    visitor = everything_is_shown(folder, link)
+    assert [row["plan"] for row in visitor.go("drop_lab").table("top1")] == ["a1"]
+    assert any(each.label == "KV cache per token" for each in visitor.at.metric), "what the plan costs was counted before"
+    visitor.at.text_input(key="plan").set_value("a2").run()
+    assert "is counted once the model is in memory" in visitor.whole().texts()
+    visitor.click("ask_fidelity").wait()
+    assert any("There is no folder" in each for each in visitor.errors())
+
+
+def test_answers_open_where_a_bundle_was_unpacked(measured, folder, link, restart, tmp_path):
+    packed(measured.bench.store, measured.ref, tmp_path / "answers.bundle")
+    shutil.rmtree(folder)
+    restart(tmp_path / "elsewhere")
+    visitor = Visitor("storage", **(link | PLAN | {"model": folder}))
+    assert "Nothing is stored yet" in visitor.texts() and visitor.at.button(key="bundle_take").disabled
+    take(visitor, (tmp_path / "answers.bundle").read_bytes())
+    assert [each for each in visitor.at.success if "rows on" in each.value and "0 were known" in each.value]
+    assert len(visitor.table("hits")) == 4
+    everything_is_shown(folder, link)
+
+
+def take(visitor, content):
+    """Upload a bundle on Storage."""
+    visitor.at.file_uploader(key="bundle_file").upload("answers.bundle", content, "application/zip").run()
+    return visitor.whole().click("bundle_take")
+
+
+@pytest.mark.parametrize("spoil, says", [(lambda b: b[:-7], "Get it again"), (lambda b: b"no zip", "is no bundle")])
+def test_a_bundle_that_cannot_be_read_is_told(measured, restart, link, tmp_path, spoil, says):
+    packed(measured.bench.store, measured.ref, tmp_path / "answers.bundle")
+    restart(tmp_path / "elsewhere")
+    visitor = take(Visitor("storage", **link), spoil((tmp_path / "answers.bundle").read_bytes()))
+    assert [says in each for each in visitor.errors()] == [True] and not visitor.bench.store.entries()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "model"])
+def test_an_answer_forgotten_between_two_looks_is_asked_again(measured, page):
+    measured.go(page)
+    measured.bench.store.delete_all()
+    measured.look()
+    assert "Nothing is known about" not in measured.texts(), "the model is in memory, so what it is made of is counted again"
+    if page in PAGES:
+        assert measured.click(PAGES[page]).wait().figures() and not measured.has(PAGES[page])
+    else:
+        assert "sizes" in measured.figures()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "model", "storage"])
+@pytest.mark.parametrize("broken", [("read", "about", "entries", "keys", "put"), ("entries",), ("put",)])
+def test_a_store_that_is_broken_is_told_on_every_page(measured, unreadable, monkeypatch, page, broken):
+    measured.go(page)
+    with monkeypatch.context():
+        unreadable(*broken)
+        measured.look()
+        if "read" in broken:
+            assert any("its database is damaged" in each for each in measured.errors())
+    for button in ("load", "load_here", "answer", PAGES.get(page)):
+        if button and measured.has(button):
+            measured.click(button).wait()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "model", "storage"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypatch, page, gone):
+    """Somebody unloads the model right after the page has looked whether it is in memory, and deletes its files, too."""
+    residents, leases = measured.bench.leases.residents, measured.bench.leases
+
+    def looked():
+        found = residents()
+        leases.release()
+        if gone:
+            shutil.rmtree(folder, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(leases, "residents", looked)
+    measured.at.text_input(key="plan").set_value("b2").run()
+    measured.whole().go(page)
+    measured.look().at.text_input(key="plan").set_value("a1").run()
+    assert measured.whole().figures() or page == "storage"
