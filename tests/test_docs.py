@@ -1,6 +1,5 @@
 """The documents say what is there: commands, files, links, families and variables."""
 
-import ast
 import re
 import shutil
 import subprocess
@@ -16,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAPERS = [ROOT / "README.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-FOLDERS = ("benchmarks", "cache", "charts", "models", "pages", "probes", "scripts")
+MAP = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+FOLDERS = ("benchmarks", "cache", "charts", "measures", "models", "pages", "plans", "probes", "scripts", "texts")
 # Names that code reads from the environment, in Python, in shell and compose files, in the Makefile.
 PYTHON_READS = re.compile(r"""(?:environ(?:\.get\(|\.setdefault\(|\[)|getenv\()\s*["'](\w+)["']""")
 SHELL_READS = re.compile(r"\$\{([A-Z_]+)[:}-]")
@@ -31,8 +31,8 @@ def links(text):
 
 
 def listed(text):
-    """Paths in the tree of the README: a line each, folders end with a slash, what is in them is indented."""
-    tree = re.search(r"^## Files\n+```\n(.*?)^```$", text, re.M | re.S)[1]
+    """Paths in the last tree of a text: a line each, folders end with a slash, what is in them is indented."""
+    tree = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)[-1]
     paths, folder = [], ""
     for line in filter(str.strip, tree.splitlines()):
         name = line.split()[0]
@@ -74,19 +74,26 @@ def test_the_two_commands_come_first():
     assert {"run", "test"} <= set(re.findall(r"^make (\w+)", README, re.M))
 
 
-def test_the_tree_names_what_is_there():
-    missing = [path for path in listed(README) if not (ROOT / path).exists()]
-    assert missing == []
+@pytest.mark.parametrize("tree", [README, MAP], ids=["README.md", "map.md"])
+def test_a_tree_names_what_is_there_and_only_once(tree):
+    paths = listed(tree)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert len(set(paths)) == len(paths)
 
 
-def test_the_tree_names_everything():
+def test_the_trees_name_everything():
     ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
     names = {path.name + "/" * path.is_dir() for path in ROOT.iterdir() if not path.name.startswith(".")}
     top = {name for name in names if not any(fnmatch(name.rstrip("/"), each) for each in ignored)} - {"README.md"}
-    modules = {f"{folder}/{path.name}" for folder in FOLDERS for path in (ROOT / folder).glob("[!.]*.*")}
-    # A package's __init__ that is only its docstring has nothing to be found by.
-    bare = {path for path in modules if path.endswith("__init__.py") and len(ast.parse((ROOT / path).read_text()).body) < 2}
-    assert (top | modules) - bare - set(listed(README)) == set()
+    assert top - set(listed(README)) == set()
+    modules = {path for folder in FOLDERS for kind in ("py", "sh") for path in (ROOT / folder).glob(f"**/*.{kind}")}
+    # What an __init__ gathers or registers stands in the line of its folder.
+    wanted = {path.relative_to(ROOT).as_posix() for path in modules if path.name != "__init__.py"}
+    assert wanted - set(listed(MAP)) == set()
+
+
+def test_the_first_tree_is_short():
+    assert len(listed(README)) <= 50
 
 
 def test_a_page_is_enough_for_agents():
