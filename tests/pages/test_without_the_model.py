@@ -94,35 +94,38 @@ def test_a_bundle_that_cannot_be_read_is_told(measured, restart, link, tmp_path,
     assert [says in each for each in visitor.errors()] == [True] and not visitor.bench.store.entries()
 
 
-@pytest.mark.parametrize("page", [*PAGES, "model"])
-def test_an_answer_forgotten_between_two_looks_is_asked_again(measured, page):
-    measured.go(page)
-    measured.bench.store.delete_all()
-    measured.look()
-    assert "Nothing is known about" not in measured.texts(), "the model is in memory, so what it is made of is counted again"
-    if page in PAGES:
-        assert measured.click(PAGES[page]).wait().figures() and not measured.has(PAGES[page])
-    else:
-        assert "sizes" in measured.figures()
-
-
-@pytest.mark.parametrize("page", [*PAGES, "model", "storage"])
-@pytest.mark.parametrize("broken", [("read", "about", "entries", "keys", "put"), ("entries",), ("put",)])
-def test_a_store_that_is_broken_is_told_on_every_page(measured, unreadable, monkeypatch, page, broken):
-    measured.go(page)
-    with monkeypatch.context():
-        unreadable(*broken)
+def test_an_answer_forgotten_between_two_looks_is_asked_again(measured):
+    for page in CHARTS:
+        assert CHARTS[page] in measured.go(page).figures()
+        measured.bench.store.delete_all()
         measured.look()
+        # The model is in memory, so what it is made of is counted again.
+        assert "Nothing is known about" not in measured.texts() and not measured.errors(), page
+        if page in PAGES:
+            assert measured.click(PAGES[page]).wait().figures() and not measured.has(PAGES[page])
+        for other in PAGES.keys() - {page}:
+            measured.go(other)
+            if measured.has(PAGES[other]):
+                measured.click(PAGES[other])
+        measured.wait()
+
+
+@pytest.mark.parametrize("broken", [("read", "about", "entries", "keys", "put"), ("entries",), ("put",)])
+def test_a_store_that_is_broken_is_told_on_every_page(measured, unreadable, broken):
+    for page in CHARTS:
+        measured.go(page)  # drawn while it is whole, so that its buttons are there
+    unreadable(*broken)
+    for page in (*CHARTS, "storage"):
+        measured.go(page)
         if "read" in broken:
-            assert any("its database is damaged" in each for each in measured.errors())
-    for button in ("load", "load_here", "answer", PAGES.get(page)):
-        if button and measured.has(button):
-            measured.click(button).wait()
+            assert any("its database is damaged" in each for each in measured.errors()), page
+        for button in ("load", "load_here", "answer", PAGES.get(page)):
+            if button and measured.has(button):
+                measured.click(button).wait()
 
 
-@pytest.mark.parametrize("page", [*PAGES, "model", "storage"])
 @pytest.mark.parametrize("gone", [False, True])
-def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypatch, page, gone):
+def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypatch, gone):
     """Somebody unloads the model right after the page has looked whether it is in memory, and deletes its files, too."""
     residents, leases = measured.bench.leases.residents, measured.bench.leases
 
@@ -134,7 +137,8 @@ def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypat
         return found
 
     monkeypatch.setattr(leases, "residents", looked)
-    measured.at.text_input(key="plan").set_value("b2").run()
-    measured.whole().go(page)
-    measured.look().at.text_input(key="plan").set_value("a1").run()
-    assert measured.whole().figures() or page == "storage"
+    for page in (*CHARTS, "storage"):
+        measured.at.text_input(key="plan").set_value("b2").run()
+        measured.whole().go(page)
+        measured.look().at.text_input(key="plan").set_value("a1").run()
+        assert measured.whole().figures() or page == "storage"
