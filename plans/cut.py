@@ -6,6 +6,7 @@ from typing import Protocol
 
 from transformers import PreTrainedModel
 
+from models.attention import why_it_stays
 from models.families import Family
 from models.view import View, shared
 from plans.operation import Operation, Pieces, Shape
@@ -43,18 +44,30 @@ def plan_of(plan: Plan | Calibrated) -> Plan:
     return plan.plan if isinstance(plan, Calibrated) else plan
 
 
+def checked(subject: Dense, plan: Plan) -> View:
+    """A private copy of the tree of a model, if it can be cut so.
+
+    Raises
+    ------
+    Refusal
+        The plan names a layer the model does not have, another attention cannot be put in the place of its own, …
+    """
+    view = shared(subject.model, subject.family)
+    plan.checked(Shape(len(view.blocks), why_it_stays(view)))
+    return view
+
+
 def cut(subject: Dense, plan: Plan | Calibrated = EMPTY) -> View:
     """A view of a model as a plan makes it; with the empty plan a private copy of the tree.
 
     Raises
     ------
     Refusal
-        The plan names a layer the model does not have, or has to learn from a text and did not.
+        The model cannot be cut so, or the plan has to learn from a text and did not.
     """
     learned = plan.learned if isinstance(plan, Calibrated) else {}
     plan = plan_of(plan)
-    view = shared(subject.model, subject.family)
-    plan.checked(Shape(len(view.blocks)))
+    view = checked(subject, plan)
     for operation in plan.operations:
         view = operation.apply(view, _pieces(operation, learned, plan))
     return view

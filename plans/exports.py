@@ -110,7 +110,7 @@ def _shell(given: Given) -> str:
 
 
 _BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does something else."
-_DROPS_ONLY = "It can only drop sublayers; this plan also prunes weights or lets attention choose its keys."
+_DROPS_ONLY = "It can only drop sublayers; this plan does something else, too."
 FORMATS: dict[str, Format] = {
     "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
     "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),

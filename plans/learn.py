@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from models.subject import Subject
-from plans.cut import Calibrated, cut
+from plans.cut import Calibrated, checked, cut
 from plans.operation import Keep, Operation, Pieces
 from plans.plan import EMPTY, Plan
 from refusal import Progress, silent
@@ -37,6 +37,7 @@ def learn(
 
 def calibrate(subject: Subject, plan: Plan, tokens: Tensor, progress: Progress = silent) -> Calibrated:
     """A plan with everything it learns from token ids of shape (windows, tokens), kept in memory."""
+    checked(subject, plan)  # before an operation learns for minutes and a later one cannot be applied
     done = Calibrated(EMPTY)
     for operation in plan.operations:
         learned = dict(done.learned)

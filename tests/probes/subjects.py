@@ -26,6 +26,7 @@ def plain_tokenizer(vocabulary: int = 97):
     return SimpleNamespace(
         decode=lambda ids: "".join(f"{int(i)} " for i in ids),
         batch_decode=lambda rows: ["".join(f"{int(i)} " for i in row) for row in rows],
+        bos_token_id=None,
         eos_token_id=None,
         chat_template=None,
     )

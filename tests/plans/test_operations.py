@@ -1,0 +1,74 @@
+"""The contract: every operation and every two of them, with every family; see `tests.plans.contract`."""
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from models.attention import why_it_stays
+from models.view import shared
+from plans.cut import cut
+from plans.learn import calibrate
+from plans.operation import Shape
+from plans.plan import parse
+from plans.registry import OPERATIONS
+from refusal import Refusal
+from tests.models.tiny import TINY
+from tests.plans.contract import IDS, TEXTS, Bench, combines, keeps, operation, stays
+
+LATENT = {"deepseek_v2", "deepseek_v3"}
+OUTSIDE = {name for name in TINY if name.startswith("falcon")} | {"bloom", "mpt"}
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """All tiny models, on one thread: more cost them more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Bench()
+    torch.set_num_threads(before)
+
+
+def test_every_operation_is_in_the_table():
+    assert list(TEXTS) == list(OPERATIONS)
+    for name, texts in TEXTS.items():
+        assert {operation(text) for text in texts} == {name}
+
+
+@pytest.mark.parametrize("text", [text for texts in TEXTS.values() for text in texts])
+@pytest.mark.parametrize("name", TINY)
+def test_an_operation_keeps_the_contract(bench, name, text):
+    keeps(bench, name, text)
+
+
+@pytest.mark.parametrize("pair", list(combinations(TEXTS, 2)), ids="-".join)
+@pytest.mark.parametrize("name", TINY)
+def test_two_operations_combine(bench, name, pair):
+    combines(bench, name, *(TEXTS[each][0] for each in pair))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_family_refuses_what_it_cannot_do_and_nothing_else(bench, name):
+    """Written from the modelling files, so that a family cannot begin to refuse without anybody noticing."""
+    dense, subject = bench.anatomy(name), bench.subject(name)
+    says = "is latent" if name in LATENT else "does not go through" if name in OUTSIDE else ""
+    for kind, texts in TEXTS.items():
+        why = stays(dense, parse(texts[0]))
+        assert why == (dense.attention_stays if kind == "keys" else "")
+    assert says in dense.attention_stays and bool(says) == bool(dense.attention_stays)
+    assert dense.attention_stays == why_it_stays(shared(subject.model, subject.family))
+    assert not says or f"of {subject.model.config.model_type} " in dense.attention_stays
+
+
+@pytest.mark.parametrize("text, says", [("a9", "names layer 9, but this model has layers 0 to 4"), ("a1,b5", "names layer 5")])
+def test_a_layer_that_is_not_there_is_refused_by_all_in_the_same_words(bench, text, says):
+    plan, subject = parse(text), bench.subject("llama")
+    for ask in (lambda: plan.checked(Shape(5)), lambda: cut(subject, plan), lambda: calibrate(subject, plan, IDS)):
+        with pytest.raises(Refusal, match=says):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "mixtral"])
+def test_all_operations_at_once(bench, name):
+    text = ",".join(texts[0] for texts in TEXTS.values())
+    keeps(bench, name, text)
