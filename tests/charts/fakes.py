@@ -74,6 +74,7 @@ def faithful(windows: int = 2, tokens: int = 40, vocab: int = 20) -> FidelityRes
         token_kl=kl.astype("float32"),
         token_nll=nll,
         dense_token_nll=dense_nll,
+        pieces=[[f" w{i}" for i in range(tokens)] for _ in range(windows)],
     )
 
 

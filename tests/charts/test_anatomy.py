@@ -5,6 +5,7 @@ import json
 import pytest
 
 from charts import anatomy, style
+from plans.drops import Drops
 from plans.plan import Plan, parse
 from tests.charts.fakes import axes, clickable
 
@@ -15,7 +16,7 @@ def rows(layers: int) -> list[dict]:
 
 @pytest.mark.parametrize("layers", [1, 5, 80])
 def test_sizes_are_valid_labelled_and_clickable(layers):
-    for plan in (None, Plan(), Plan(blocks=frozenset(range(layers)))):
+    for plan in (None, Plan(), Plan((Drops(blocks=frozenset(range(layers))),))):
         figure = anatomy.sizes(rows(layers), plan)
         json.loads(figure.to_json())
         assert all(axis.title.text for axis in axes(figure))

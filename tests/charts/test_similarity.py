@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from charts.redundancy import similarity
+from plans.drops import Drops, dropped
+from plans.operation import Shape
 from plans.plan import Plan, parse
 from tests.charts.fakes import axes, clickable, similar
 
@@ -13,7 +15,7 @@ LAYERS = [1, 5, 80]
 
 
 def plans(layers: int) -> list[Plan]:
-    everything = Plan(blocks=frozenset(range(layers)))
+    everything = Plan((Drops(blocks=frozenset(range(layers))),))
     return [Plan(), everything] + ([parse("a2,m3,b0-1")] if layers > 3 else [])
 
 
@@ -44,7 +46,7 @@ def test_every_chart_is_valid_labelled_and_clickable(layers):
             assert [axis.title.text for axis in figure.select_xaxes()][-1], name
             assert clickable(figure), name
             for item, *_ in clickable(figure):
-                assert item and item.checked(layers), name
+                assert item and item.checked(Shape(layers)), name
 
 
 @pytest.mark.parametrize("layers", LAYERS)
@@ -113,7 +115,7 @@ def test_a_cell_carries_the_span_between_its_states(measure):
     heat, targets = figure.data[0], _targets(figure)
     assert len(targets.x) == 15
     for after, before, (plan, text) in zip(targets.x, targets.y, targets.customdata, strict=True):
-        assert parse(plan).blocks == set(range(before, after))
+        assert dropped(parse(plan)).blocks == set(range(before, after))
         assert heat.z[before][after] == pytest.approx(getattr(result, measure)[before, after], rel=1e-3)
         assert ("the output of the last layer" in text) == (after == 5)
     assert all(heat.z[i][j] is None for i in range(6) for j in range(i + 1))
