@@ -83,7 +83,7 @@ def _parts(known: Anatomy) -> None:
 
 
 try:
-    known = shell.workbench().anatomy(shell.model_ref())
+    known = shell.workbench().known.anatomy(shell.model_ref())
 except StoreError as error:
     known = None
     st.error(str(error), icon=":material/error:")

@@ -13,11 +13,14 @@ _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done",
 
 
 def _forget(keys: list[str] | None) -> None:
-    """Callback: forget some answers, or with None all of them."""
-    store = shell.workbench().store
+    """Callback: forget some answers, or with None all of them, and look anew at the models that are in memory."""
+    bench = shell.workbench()
+    store = bench.store
     try:
         if keys is None:
             store.delete_all()
+            for each in bench.leases.residents():
+                bench.load(each.ref)
         for key in keys or ():
             store.delete(key)
     except StoreError as error:

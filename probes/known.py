@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from types import MappingProxyType
 
 from cache.codec import encode
 from cache.keys import key as key_of
-from cache.store import Store, StoreError
+from cache.store import Store
 from models.anatomy import Anatomy
 from models.loading.identity import identify
 from models.subject import ModelRef
@@ -50,10 +52,16 @@ class Known:
         return find(self.store, resolve(question, self.identify))
 
     def anatomy(self, ref: ModelRef) -> Anatomy | None:
-        """What the model is made of; None: it was never loaded, and no bundle told of it."""
+        """What the model is made of; None: it was never loaded, and no bundle told of it.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be read.
+        """
         try:
             found = self.find(Question("anatomy", ref))
-        except (Refusal, StoreError):
+        except Refusal:
             return None
         return found.result if found else None
 
@@ -62,15 +70,24 @@ class Known:
         found = self.find(Question("cost", ref, plan=plan))
         return found.result if found else None
 
-    def tried(self, question: Question) -> list[tuple[str, Answer]]:
-        """Every answer that differs from a question by its plan and nothing else, with the plan, newest first."""
+    def tried(self, question: Question, there: Mapping[str, Answer] = MappingProxyType({})) -> list[tuple[str, Answer]]:
+        """Every answer that differs from a question by its plan and nothing else, with the plan, newest first.
+
+        Parameters
+        ----------
+        there : mapping of str to Answer, optional
+            Answers to this question that were read already, by plan.
+        """
         found = []
         for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") == question.probe):
             plan = entry.about["question"].get("plan", "")
             with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
                 asked = resolve(replace(question, plan=plan), self.identify)
-                row = self.store.read(asked.key, hit=False) if asked.key == entry.key else None
-                if row is not None:
+                if asked.key != entry.key:
+                    continue
+                if plan in there:
+                    found.append((plan, there[plan]))
+                elif (row := self.store.read(asked.key, hit=False)) is not None:
                     found.append((plan, opened(self.store, asked.key, asked.probe.result, row)))
         return found
 

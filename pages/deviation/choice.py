@@ -19,14 +19,14 @@ def settings() -> dict | None:
     """Fields for the items; the parameters of the question, or None where they cannot be read."""
     with st.expander("Multiple-choice items"):
         st.file_uploader(
-            "Own items, as JSON lines", ["jsonl", "json", "txt"], key="items_file", on_change=_uploaded, max_upload_size=2,
+            "Your items, as JSON lines", ["jsonl", "json", "txt"], key="items_file", on_change=_uploaded, max_upload_size=2,
             help="At most 2 MB.",
         )  # fmt: skip
         st.text_area(
-            "or pasted", key="own_items", height=120, persist_state="session",
+            "or paste them", key="own_items", height=120, persist_state="session",
             placeholder='{"question": "2 + 2 =", "options": ["3", "4"], "answer": 1}',
             help="One item per line. The answer is a place counted from 0, a letter, or the option. Empty: 104 built-in items. "
-            "Own items do not go along in a link.",
+            "Your own items are not part of a link.",
         )  # fmt: skip
         if error := st.session_state.pop("items_error", None):
             st.error(error, icon=":material/error:")
@@ -70,7 +70,7 @@ def draw(results: dict[str, ChoiceResult | None]) -> None:
     _table(charts.summary(there), "choices", "Accuracy, agreement and margins by plan")
     st.caption(
         "Right: share of items. Margin: best less second-best score, in nats; by text, in nats per byte. Mass: probability of "
-        "all the options together, before it is made to sum to 1."
+        "all the options together, before renormalising."
     )
     _flipped(there, way)
     left, right = shell.beside("items")

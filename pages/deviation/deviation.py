@@ -18,11 +18,11 @@ _FIELDS = ("T", "tokens", "drift_steps", "chat_turn", "text_read", "curve_prompt
 _QUESTIONS = {
     "transitions": (
         "transitions", "Measure the layers",
-        "Each sublayer alone and the whole plan, on the text of the sidebar: where do states and probabilities leave?",
+        "Each sublayer alone and the whole plan, on the text of the sidebar: where do states and probabilities drift away?",
     ),
     "drift": (
         "generation_drift", "Measure the steps",
-        "Both models continue the prompts: at which step do they part, and what becomes of the text?",
+        "Both models continue the prompts: at which step do they diverge, and how does the text change?",
     ),
     "choice": (
         "choice_subspace", "Measure the choices",
@@ -38,7 +38,7 @@ def _temperature() -> float:
     chosen = st.select_slider(
         "Temperature T", options, "1", key="T", width=300, **KEPT,
         help="T divides the logits before every softmax: a low one sharpens, a high one flattens. Another T is "
-        "another question. There is no 0: nothing would be left to compare.",
+        "another question. T must be above 0.",
     )  # fmt: skip
     return float(chosen)
 
@@ -111,7 +111,7 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
 asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop()
 st.caption(
-    "A plan may barely move the hidden states and leave multiple choice alone, and yet ruin what is written. Here you see "
+    "A plan may barely move the hidden states, leave multiple choice intact, and still ruin the text. This page shows "
     "where that begins: at which layer, which token, which step."
 )
 plans = plan_fields.fields(anatomy)

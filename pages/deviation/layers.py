@@ -29,7 +29,7 @@ def story(
     prompt, free = steps.which(row, drift) if any(drift.values()) else (None, False)
     band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions at the left, over prompts at the right.")
     guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
-        "Dashed: what theorems 1 to 3 of arXiv 2603.24652 expect of a small change. Far from the lines, it is not small."
+        "Dashed: expected for a small change (arXiv 2603.24652, theorems 1 to 3). Far from the lines, the change is not small."
     ))  # fmt: skip
     left, right = shell.beside("story")
     with left:
@@ -74,7 +74,7 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
     shell.chart(charts.alone(layers, norm, texts, st.session_state.estimates), "alone", "Each sublayer alone")
     remarks = [
         "Each sublayer is changed alone, on the dense model's own stream: left out, or pruned where a plan prunes weights.",
-        "Larger marks are what the plans drop." if any(found.mode == "dropped" for found in there.values()) else "",
+        "Larger marks: sublayers that a plan drops." if any(found.mode == "dropped" for found in there.values()) else "",
         "Attention and MLP of this model read the same stream, so both are compared after the block."
         if any(found.parallel for found in there.values()) else "",
     ]  # fmt: skip

@@ -24,7 +24,7 @@ def settings(has_template: bool) -> dict:
         row = st.container(horizontal=True, vertical_alignment="bottom")
         row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="The most tokens written per prompt.")
         row.toggle(
-            "As a user's turn", has_template, key="chat_turn", disabled=not has_template, **KEPT,
+            "As a user turn", has_template, key="chat_turn", disabled=not has_template, **KEPT,
             help="In the format that the model was tuned on." if has_template else "This tokenizer has no chat template.",
         )  # fmt: skip
     state = st.session_state
@@ -90,14 +90,14 @@ def _along(result: DriftResult, prompt: int) -> None:
     _prepare(count, spans[0][2] if spans else 0)
     step = row.number_input("Step", 1, count, key="step", width=110, **KEPT) - 1
     strip.html(charts.strip(result, prompt, step, next((each[:2] for each in spans if each[2] == step), None)))
-    strip.caption(f"The redder, the further: full at {charts.LOUD:g} nats of KL. Hover a token for its numbers.")
+    strip.caption(f"The redder, the larger the KL: full red at {charts.LOUD:g} nats. Hover a token for its numbers.")
     for place, (start, stop, peak) in enumerate(spans):
         row.button(
             f"{start + 1}–{stop}" if stop - start > 1 else str(stop), key=f"worst_{place}", on_click=_jump, args=(peak + 1,),
             type="primary" if peak == step else "secondary", help=f"Worst at step {peak + 1}: {_kl(result, prompt, peak)}",
             icon=":material/bolt:" if place == 0 else None,
         )  # fmt: skip
-    row.caption("the worst spans" if spans else "nothing moved here")
+    row.caption("the worst spans" if spans else "no differences here")
     _at_step(result, prompt, step)
 
 
@@ -135,7 +135,7 @@ def _free(result: DriftResult, prompt: int, plan: str) -> None:
                 getattr(result, prefix + name)[prompt] for name in ("length", "ended", "distinct", "repetition")
             )
             st.caption(
-                f"{length} tokens, {'ended by itself' if ended else 'cut at the length'} · distinct-1, -2, -3: "
+                f"{length} tokens, {'ended on its own' if ended else 'cut at the limit'} · distinct-1, -2, -3: "
                 f"{', '.join('–' if each != each else f'{each:.2f}' for each in distinct)} · repeated 4-grams: "
                 + ("–" if repeated != repeated else f"{repeated:.0%}")
             )

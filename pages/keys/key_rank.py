@@ -37,12 +37,12 @@ def _numbers(result: KeyRankResult, level: float) -> None:
     if result.limited:
         st.warning(
             f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: no rank can be higher than the "
-            "number of keys less one, so these numbers tell of the text and not of the model. Ask for more or longer windows."
+            "number of keys less one, so these numbers describe the text, not the model. Use more or longer windows."
         )
     elif result.tokens < _PLENTY * result.head_dim:
         st.caption(
-            f"Few keys make ranks look low: {result.tokens:,} of {result.head_dim} dimensions here. From about "
-            f"{_PLENTY * result.head_dim:,} on they hardly grow."
+            f"With few keys, ranks look low: {result.tokens:,} keys for {result.head_dim} dimensions here. Above about "
+            f"{_PLENTY * result.head_dim:,} keys they hardly change."
         )
     still = [i for i, rotated in enumerate(result.rotary) if not rotated]
     if len(still) == result.layers:
@@ -126,11 +126,11 @@ _heads(result, level)
 st.subheader("Along the layers", anchor=False)
 shell.chart(charts.layers(result, level), "layers", "Rank along the layers")
 st.caption(
-    "Lines are means over heads, shades reach from the lowest to the highest head."
-    + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % alone.")
+    "Lines are means over heads; bands span the lowest to the highest head."
+    + ("" if level == result.level else f" Queries are shown at {100 * result.level:g} % only.")
 )
 st.subheader("Does the basis generalise?", anchor=False)
 _stability(result)
-st.subheader("What it would buy", anchor=False)
+st.subheader("What it would save", anchor=False)
 low_rank.draw(result, anatomy)
 shell.warn_of_link(asked)

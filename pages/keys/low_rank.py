@@ -11,6 +11,7 @@ from pages.shell import KEPT
 from plans.keys import Keys
 from plans.keys.shares import LowRank
 from plans.plan import Plan
+from probes.answer import Answer
 from probes.keys.attention_cost import cost_ratio, decode_cost
 from probes.keys.key_rank import KeyRankResult
 from probes.keys.low_rank_attention import LowRankResult, shares
@@ -117,8 +118,32 @@ def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
         st.info(anatomy.attention_stays)
         return
     params, wrong = _grid()
-    answer = None if wrong else shell.known("low_rank_attention", params=params)
+    above, below = st.container(), st.container()  # what is chosen stands above what is asked, and is drawn after it
+    with below:
+        answer = _asked(params, wrong)
     found = answer.result if answer else None
+    with above:
+        chosen = _chosen(result, anatomy, found)
+    if found is not None:
+        _damage(found, chosen)
+        st.caption(f"Directions from {_source(found)}, {found.calibration_tokens:,} tokens.")
+        shell.provenance(answer)
+
+
+def _asked(params: dict[str, str], wrong: str) -> Answer | None:
+    """What the grid did, if it is known; else a button, or what is wrong with the fields."""
+    if wrong:
+        st.error(wrong, icon=":material/error:")
+        return None
+    return shell.ask(
+        "low_rank_attention", "Measure the grid",
+        "Replaces attention by this rule, for every cell of the grid: perplexity, KL, and which keys are found.",
+        params=params,
+    )  # fmt: skip
+
+
+def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None) -> LowRank:
+    """The shares chosen, what they save, and the way into the plan."""
     chosen = _choice([*found.dims, *found.top] if found else [])
     _savings(result, anatomy, chosen, found)
     plan = shell.current_plan() | Plan((Keys(chosen),))
@@ -130,18 +155,7 @@ def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
     if chosen.top < 1 and shell.current_plan() == plan:
         # A link and not st.switch_page, which cannot leave a page whose fields are bound to the address.
         row.page_link("pages/lab/drop_lab.py", label="Try it in the drop lab", icon=":material/content_cut:")
-    if wrong:
-        st.error(wrong, icon=":material/error:")
-        return
-    answer = shell.ask(
-        "low_rank_attention", "Measure the grid",
-        "Replaces attention by this rule, for every cell of the grid: perplexity, KL, and which keys are found.",
-        params=params,
-    )  # fmt: skip
-    if answer is not None:
-        _damage(answer.result, chosen)
-        st.caption(f"Directions from {_source(answer.result)}, {answer.result.calibration_tokens:,} tokens.")
-        shell.provenance(answer)
+    return chosen
 
 
 def _source(found: LowRankResult) -> str:

@@ -26,7 +26,7 @@ def _grid(layers: int, plan: Plan) -> None:
         st.pills(
             label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid,
             help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
-            "A block is attention and MLP together; dropping both of a layer comes to the same.",
+            "A block is attention and MLP together; dropping both in one layer is the same.",
         )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
         return
     rows = [
         ("Parameters", dense.parameters, left.parameters, style.count,
-         f"Left after the plan{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
+         f"What the plan leaves{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
         ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB",
          "Memory of the weights that are left; zeros take as much as other weights."),
         ("KV cache per token", dense.cache_bytes, left.cache_bytes, lambda b: f"{b / 1024:.1f} KiB",
@@ -83,22 +83,22 @@ def _prompt_form(plan: Plan, has_template: bool) -> None:
     row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The longest answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
-        help="0 always takes the most likely token. Above 0 both models share the random numbers.",
+        help="0 always takes the most likely token. Above 0, both models use the same random numbers.",
     )  # fmt: skip
     row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Of the random numbers, above temperature 0.", **KEPT)
     row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
     row.button("Stop", key="stop", on_click=_stop, width=100)
     row.toggle(
         "Chat template", has_template, key="chat", disabled=not has_template, **KEPT,
-        help="Ask as a user's turn, in the format that the model was tuned on." if has_template else
-        "This tokenizer has none.",
+        help="Send the prompt as a user turn, in the chat format the model was tuned on." if has_template else
+        "This tokenizer has no chat template.",
     )  # fmt: skip
 
 
 def _side_by_side() -> None:
     live = _live()
     if live is None:
-        st.caption("Both answers appear here, token by token, with what they cost.")
+        st.caption("Both answers appear here, token by token, with their speed and memory.")
     elif live.over.is_set():
         _answers(live)
     else:
@@ -126,7 +126,7 @@ def _answers(live: shell.Live) -> None:
         st.error(live.error, icon=":material/error:")
     for name, written in zip(names[1:], tokens[1:], strict=True):
         _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
-    st.caption("Red edge: the first other token. Amber: not in the other answer. Dotted: less likely than ½.")
+    st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted: probability below ½.")
     if live.over.is_set():
         with st.expander("Every step as a table"):
             labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
@@ -147,20 +147,22 @@ def _parted(dense: list, pruned: list, name: str, live: shell.Live) -> None:
     if apart is not None:
         st.caption(f"{name}First difference at token {apart + 1}.")
     elif live.over.is_set() and not live.error:
-        st.caption(name + ("Token for token the same." if len(dense) == len(pruned) else "One is the beginning of the other."))
+        st.caption(name + ("Token for token the same." if len(dense) == len(pruned) else "One is a prefix of the other."))
 
 
 def _measured(anatomy: Anatomy, plan: Plan) -> None:
+    there = {}
     if not plan:
-        st.caption("Drop something first; then perplexity and KL of the plan are measured here.")
+        st.caption("The plan is empty. Drop something to measure its perplexity and KL.")
     else:
         answer = shell.ask(
             "fidelity", "Measure this plan", "Dense and pruned predict the same text: perplexity, KL, agreement.", str(plan)
         )
         if answer is not None:
+            there[str(plan)] = answer
             _fidelity(answer.result)
             shell.provenance(answer)
-    tried.table(anatomy)
+    tried.table(anatomy, there)
 
 
 def _fidelity(result: FidelityResult) -> None:

@@ -55,7 +55,7 @@ def draw(layers: int, current: Plan) -> None:
     known = presets(answer.result if answer else None)
     name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
     chosen = name.selectbox(
-        "Preset", list(known), key="preset", help="Measure similarity first, and its rankings are offered here too."
+        "Preset", list(known), key="preset", help="Measure similarity to get presets from its rankings as well."
     )
     many = count.number_input("How many", 1, layers, min(4, layers), key="preset_count")
     plan = known[chosen](int(many), layers) | current.without(Drops.name)

@@ -6,12 +6,13 @@ from charts.deviation import fidelity
 from models.anatomy import Anatomy
 from pages import shell
 from plans.plan import parse
+from probes.answer import Answer
 from refusal import Refusal
 
 
-def table(dense: Anatomy) -> None:
-    """Every measured plan, the least damage first, with a picture of damage against size."""
-    rows = [row for plan, answer in shell.tried("fidelity") if (row := _row(dense, plan, answer.result))]
+def table(dense: Anatomy, there: dict[str, Answer]) -> None:
+    """Every measured plan, the least damage first, beside damage against size; ``there`` was read already."""
+    rows = [row for plan, answer in shell.tried("fidelity", there) if (row := _row(dense, plan, answer.result))]
     if not rows:
         return
     rows.sort(key=lambda row: row["kl"])

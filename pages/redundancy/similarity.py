@@ -42,7 +42,7 @@ shell.provenance(answer)
 
 without = st.toggle(
     "Leave position 0 out", key="without_first", bind="query-params",
-    help="The first token of a window has huge activations that hardly turn; without it the scores are a little higher.",
+    help="The first token of a window has huge activations whose direction hardly changes; without it, scores are higher.",
 )  # fmt: skip
 means = result.without_first if without else result
 
@@ -67,7 +67,7 @@ with importance:
     log = st.toggle("Logarithmic", value=True, key="log")
     shell.clickable(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
     st.caption(
-        "Importance is 1 − the mean cosine of the residual stream before and after a part: 0 means that it turns nothing. "
+        "Importance is 1 − the mean cosine of the residual stream before and after a part: 0 means no change of direction. "
         "Thin lines reach from the 5 % to the 95 % quantile over tokens. Click a bar to drop the part or put it back."
     )
 with states:

@@ -1,5 +1,7 @@
 """Questions on a page: the answer if it is known, else a button that asks, else how far the job is."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from cache.jobs import Job
@@ -9,6 +11,7 @@ from pages.shell.state import corpus_ref, model_ref
 from pages.shell.workbench import workbench
 from plans.cost import Cost
 from plans.plan import Plan
+from probes.anatomy import counting
 from probes.answer import Answer, find, submit
 from probes.question import Asked, Question, resolve
 from refusal import Refusal
@@ -19,7 +22,7 @@ POLL = 0.5  # seconds between looks at something that runs
 def anatomy_or_stop() -> Anatomy:
     """What is known about the model in the URL; where nothing is, the page ends with a button that loads it."""
     try:
-        known = workbench().anatomy(model_ref())
+        known = workbench().known.anatomy(model_ref())
     except StoreError as error:
         st.error(str(error), icon=":material/error:")
         st.stop()
@@ -128,10 +131,10 @@ def answered(probe: str, plan: str = "", params: dict | None = None) -> bool:
         return False
 
 
-def tried(probe: str, params: dict | None = None) -> list[tuple[str, Answer]]:
-    """Every known answer of a probe on the current model and text, with its plan."""
+def tried(probe: str, there: dict[str, Answer], params: dict | None = None) -> list[tuple[str, Answer]]:
+    """Every known answer of a probe on the current model and text, with its plan; those that are ``there`` are not read."""
     try:
-        return workbench().known.tried(Question(probe, model_ref(), corpus_ref(), params=params or {}))
+        return workbench().known.tried(Question(probe, model_ref(), corpus_ref(), params=params or {}), there)
     except (Refusal, StoreError):
         return []
 
@@ -141,7 +144,7 @@ def cost(anatomy: Anatomy, plan: Plan) -> Cost | None:
     if not plan:
         return Cost(anatomy.parameters, 0, anatomy.bytes, anatomy.cache_bytes, anatomy.multiply_adds)
     try:
-        found = workbench().at_once(asked_here("cost", str(plan)))
+        found = workbench().at_once(replace(asked_here("cost", str(plan)), probe=counting(anatomy)))
     except (Refusal, StoreError):
         return None
     return found.result if found else None

@@ -53,7 +53,7 @@ def _model_fields() -> None:
 def _known() -> Anatomy | None:
     """What is known about the model; of a store that cannot be read the page tells."""
     try:
-        return workbench().anatomy(model_ref())
+        return workbench().known.anatomy(model_ref())
     except StoreError:
         return None
 

@@ -11,7 +11,6 @@ import streamlit as st
 from cache.job import Cancelled
 from cache.jobs import Job, Jobs, sentence
 from cache.keys import canonical
-from models.anatomy import Anatomy
 from models.generate import Settings, Token, Writer, prompt_tokens, write
 from models.lease import Leases
 from models.subject import ModelRef
@@ -102,20 +101,6 @@ class Workbench:
                     self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
 
         return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work)
-
-    def anatomy(self, ref: ModelRef) -> Anatomy | None:
-        """What is known about a model, or None; it is counted again where it was forgotten and the model is in memory.
-
-        Raises
-        ------
-        StoreError
-            The store cannot be read or written.
-        """
-        try:
-            found = self.at_once(resolve(Question("anatomy", ref), self.known.identify))
-        except Refusal:
-            return None
-        return found.result if found else None
 
     def at_once(self, asked: Asked) -> Answer | None:
         """The answer to a question that takes less than 0.1 s: known, or got now if the model is in memory."""

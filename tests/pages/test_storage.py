@@ -60,9 +60,9 @@ def test_forget_by_model(stored, visit, tiny_folder, tmp_path):
 
 
 def test_forget_everything_and_ask_again(stored):
-    stored.click("forget_all")
-    assert stored.answers == [] and "Nothing is stored yet" in stored.look().texts()
-    stored.go("similarity")
+    stored.click("forget_all").wait()
+    assert stored.answers == [] and "Nothing is stored yet" in stored.texts()
+    stored.go("similarity")  # of the model in memory it is known again what it is made of
     assert stored.has("ask_similarity")
     assert stored.click("ask_similarity").wait().figures()
 
