@@ -177,6 +177,21 @@ def test_another_temperature_is_another_question_and_the_first_is_still_known(de
     assert "depth" in visitor.figures() and not visitor.has("ask_transitions")
 
 
+def test_measured_at_tells_of_this_text_and_these_parameters(deviation):
+    visitor = deviation().click("ask_transitions").wait()
+    assert "Measured at T = 1." in visitor.texts()
+    for key, other, back in (("windows", 1, 2), ("length", 16, 32)):
+        visitor.at.number_input(key=key).set_value(other).run()
+        assert "Measured at" not in visitor.whole().texts(), key
+        visitor.at.number_input(key=key).set_value(back).run()
+        assert "Measured at T = 1." in visitor.texts()
+    visitor.at.segmented_control(key="tokens").set_value("all tokens").run()
+    assert "Measured at" not in visitor.whole().texts() and visitor.has("ask_transitions")
+    visitor.at.text_input(key="plan").set_value("a2").run()
+    visitor.at.text_input(key="plan2").set_value("").run()
+    assert "Measured at" not in visitor.whole().texts()
+
+
 def test_steps_can_be_walked_and_the_worst_is_shown_first(deviation):
     visitor = deviation().click("ask_generation_drift").wait()
     step = visitor.at.session_state["step"]
@@ -211,8 +226,8 @@ def test_every_view_can_be_drawn(deviation):
     visitor.look()
     assert "pruned: " in str(visitor.figures()["steps_chart"]) and "<b>Pruned · b2-3</b>" in "".join(shown(visitor))
     for key, label in (("text_read", "each its own"), ("way", "by the option's text")):
-        next(each for each in visitor.at.button_group if each.key == key).set_value([label]).run()
-        assert not visitor.whole().errors()
+        visitor.at.segmented_control(key=key).set_value(label).run()
+        assert not visitor.whole().errors() and visitor.at.session_state[key] == label
 
 
 def test_a_link_restores_the_view(deviation, visit):

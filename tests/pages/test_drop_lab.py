@@ -1,8 +1,11 @@
 """The drop lab: toggles and plan are one thing, both models answer, and what a plan costs is kept."""
 
 import html
+import json
 import re
+import shlex
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +17,8 @@ from plans.exports import FORMATS, Given
 from plans.learn import learn
 from plans.operation import Shape
 from plans.plan import parse
+from probes import PROBES, question
+from probes.__main__ import main
 from tests.pages.visitor import SECONDS
 from texts.corpus import CorpusRef
 
@@ -203,6 +208,40 @@ def test_every_export_is_offered(lab):
     assert shown == [text.strip() for text in wanted if text is not None]
     assert len(lab.at.get("download_button")) == len(shown)
     assert sum(form.cannot in lab.texts() for form in FORMATS.values() if form.cannot) >= 1
+
+
+@pytest.mark.parametrize("plan", ["a1", "w:magnitude@0.5", "a0,w:wanda@2:4/mlp,k:0.5/0.5"])
+def test_the_exported_command_finds_what_the_page_measured(lab, capsys, monkeypatch, tmp_path, plan):
+    """The same key: the same windows, dtype and device, and what the plan learned from them."""
+    lab.at.text_input(key="plan").set_value(plan).run()
+    lab.click("ask_fidelity").wait()
+    [command] = [each.value for each in lab.at.code if "-m probes" in each.value]
+    words = shlex.split(command)
+    monkeypatch.chdir(tmp_path)
+    assert words[:3] == ["python", "-m", "probes"] and main(words[3:]) == 0
+    assert "from cache in" in capsys.readouterr().out
+    document = json.loads((tmp_path / "plan.json").read_text())
+    [entry] = lab.answers
+    assert document["question"] == entry.about["question"] | {"model": document["question"]["model"]}
+    assert document["question"]["model"]["fingerprint"] == lab.subject.fingerprint and len(lab.answers) == 1
+
+
+def test_plans_tried_are_those_of_this_model_text_and_version(lab, monkeypatch):
+    for plan in ("a1", "w:magnitude@0.5"):
+        lab.at.text_input(key="plan").set_value(plan).run()
+        lab.click("ask_fidelity").wait()
+    assert {row["plan"] for row in lab.table("top1")} == {"a1", "w:magnitude@0.5"}
+    with monkeypatch.context() as patch:  # as if what operations learn had changed
+        patch.setattr(question, "LEARNING", question.LEARNING + 1)
+        assert [row["plan"] for row in lab.look().table("top1")] == ["a1"]
+    newer = replace(PROBES["fidelity"], version=PROBES["fidelity"].version + 1)
+    with monkeypatch.context() as patch:
+        patch.setitem(PROBES, "fidelity", newer)
+        assert "tried" not in lab.look().figures()
+    lab.at.number_input(key="windows").set_value(1).run()
+    assert "tried" not in lab.whole().figures()
+    lab.at.number_input(key="windows").set_value(2).run()
+    assert {row["plan"] for row in lab.whole().table("top1")} == {"a1", "w:magnitude@0.5"}
 
 
 def test_several_people_with_several_plans_use_one_model(visit):
