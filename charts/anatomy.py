@@ -1,14 +1,13 @@
-"""Where the parameters of a model are, layer by layer, and which of them a plan takes out."""
+"""Where the parameters of a model are, layer by layer, and which of them a plan drops."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from charts import style
-from plans.drops import dropped
 from plans.plan import Plan
 
-_PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "other", style.MUTED))
+_PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "Norms and other", style.MUTED))
 
 
 def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
@@ -19,7 +18,7 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
     rows : sequence of dict
         ``layer``, ``attention``, ``mlp`` and, where not counted in these, ``norms``: numbers of parameters.
     plan : Plan, optional
-        What it takes out is hatched.
+        What it drops is hatched.
 
     Returns
     -------
@@ -27,25 +26,23 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
         The first ``customdata`` of a bar is its part of a plan; of norms, the block.
     """
     plan = plan or Plan()
-    drops = dropped(plan)
-    gone = {"attention": drops.no_attention, "mlp": drops.no_mlp, "norms": drops.blocks}
     total = sum(row.get(part, 0) for row in rows for part, *_ in _PARTS) or 1
     figure = go.Figure()
     for part, name, colour in _PARTS:
         if not any(row.get(part, 0) for row in rows):
             continue
-        letter = style.LETTER.get(part, "b")
+        kind = part if part in style.LETTER else "block"
+        gone, letter = style.dropped_layers(plan, kind), style.LETTER[kind]
         figure.add_bar(
             x=[row["layer"] for row in rows],
             y=[row.get(part, 0) for row in rows],
-            marker=style.marker(colour, [row["layer"] in gone[part] for row in rows]),
+            marker=style.marker(colour, [row["layer"] in gone for row in rows]),
             customdata=[
                 [
                     f"{letter}{row['layer']}",
-                    f"<b>{style.capital(name)} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} "
-                    "parameters<br>"
-                    f"{100 * row.get(part, 0) / total:.2f} % of what the layers hold<br>"
-                    + style.invitation(row["layer"] in gone[part]),
+                    f"<b>{name} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} parameters<br>"
+                    f"{100 * row.get(part, 0) / total:.2f} % of the parameters of all layers<br>"
+                    + style.invitation(row["layer"] in gone),
                 ]
                 for row in rows
             ],

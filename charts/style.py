@@ -15,6 +15,7 @@ from plans.plan import Plan
 
 ATTENTION, MLP, BLOCK = "#0E9C7C", "#D67410", "#6366F1"
 DROP = "#E5484D"  # what a plan takes out, and what that costs
+DROPPED = "dropped by the plan"
 MUTED = "#848B98"
 GRID = "rgba(132, 139, 152, 0.20)"
 LINE = "rgba(132, 139, 152, 0.55)"
@@ -31,7 +32,7 @@ _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
 
 
-def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go.Figure:
+def frame(figure: go.Figure, height: int, revision: str, top: int = 44, **layout: object) -> go.Figure:
     """Give a figure the common layout, in place.
 
     Parameters
@@ -41,6 +42,8 @@ def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go
         Pixels.
     revision : str
         As long as this stays the same, zoom and hidden legend items survive a redraw.
+    top : int
+        Pixels above the plot, where the legend is: 64 have room for two rows of it.
     layout
         What this chart has otherwise.
 
@@ -58,7 +61,7 @@ def frame(figure: go.Figure, height: int, revision: str, **layout: object) -> go
         "uirevision": revision,
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
-        "margin": {"l": 8, "r": 8, "t": 44, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": top, "b": 8},
         "legend": legend,
         "hoverlabel": {"align": "left", "namelength": -1},
         "hovermode": "closest",
@@ -79,7 +82,12 @@ def axis(title: str | None = None, **rest: object) -> dict:
         "ticks": "",
         "automargin": True,
     }
-    return common | ({"title": {"text": title, "standoff": 10}} if title else {}) | rest
+    return common | (heading(title) if title else {}) | rest
+
+
+def heading(text: str, standoff: int = 10) -> dict:
+    """The title of an axis, ``standoff`` pixels from its labels."""
+    return {"title": {"text": text, "standoff": standoff}}
 
 
 def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:
@@ -88,13 +96,19 @@ def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:
     return axis(title, tickmode="linear", tick0=0, dtick=step, showgrid=False) | rest
 
 
-def marker(colour: str, dropped: Sequence[bool]) -> dict:
-    """Solid bars; the dropped ones only hatched, so that they are told apart without colour."""
+def dropped_layers(plan: Plan, kind: str) -> frozenset[int]:
+    """Layers whose ``attention``, ``mlp`` or whole ``block`` a plan drops."""
+    drops = dropped(plan)
+    return {"attention": drops.no_attention, "mlp": drops.no_mlp, "block": drops.blocks}[kind]
+
+
+def marker(colour: str, hatched: Sequence[bool]) -> dict:
+    """Bars, some of them hatched instead of solid, so that they differ by more than colour."""
     return {
         "color": colour,
-        "line": {"color": colour, "width": [1 if each else 0 for each in dropped]},
+        "line": {"color": colour, "width": [1 if each else 0 for each in hatched]},
         "pattern": {
-            "shape": ["/" if each else "" for each in dropped],
+            "shape": ["/" if each else "" for each in hatched],
             "fillmode": "replace",
             "fgcolor": colour,
             "size": 5,
@@ -110,12 +124,23 @@ def legend_item(name: str, **look: object) -> go.Scatter:
 
 
 def dropped_item() -> go.Bar:
-    """The legend entry of what a plan takes out."""
-    return go.Bar(x=[None], y=[None], name="dropped by the plan", marker=marker(MUTED, [True]), hoverinfo="skip")
+    """The legend entry of bars that a plan drops."""
+    return go.Bar(x=[None], y=[None], name=DROPPED, marker=marker(MUTED, [True]), hoverinfo="skip")
 
 
 # A click selects, and plotly then fades all other points: here nothing is faded, the plan shows what was chosen.
 UNFADED = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 1}}}
+
+
+def pale(colour: str, opacity: float) -> str:
+    """A colour that lets through what is below it: ``"#E5484D"``, 0.5 → ``"rgba(229, 72, 77, 0.50)"``."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:.2f})"
+
+
+def rounded(value: float) -> float | None:
+    """Five digits are enough for a pixel; None where there is no number to draw."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -161,9 +186,19 @@ def runs(plan: Plan) -> list[tuple[int, int]]:
 
 
 def plain(text: str) -> str:
-    """Text of a token as a person can see it, with nothing that the browser would read as markup."""
+    """Text of a token with whitespace made visible, and nothing that the browser would read as markup."""
     seen = text.replace("\n", "⏎").replace("\t", "⇥").replace("\r", "␍")
     return html.escape("".join(letter if letter.isprintable() else "�" for letter in seen), quote=False)
+
+
+def shortened(text: str, letters: int = 14) -> str:
+    """A text that fits beside a point or in a legend; one with an escaped letter stays whole, or it could be cut inside it."""
+    return text if len(text) <= letters or "&" in text else text[: letters - 1] + "…"
+
+
+def plan_name(plan: str) -> str:
+    """A plan as a legend can hold it."""
+    return shortened(plan or "dense", 32)
 
 
 def invitation(dropped: bool) -> str:

@@ -1,9 +1,11 @@
 """Pareto fronts: of many candidates, those that no other candidate beats."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def pareto_front(*costs: np.ndarray) -> np.ndarray:
+def pareto_front(*costs: np.ndarray | Sequence[float]) -> np.ndarray:
     """Which candidates no other one beats: as good in every cost and better in one.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Why multiple choice survives: how far predictions are apart over the whole vocabulary, and over the options alone."""
+"""Why multiple choice survives: how far predictions move over the whole vocabulary, and over the options alone."""
 
 import textwrap
 from typing import Any
@@ -9,7 +9,6 @@ from plotly.subplots import make_subplots
 
 from charts import style
 from charts.deviation.spaces import PLANS, SMALLEST, SYMBOLS, rounded
-from charts.deviation.transitions import clipped
 from probes.choice.choice_subspace import ChoiceResult
 from texts.items import LETTERS
 
@@ -31,7 +30,7 @@ def subspaces(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
     Returns
     -------
     Figure
-        Three panels with logarithmic axes: logits, probabilities, KL.
+        Three columns with logarithmic axes: logits, probabilities, KL.
     """
     figure = make_subplots(1, len(_MEASURES), shared_yaxes=True, horizontal_spacing=0.05)
     shown = [(place, plan, result) for place, (plan, result) in enumerate(results.items()) if result is not None]
@@ -40,13 +39,14 @@ def subspaces(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
         for row, (place, plan, result) in enumerate(shown):
             whole, inside = (_deviation(getattr(result, way).means, f"{prefix}{measure}") for prefix in ("", "option_"))
             drawn += [whole, inside]
-            _dumbbell(figure, (whole, inside), row, PLANS[place], SYMBOLS[place], _told(plan, title, whole, inside), column)
+            look = (PLANS[place], SYMBOLS[place])
+            _dumbbell(figure, (whole, inside), row, look, _comparison(plan, title, whole, inside), column)
         figure.update_xaxes(style.axis(title, type="log", range=_range(drawn), **_DECADES), col=column)
     for name, symbol in (("whole vocabulary", "circle-open"), ("options alone", "circle")):
         figure.add_trace(style.legend_item(name, marker={"symbol": symbol, "size": 10, "color": style.MUTED}))
-    ticks = {"tickvals": list(range(len(shown))), "ticktext": [clipped(plan) for _, plan, _ in shown]}
+    ticks = {"tickvals": list(range(len(shown))), "ticktext": [style.plan_name(plan) for _, plan, _ in shown]}
     figure.update_yaxes(style.axis(None, range=[len(shown) - 0.5, -0.5], showgrid=False, **ticks))
-    figure.update_yaxes(title={"text": "plan", "standoff": 8}, col=1)
+    figure.update_yaxes(style.heading("plan", 8), col=1)
     return style.frame(figure, 130 + 44 * len(shown), f"subspaces-{way}")
 
 
@@ -54,20 +54,20 @@ def _deviation(means: dict[str, float], name: str) -> float:
     return 1 - means[name] if name.endswith("cosine") else means[name]
 
 
-def _told(plan: str, title: str, whole: float, inside: float) -> str:
-    ratio = f"<br>{style.number(whole / inside, 2)} times as far over the vocabulary" if inside > SMALLEST else ""
+def _comparison(plan: str, title: str, whole: float, inside: float) -> str:
+    ratio = f"<br>{style.number(whole / inside, 2)} times as much over the whole vocabulary" if inside > SMALLEST else ""
     return (
-        f"<b>{clipped(plan)}</b>, {title}<br>whole vocabulary: {style.number(whole)}<br>options alone: {style.number(inside)}"
-        + ratio
+        f"<b>{style.plan_name(plan)}</b>, {title}<br>whole vocabulary: {style.number(whole)}<br>"
+        f"options alone: {style.number(inside)}{ratio}"
     )
 
 
-def _dumbbell(figure: go.Figure, both: tuple[float, float], row: int, colour: str, symbol: str, told: str, column: int) -> None:
-    x = rounded(np.array(both))
+def _dumbbell(figure: go.Figure, both: tuple[float, float], row: int, look: tuple[str, str], text: str, column: int) -> None:
+    x, (colour, symbol) = rounded(np.array(both)), look
     figure.add_scatter(
         x=x, y=[row, row], mode="lines+markers", line={"color": colour, "width": 2}, showlegend=False,
         marker={"symbol": [f"{symbol}-open", symbol], "size": 12, "color": colour, "line": {"width": 2, "color": colour}},
-        customdata=[[told], [told]], hovertemplate="%{customdata[0]}<extra></extra>", row=1, col=column, **style.UNFADED,
+        customdata=[[text], [text]], hovertemplate="%{customdata[0]}<extra></extra>", row=1, col=column, **style.UNFADED,
     )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def _range(values: list[float]) -> list[float]:
 
 
 def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figure:
-    """KL over the options against KL over the whole vocabulary, a point per item; below the line the options moved less.
+    """KL over the options against KL over the whole vocabulary, a point per item; below the line, the options moved less.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
             values += found_there.tolist()
         changed = np.asarray(found.chosen) != np.asarray(found.dense_chosen)
         figure.add_scatter(
-            x=rounded(kl[kept]), y=rounded(inside[kept]), mode="markers", name=clipped(plan),
+            x=rounded(kl[kept]), y=rounded(inside[kept]), mode="markers", name=style.plan_name(plan),
             marker={"color": PLANS[place], "size": 7, "opacity": 0.8,
                     "symbol": ["x" if changed[i] else f"{SYMBOLS[place]}-open" for i in kept]},
             customdata=[[_item(result, way, i)] for i in kept], hovertemplate="%{customdata[0]}<extra></extra>",
@@ -107,12 +107,12 @@ def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
         )  # fmt: skip
     both = [min([*ends[0], *ends[1]], default=1e-3), max([*ends[0], *ends[1]], default=1.0)]
     line = {"color": style.LINE, "width": 1.5, "dash": "dot"}
-    figure.add_scatter(x=both, y=both, mode="lines", line=line, name="equally far", hoverinfo="skip")
-    figure.add_trace(style.legend_item("another choice", marker={"symbol": "x", "size": 8, "color": style.MUTED}))
+    figure.add_scatter(x=both, y=both, mode="lines", line=line, name="equal KL", hoverinfo="skip")
+    figure.add_trace(style.legend_item("choice changed", marker={"symbol": "x", "size": 8, "color": style.MUTED}))
     figure.update_xaxes(style.axis("KL, whole vocabulary (nats)", type="log", range=_range(ends[0]), **_DECADES))
     figure.update_yaxes(style.axis("KL, options alone (nats)", type="log", range=_range(ends[1]), **_DECADES))
-    top = 60 + 24 * (len(figure.data) > 4)
-    return style.frame(figure, 320 + top, f"items-{way}", margin={"l": 8, "r": 8, "t": top, "b": 8})
+    top = 84 if len(figure.data) > 4 else 60  # four entries of the legend fill a row
+    return style.frame(figure, 320 + top, f"items-{way}", top)
 
 
 def _item(result: ChoiceResult, way: str, i: int) -> str:
@@ -120,12 +120,12 @@ def _item(result: ChoiceResult, way: str, i: int) -> str:
     question = "<br>".join(style.plain(line) for line in textwrap.wrap(result.questions[i], _WIDTH))
     dense, pruned = (style.plain(result.options[i][int(each[i])]) for each in (found.dense_chosen, found.chosen))
     choice = f"both choose ‘{dense}’" if dense == pruned else f"dense chooses ‘{dense}’, pruned ‘{pruned}’"
-    numbers = f"KL {style.number(found.kl[i])} nats, over the options {style.number(found.option_kl[i])}"
-    return f"{question}<br><b>{choice}</b>, right is ‘{style.plain(result.options[i][result.answers[i]])}’<br>{numbers}"
+    numbers = f"KL: {style.number(found.kl[i])} nats, over the options alone {style.number(found.option_kl[i])} nats"
+    return f"{question}<br><b>{choice}</b>; correct: ‘{style.plain(result.options[i][result.answers[i]])}’<br>{numbers}"
 
 
 def summary(results: dict[str, ChoiceResult]) -> list[dict[str, Any]]:
-    """A row per plan and way: accuracies, agreement, margins, and how much probability falls on the options at all."""
+    """A row per plan and way: accuracies, agreement, margins, and the probability of all options together."""
     table = []
     for plan, result in results.items():
         for way, name in WAYS.items() if result is not None else ():
@@ -140,12 +140,12 @@ def summary(results: dict[str, ChoiceResult]) -> list[dict[str, Any]]:
 
 
 def flipped(result: ChoiceResult, way: str) -> list[dict[str, Any]]:
-    """A row per item where both models choose differently, those that were surest before first."""
+    """A row per item where the models choose differently, the one that the dense model was surest of first."""
     found = getattr(result, way)
     table = []
     for i in np.flatnonzero(np.asarray(found.chosen) != np.asarray(found.dense_chosen)).tolist():
         dense, pruned, right = int(found.dense_chosen[i]), int(found.chosen[i]), result.answers[i]
-        became = "right → wrong" if dense == right else "wrong → right" if pruned == right else "wrong → wrong"
+        became = f"{_verdict(dense == right)} → {_verdict(pruned == right)}"
         named = [f"{LETTERS[place]}. {result.options[i][place]}" for place in (right, dense, pruned)]
         table.append(
             {"question": result.questions[i], "right": named[0], "dense chooses": named[1], "pruned chooses": named[2],
@@ -153,6 +153,10 @@ def flipped(result: ChoiceResult, way: str) -> list[dict[str, Any]]:
              "KL, vocabulary": float(found.kl[i]), "KL, options": float(found.option_kl[i])}
         )  # fmt: skip
     return sorted(table, key=lambda row: -row["margin, dense"])
+
+
+def _verdict(right: bool) -> str:
+    return "right" if right else "wrong"
 
 
 def categories(result: ChoiceResult, way: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
+from measures.fronts import pareto_front
 from plans.drops import Drops, dropped
 from plans.plan import Plan, parse
 from plans.registry import OPERATIONS
@@ -48,7 +49,7 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
     figure = go.Figure()
     figure.add_bar(
         x=list(range(1, len(kl) + 1)),
-        y=[float(f"{value:.5g}") for value in kl],
+        y=[style.rounded(value) for value in kl],
         marker={"color": style.DROP, "line": {"width": 0}},
         customdata=[[_sentence(i, kl[i - 1], *both, texts)] for i, both in enumerate(nll, 1)],
         hovertemplate="%{customdata[0]}<extra></extra>",
@@ -57,24 +58,24 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
     )
     mean, ends = float(kl.mean()), [0.5, len(kl) + 0.5]
     look = {"mode": "lines", "line": {"color": style.MUTED, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}
-    figure.add_scatter(x=ends, y=[mean, mean], name=f"mean of the window: {style.number(mean)} nats", **look)
+    figure.add_scatter(x=ends, y=[mean, mean], name=f"window mean: {style.number(mean)} nats", **look)
     for i in _worst(kl) if texts else ():
-        side = "left" if i < len(kl) / 20 else "right" if i > len(kl) * 19 / 20 else "center"
-        label = _clipped(texts[i + 1].strip() or "␣")
-        figure.add_annotation(x=i + 1, y=kl[i], text=label, showarrow=False, yshift=9, xanchor=side, font={"size": 12})
-    figure.update_xaxes(style.axis("token of the window", showgrid=False, nticks=12, range=ends))
+        label = style.shortened(texts[i + 1].strip() or "␣")
+        look = {"showarrow": False, "yshift": 9, "xanchor": _side(i, len(kl)), "font": {"size": 12}}
+        figure.add_annotation(x=i + 1, y=kl[i], text=label, **look)
+    figure.update_xaxes(style.axis("position in the window (tokens)", showgrid=False, nticks=12, range=ends))
     figure.update_yaxes(style.axis("KL (nats)", rangemode="tozero", nticks=5))
     return style.frame(figure, 320, f"damage-{window}", hovermode="x", bargap=0.1)
 
 
 def _sentence(i: int, kl: float, dense: float, pruned: float, texts: list[str] | None) -> str:
-    """Token ``i`` of the window, what was read before it, and what both models thought of it."""
+    """Token ``i`` of the window, the tokens before it, and how likely it is to both models."""
     seen = f"Token {i}"
     if texts:
         before = "".join(texts[max(0, i - _CONTEXT) : i])
         seen += f": {'…' if i > _CONTEXT else ''}{before}<b>{texts[i] or '∅'}</b>"
     return (
-        f"{seen}<br>KL {style.number(kl)} nats<br>surprise (negative log-likelihood): "
+        f"{seen}<br>KL {style.number(kl)} nats<br>negative log-likelihood: "
         f"dense {style.number(dense)} nats, pruned {style.number(pruned)} nats"
     )
 
@@ -90,8 +91,11 @@ def _worst(kl: np.ndarray) -> list[int]:
     return found
 
 
-def _clipped(text: str, letters: int = 14) -> str:
-    return text if len(text) <= letters or "&" in text else text[: letters - 1] + "…"
+def _side(place: int, count: int) -> str:
+    """Which end of a label stands over its bar, so that those of the first and last bars stay inside the plot."""
+    if place < count / 20:
+        return "left"
+    return "right" if place > count * 19 / 20 else "center"
 
 
 def tried(rows: Sequence[dict]) -> go.Figure:
@@ -110,7 +114,8 @@ def tried(rows: Sequence[dict]) -> go.Figure:
     """
     rows = sorted(rows, key=lambda row: (-row["parameters"], row["kl"]))
     floor = min((row["kl"] for row in rows if row["kl"] > 0), default=1e-3) / 2
-    front = _front(rows)
+    best = pareto_front([row["parameters"] for row in rows], [row["kl"] for row in rows])
+    front = [row for row, kept in zip(rows, best, strict=True) if kept]
     figure = go.Figure()
     line = {"color": style.LINE, "width": 1.5, "dash": "dot"}
     x, y = [100 * row["parameters"] for row in front], [max(row["kl"], floor) for row in front]
@@ -125,12 +130,12 @@ def tried(rows: Sequence[dict]) -> go.Figure:
                 y=[max(row["kl"], floor) for row in mine],
                 mode="markers+text",
                 marker={"size": 11, "color": colour},
-                text=[_clipped(row["plan"] or "dense", _LABEL) if row in labelled else "" for row in mine],
+                text=[style.shortened(row["plan"] or "dense", _LABEL) if row in labelled else "" for row in mine],
                 # Nothing lies left of and below the front, so its labels go there.
                 textposition=["bottom left" if row in front else "top right" for row in mine],
                 textfont={"size": 11},
                 cliponaxis=False,
-                customdata=[[row["plan"], _told(row)] for row in mine],
+                customdata=[[row["plan"], _summary(row)] for row in mine],
                 hovertemplate="%{customdata[1]}<extra></extra>",
                 name=name,
                 **style.UNFADED,
@@ -160,20 +165,11 @@ def _kinds() -> dict[str, tuple[str, str]]:
     return drops | more | {"mixed": ("mixed", style.MUTED)}
 
 
-def _told(row: dict) -> str:
+def _summary(row: dict) -> str:
     ratio = row["perplexity"] / row["dense_perplexity"]
     return (
         f"<b>{row['plan'] or 'the dense model'}</b> keeps {100 * row['parameters']:.1f} % of the parameters<br>"
         f"KL {style.number(row['kl'])} nats per token<br>"
-        f"perplexity {style.number(row['perplexity'])}, {style.number(ratio)} times the dense one "
+        f"perplexity {style.number(row['perplexity'])}, {style.number(ratio)} times the dense model’s "
         f"({style.number(row['dense_perplexity'])})"
     )
-
-
-def _front(rows: Sequence[dict]) -> list[dict]:
-    """Rows that no row beats in size and KL, from the largest to the smallest."""
-    front: list[dict] = []
-    for row in sorted(rows, key=lambda row: (row["parameters"], row["kl"])):
-        if not front or row["kl"] < front[-1]["kl"]:
-            front.append(row)
-    return front[::-1]

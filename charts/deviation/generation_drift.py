@@ -1,26 +1,13 @@
-"""Where generation falls apart: over steps, in the text itself, and what both models would say instead at a step."""
-
-import html
-from difflib import SequenceMatcher
+"""Where generation falls apart: over steps, in the text itself, and what both models would write instead at a step."""
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from charts import style
+from charts import differences, style
 from charts.deviation.spaces import PLANS, SYMBOLS, Curve, rows
-from charts.deviation.transitions import clipped
 from probes.deviation.generation_drift import DriftResult
 
-STYLE = """<style>
-.drift {line-height: 1.9; font-size: 1rem; white-space: pre-wrap; overflow-wrap: anywhere}
-.drift span {border-radius: 3px; padding: 2px 0}
-.drift .chosen {outline: 2px solid #6366F1; outline-offset: 1px}
-.drift .span {border-bottom: 3px solid #6366F1}
-.drift .parts {border-left: 3px solid #dc2626; padding-left: 3px; font-weight: 600}
-.drift .differs {background: rgba(245, 158, 11, .30)}
-.drift .end {opacity: .55; font-size: .8em}
-</style>"""
 LOUD = 5.0  # nats at which the colour is full: the token has become 150 times less likely
 _STRONGEST = 0.65  # of the colour, so that text stays readable on it
 _SPAN = 5  # steps
@@ -47,7 +34,7 @@ def steps(
     Returns
     -------
     Figure
-        Rows of `panels.rows`; x is the step, from 1.
+        Rows of `spaces.rows`; x is the step, from 1.
     """
     curves = []
     for place, (plan, result) in enumerate(results.items()):
@@ -55,9 +42,9 @@ def steps(
             read = _of_prompt(result, prompt, free) if prompt is not None else _over_prompts(result, free, band)
             if not estimates:
                 read["estimates"] = {}
-            curves.append(Curve(name=clipped(plan), colour=PLANS[place], symbol=SYMBOLS[place], **read))
+            curves.append(Curve(name=style.plan_name(plan), colour=PLANS[place], symbol=SYMBOLS[place], **read))
     shaded = band and prompt is None
-    return rows({"": curves}, ["step (token written)"], f"steps-{prompt}-{free}", "25–75 % of the prompts" if shaded else "")
+    return rows({"": curves}, ["step (tokens generated)"], f"steps-{prompt}-{free}", "25–75 % of prompts" if shaded else "")
 
 
 def _over_prompts(result: DriftResult, free: bool, band: bool) -> dict:
@@ -65,10 +52,10 @@ def _over_prompts(result: DriftResult, free: bool, band: bool) -> dict:
     spread, running = (result.free_spread, result.free_running) if free else (result.forced_spread, result.running)
     mean, low, high = ({name: each[:, at] for name, each in spread.items()} for at in (0, _LOW, _HIGH))
     prompts = len(result.prompts)
-    told = [f"step {i + 1}, {count} of {prompts} prompts still going on" for i, count in enumerate(running)]
+    notes = [f"step {i + 1}, {count} of {prompts} prompts still generating" for i, count in enumerate(running)]
     # A high cosine is a small deviation, so the quantiles change places.
     edges = {"low": _curves(high) | {"kl": low["kl"]}, "high": _curves(low) | {"kl": high["kl"]}} if band else {}
-    return {"x": range(1, len(told) + 1), "values": _curves(mean), "estimates": _estimates(mean), "told": told, **edges}
+    return {"x": range(1, len(notes) + 1), "values": _curves(mean), "estimates": _estimates(mean), "notes": notes, **edges}
 
 
 def _of_prompt(result: DriftResult, prompt: int, free: bool) -> dict:
@@ -77,10 +64,10 @@ def _of_prompt(result: DriftResult, prompt: int, free: bool) -> dict:
     count = len(found["kl"])
     if free:
         mixed = result.mixed[prompt]
-        told = [f"step {i + 1}" + ("<br>the texts before differ" if mixed[i] else "") for i in range(count)]
+        notes = [f"step {i + 1}" + ("<br>the preceding texts differ" if mixed[i] else "") for i in range(count)]
     else:
-        told = [_step(result, prompt, i) for i in range(count)]
-    return {"x": range(1, count + 1), "values": _curves(found), "estimates": _estimates(found), "told": told}
+        notes = [_step(result, prompt, i) for i in range(count)]
+    return {"x": range(1, count + 1), "values": _curves(found), "estimates": _estimates(found), "notes": notes}
 
 
 def _curves(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -99,12 +86,13 @@ def _step(result: DriftResult, prompt: int, i: int) -> str:
     return (
         f"step {i + 1}: the dense model writes ‘{style.plain(pieces[i])}’ "
         f"({100 * result.dense_probability[prompt, i]:.0f} %)<br>"
-        f"pruned: {100 * result.probability[prompt, i]:.0f} %; its likeliest is ‘{style.plain(tops[0])}’"
+        f"the pruned model gives it {100 * result.probability[prompt, i]:.0f} %; "
+        f"its likeliest token is ‘{style.plain(tops[0])}’"
     )
 
 
 def worst(result: DriftResult, prompt: int, count: int = 5) -> list[tuple[int, int, int]]:
-    """The stretches of text that hurt most.
+    """The stretches of text with the highest KL.
 
     Returns
     -------
@@ -124,30 +112,27 @@ def worst(result: DriftResult, prompt: int, count: int = 5) -> list[tuple[int, i
 
 
 def strip(result: DriftResult, prompt: int, chosen: int | None = None, span: tuple[int, int] | None = None) -> str:
-    """The dense model's text as HTML, each token on a ground that is the redder, the further the pruned model is from it.
+    """The dense model's text as HTML, each token on a redder ground, the higher the KL of the pruned model there.
 
     Parameters
     ----------
     chosen : int, optional
-        A step that gets a frame.
+        A step that is framed.
     span : (start, stop), optional
-        Steps that get a line below.
+        Steps that are underlined.
     """
-    kl, spans = result.forced["kl"][prompt], []
-    red, green, blue = (int(style.DROP[i : i + 2], 16) for i in (1, 3, 5))
-    last = len(result.dense_pieces[prompt]) - 1
-    for i, piece in enumerate(result.dense_pieces[prompt]):
-        ends = i == last and result.dense_ended[prompt]
-        kinds = ["chosen"] * (i == chosen) + ["span"] * (span is not None and span[0] <= i < span[1]) + ["end"] * ends
-        title = html.escape(_title(result, prompt, i), quote=True)
-        ground = f"background: rgba({red}, {green}, {blue}, {_shade(kl[i]):.2f})"
-        text = " ⟨end of text⟩" if ends else piece
-        spans.append(f'<span class="{" ".join(kinds)}" style="{ground}" title="{title}">{html.escape(text)}</span>')
-    return f'{STYLE}<div class="drift">{"".join(spans)}</div>'
+    kl, pieces = result.forced["kl"][prompt], result.dense_pieces[prompt]
+    marked = range(*span) if span else range(0)
+    spans = []
+    for i, piece in enumerate(pieces):
+        kinds = (["chosen"] if i == chosen else []) + (["span"] if i in marked else [])
+        ends = i == len(pieces) - 1 and result.dense_ended[prompt]
+        spans.append(differences.token(piece, kinds, ends, _title(result, prompt, i), style.pale(style.DROP, _shade(kl[i]))))
+    return differences.text(spans, "drift")
 
 
 def _shade(kl: float) -> float:
-    """How strong the colour is: as log(1 + KL), or small ones would not be seen beside large ones."""
+    """How strong the colour is: as log(1 + KL), or small values could not be seen beside large ones."""
     return 0.0 if not np.isfinite(kl) else _STRONGEST * min(1.0, float(np.log1p(kl) / np.log1p(LOUD)))
 
 
@@ -156,25 +141,22 @@ def _title(result: DriftResult, prompt: int, i: int) -> str:
     return (
         f"step {i + 1}: KL {style.number(result.forced['kl'][prompt, i])} nats\n"
         f"probability of this token: dense {dense:.1%}, pruned {pruned:.1%}\n"
-        f"the pruned model finds {int(rank) or 'no'} other token{'' if rank == 1 else 's'} likelier"
+        f"the pruned model ranks {'no' if rank == 0 else int(rank)} other token{'' if rank == 1 else 's'} higher"
     )
 
 
 def written(result: DriftResult, prompt: int, pruned: bool) -> str:
-    """What one model writes on its own, as HTML: a red edge where the texts part, amber what the other text has not."""
-    sides = (result.dense_ids[prompt], result.ids[prompt])
-    ids, other = ([each for each in side.tolist() if each >= 0] for side in (sides[::-1] if pruned else sides))
-    pieces, ended = (
-        (result.pieces[prompt], result.ended[prompt]) if pruned else (result.dense_pieces[prompt], result.dense_ended[prompt])
-    )
-    blocks = SequenceMatcher(None, ids, other, autojunk=False).get_matching_blocks()
-    same = {block.a + i for block in blocks for i in range(block.size)}
-    spans = []
-    for i, piece in enumerate(pieces):
-        ends = ended and i == len(pieces) - 1
-        kinds = ["parts"] * (i == result.divergence[prompt]) + ["differs"] * (i not in same) + ["end"] * ends
-        spans.append(f'<span class="{" ".join(kinds)}">{html.escape(" ⟨end of text⟩" if ends else piece)}</span>')
-    return f'{STYLE}<div class="drift">{"".join(spans)}</div>'
+    """What one model writes on its own, as HTML, with the `differences.marks` from what the other one writes."""
+    dense = (result.dense_ids[prompt], result.dense_pieces[prompt], result.dense_ended[prompt])
+    own = (result.ids[prompt], result.pieces[prompt], result.ended[prompt])
+    (ids, pieces, ended), (other, *_) = (own, dense) if pruned else (dense, own)
+    kinds = differences.marks(ids[ids >= 0].tolist(), other[other >= 0].tolist())
+    last = len(pieces) - 1
+    spans = [
+        differences.token(piece, marked, ended and i == last)
+        for i, (piece, marked) in enumerate(zip(pieces, kinds, strict=True))
+    ]
+    return differences.text(spans, "drift")
 
 
 def alternatives(result: DriftResult, prompt: int, step: int) -> go.Figure:
@@ -188,21 +170,17 @@ def alternatives(result: DriftResult, prompt: int, step: int) -> go.Figure:
         kept = [100 * float(chance) for chance in chances[prompt, step][: len(texts)]]
         places = list(range(len(texts)))
         figure.add_bar(
-            x=[float(f"{each:.4g}") for each in kept], y=places, orientation="h", name=name, showlegend=False,
+            x=[style.rounded(each) for each in kept], y=places, orientation="h", name=name, showlegend=False,
             marker=style.marker(colour, [int(each) == written_id for each in ids[prompt, step][: len(texts)]]),
             customdata=[[text] for text in texts], hovertemplate="‘%{customdata[0]}’: %{x:.3~g} %<extra></extra>",
             text=[f"{each:.2g} %" if each < 10 else f"{each:.0f} %" for each in kept], textposition="outside", cliponaxis=False,
             row=1, col=column,
         )  # fmt: skip
-        ticks = {"tickvals": places, "ticktext": [f"‘{_short(text)}’" for text in texts], "autorange": "reversed"}
+        ticks = {"tickvals": places, "ticktext": [f"‘{style.shortened(text)}’" for text in texts], "autorange": "reversed"}
         figure.update_yaxes(style.axis(None, showgrid=False, **ticks), row=1, col=column)
-    figure.update_yaxes(title={"text": "token", "standoff": 6}, col=1)
+    figure.update_yaxes(style.heading("token", 6), col=1)
     figure.update_xaxes(style.axis("probability (%)", range=[0, 118], tickvals=[0, 50, 100]))
     figure.update_annotations(font={"size": 13})
     for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
         title.update(x=axis.domain[0], xanchor="left")
-    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", bargap=0.3, margin={"l": 8, "r": 8, "t": 36, "b": 8})
-
-
-def _short(text: str, letters: int = 14) -> str:
-    return text if len(text) <= letters or "&" in text else text[: letters - 1] + "…"
+    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", top=36, bargap=0.3)

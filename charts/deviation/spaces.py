@@ -1,7 +1,7 @@
 """The three spaces of a model as rows of one picture: hidden states, logits, probabilities, and below them KL.
 
 The three upper rows share one logarithmic axis of 1 − cosine, so that what is small in one space and large in the next is
-seen at once. The deviation pages draw everything that goes along depth, layers or steps with this.
+seen at once. Everything on the deviation pages that goes along depth, layers or steps is drawn with this.
 """
 
 import math
@@ -34,8 +34,8 @@ class Curve:
     x : sequence of int
     values, estimates, low, high : dicts by space of float arrays as long as ``x``
         ``h``, ``z``, ``p``: 1 − cosine; ``kl``: nats. NaN where there is nothing. Only ``values`` must be there.
-    told : sequence of str
-        What the hover text says of each x beside the number, as HTML that is escaped already.
+    notes : sequence of str
+        What the hover text says of each x besides the number: escaped HTML.
     marked : sequence of str
         A colour for each x that gets a larger mark, else an empty text; empty for none at all.
     """
@@ -48,7 +48,7 @@ class Curve:
     estimates: dict[str, np.ndarray] = field(default_factory=dict)
     low: dict[str, np.ndarray] = field(default_factory=dict)
     high: dict[str, np.ndarray] = field(default_factory=dict)
-    told: Sequence[str] = ()
+    notes: Sequence[str] = ()
     marked: Sequence[str] = ()
 
 
@@ -88,15 +88,14 @@ def rows(columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: s
     for column, name in enumerate(columns, 1):
         _heading(figure, name, column)
     entries = sum(trace.showlegend is True for trace in figure.data)
-    top = 42 + _LEGEND_ROW * math.ceil(entries / 2) + 26 * any(columns)  # on a narrow page two entries fill a row
-    margin = {"l": 8, "r": 8, "t": top, "b": 8}
+    top = 42 + _LEGEND_ROW * math.ceil(entries / 2) + (26 if any(columns) else 0)  # on a narrow page two entries fill a row
     # In mode "x" the labels of four plans would cover the picture.
-    return style.frame(figure, top + 60 + count * _ROW, revision, hoverdistance=40, margin=margin)
+    return style.frame(figure, top + 60 + count * _ROW, revision, top, hoverdistance=40)
 
 
 def rounded(values: np.ndarray, floor: float = SMALLEST) -> list[float | None]:
     """Five digits; None where a logarithmic axis has no place for it."""
-    return [float(f"{value:.5g}") if np.isfinite(value) and value > floor else None for value in np.asarray(values, float)]
+    return [style.rounded(value) if value > floor else None for value in np.asarray(values, float)]
 
 
 def _draw(figure: go.Figure, curve: Curve, space: str, row: int, column: int) -> None:
@@ -124,13 +123,13 @@ def _draw(figure: go.Figure, curve: Curve, space: str, row: int, column: int) ->
 
 
 def _hovers(curve: Curve, space: str, values: np.ndarray) -> list[str]:
-    told = curve.told or [""] * len(values)
+    notes = curve.notes or [""] * len(values)
     estimates = curve.estimates.get(space, np.full(len(values), np.nan))
     texts = []
-    for value, estimate, text in zip(values, np.asarray(estimates, float), told, strict=True):
+    for value, estimate, note in zip(values, np.asarray(estimates, float), notes, strict=True):
         unit = f"KL {style.number(value)} nats" if space == "kl" else f"1 − cos({space}) = {style.number(value)}"
         guess = f" (estimate {style.number(estimate)})" if np.isfinite(estimate) else ""
-        texts.append(f"<b>{curve.name}</b>: {unit}{guess}{'<br>' if text else ''}{text}")
+        texts.append(f"<b>{curve.name}</b>: {unit}{guess}{'<br>' if note else ''}{note}")
     return texts
 
 
@@ -141,10 +140,9 @@ def _band(curve: Curve, space: str) -> go.Scatter:
     x = [curve.x[i] for i in kept]
     up = rounded(high[kept]) if kept else []
     down = rounded(np.maximum(low[kept], 2 * SMALLEST)) if kept else []
-    red, green, blue = (int(curve.colour[i : i + 2], 16) for i in (1, 3, 5))
     return go.Scatter(
         x=[*x, *x[::-1]], y=[*down, *up[::-1]], mode="lines", line={"width": 0}, fill="toself", hoverinfo="skip",
-        fillcolor=f"rgba({red}, {green}, {blue}, 0.14)", name=f"{curve.name}, spread", legendgroup=curve.name, showlegend=False,
+        fillcolor=style.pale(curve.colour, 0.14), name=f"{curve.name}, spread", legendgroup=curve.name, showlegend=False,
     )  # fmt: skip
 
 
@@ -153,7 +151,7 @@ def _legend(figure: go.Figure, curves: Sequence[Curve], band: str) -> None:
         look = {"mode": "lines+markers", "line": {"color": curve.colour}, "marker": {"symbol": curve.symbol, "size": 7}}
         figure.add_trace(style.legend_item(curve.name, legendgroup=curve.name, **look))
     if any(curve.estimates for curve in curves):
-        figure.add_trace(style.legend_item("theorem’s estimate", mode="lines", line={"color": style.MUTED, "dash": "dash"}))
+        figure.add_trace(style.legend_item("second-order estimate", mode="lines", line={"color": style.MUTED, "dash": "dash"}))
     if band and any(curve.low for curve in curves):
         square = {"symbol": "square", "size": 11, "color": style.MUTED, "opacity": 0.35}
         figure.add_trace(style.legend_item(band, marker=square))
@@ -167,15 +165,15 @@ def _axes(figure: go.Figure, curves: Sequence[Curve], titles: Sequence[str]) -> 
     count = (last - start + 1) * len(titles)
     figure.update_xaxes(style.layer_axis(count, None, range=[start - pad, last + pad], **ticks))
     for column, title in enumerate(titles, 1):
-        title = f"{title}; nothing changes before {start + 1}" if start > first else title
-        figure.update_xaxes(title={"text": title, "standoff": 10}, row=len(SPACES), col=column)
+        title = f"{title}; no change before {start + 1}" if start > first else title
+        figure.update_xaxes(style.heading(title), row=len(SPACES), col=column)
     for row, space in enumerate(SPACES, 1):
         spaces = ("kl",) if space == "kl" else ("h", "z", "p")
         title = "nats" if space == "kl" else f"1 − cos({space})"
         low, high = _range(curves, spaces)
         scale = {"type": "log", "range": [low, high], "dtick": math.ceil((high - low) / _DECADES), "exponentformat": "power"}
         figure.update_yaxes(style.axis(None, **scale), row=row)
-        figure.update_yaxes(title={"text": title, "standoff": 10}, row=row, col=1)
+        figure.update_yaxes(style.heading(title), row=row, col=1)
 
 
 def _reach(curves: Sequence[Curve]) -> tuple[int, int, int]:

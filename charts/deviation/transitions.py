@@ -12,11 +12,12 @@ from plans.plan import parse
 from probes.deviation.comparison import Deviation
 from probes.deviation.transitions import TransitionsResult
 
-Texts = Sequence[tuple[Sequence[str], Sequence[str]]]  # at each layer or depth, what the dense and the modified side would say
+# At each layer or depth, the likeliest tokens of the dense and of the modified side
+Texts = Sequence[tuple[Sequence[str], Sequence[str]]]
 
 _COSINES = ("h", "z", "p")
+_ALONE = "left out alone"
 _SHOWN = 3  # of the likeliest tokens in a hover text
-_LETTERS = 32  # of a plan in a legend
 
 
 def depth(
@@ -38,15 +39,15 @@ def depth(
     Returns
     -------
     Figure
-        Rows of `panels.rows`; x is the number of blocks read, 0 the embedding.
+        Rows of `spaces.rows`; x is the number of blocks that have been applied, 0 the embedding.
     """
     curves = []
     for place, (plan, result) in enumerate(results.items()):
         if result is not None:
             whole = result.cumulative
-            told = _told(_depths(result.layers), whole, (texts or {}).get(plan))
-            curves.append(_curve(clipped(plan), PLANS[place], SYMBOLS[place], whole, told, band, estimates))
-    return rows({"": curves}, ["blocks read (0: the embedding)"], "depth", "5–95 % of the positions" if band else "")
+            notes = _notes(_depths(result.layers), whole, (texts or {}).get(plan))
+            curves.append(_curve(style.plan_name(plan), PLANS[place], SYMBOLS[place], whole, notes, band, estimates))
+    return rows({"": curves}, ["blocks applied (0: the embedding)"], "depth", "5–95 % of positions" if band else "")
 
 
 def alone(
@@ -70,7 +71,7 @@ def alone(
     Returns
     -------
     Figure
-        Two columns of `panels.rows`.
+        Two columns of `spaces.rows`.
     """
     columns: dict[str, list[Curve]] = {"Attention": [], "MLP": []}
     shared = next((plan for plan, result in results.items() if result is not None and result.mode == "dropped"), None)
@@ -78,13 +79,13 @@ def alone(
     for place, (plan, result) in enumerate(results.items()):
         if result is None or (result.mode == "dropped" and plan != shared):
             continue
-        look = ("left out alone", style.MUTED, "circle") if plan == shared else (clipped(plan), PLANS[place], SYMBOLS[place])
+        look = (_ALONE, style.MUTED, "circle") if plan == shared else (style.plan_name(plan), PLANS[place], SYMBOLS[place])
         for heading, kind in (("Attention", "attention"), ("MLP", "mlp")):
             found = getattr(result, kind if norm else f"raw_{kind}")
             names = [f"{style.NAME[kind]} of layer {i}" for i in range(result.layers)]
-            told = _told(names, found, ((texts or {}).get(plan) or {}).get(kind))
+            notes = _notes(names, found, ((texts or {}).get(plan) or {}).get(kind))
             marked = _marked(drops, kind, result.layers) if plan == shared else ()
-            columns[heading].append(_curve(*look, found, told, False, estimates, marked))
+            columns[heading].append(_curve(*look, found, notes, False, estimates, marked))
     return rows(columns, ["layer", "layer"], f"alone-{norm}")
 
 
@@ -92,7 +93,7 @@ def table(results: dict[str, TransitionsResult | None], norm: bool = True) -> li
     """The same as rows: each sublayer alone, and what is not drawn of it; plans that only drop have theirs once."""
     found, names = [], []
     for plan, result in results.items():
-        name = "left out alone" if result is not None and result.mode == "dropped" else plan
+        name = _ALONE if result is not None and result.mode == "dropped" else plan
         if result is not None and name not in names:
             names.append(name)
             found += [
@@ -122,13 +123,8 @@ def _marked(drops: dict[str, int], kind: str, layers: int) -> list[str]:
     return colours
 
 
-def clipped(plan: str) -> str:
-    """A plan as a legend can hold it."""
-    return plan if len(plan) <= _LETTERS else plan[: _LETTERS - 1] + "…"
-
-
 def _curve(
-    name: str, colour: str, symbol: str, found: Deviation, told: list[str], band: bool, guess: bool, marked: Sequence = ()
+    name: str, colour: str, symbol: str, found: Deviation, notes: list[str], band: bool, guess: bool, marked: Sequence = ()
 ) -> Curve:
     spread = {space: getattr(found, f"{space}_cosine_spread") for space in _COSINES}
     return Curve(
@@ -141,7 +137,7 @@ def _curve(
         # A high cosine is a small deviation, so the quantiles change places.
         low={space: 1 - each[:, 2] for space, each in spread.items()} | {"kl": found.kl_spread[:, 0]} if band else {},
         high={space: 1 - each[:, 0] for space, each in spread.items()} | {"kl": found.kl_spread[:, 2]} if band else {},
-        told=told,
+        notes=notes,
         marked=marked,
     )
 
@@ -150,18 +146,18 @@ def _depths(layers: int) -> list[str]:
     return ["The embedding", *(f"After layer {i}" for i in range(layers))]
 
 
-def _told(places: Sequence[str], found: Deviation, texts: Texts | None) -> list[str]:
-    """Where it is, and what both sides would say if the model ended there."""
+def _notes(places: Sequence[str], found: Deviation, texts: Texts | None) -> list[str]:
+    """Where it is, and the likeliest tokens of both sides if the model ended there."""
     if texts is None:
         return list(places)
-    told = []
+    notes = []
     for place, (dense, modified), chances in zip(places, texts, found.top_probabilities, strict=True):
         sides = [
             f"{side}: " + ", ".join(f"‘{style.plain(text)}’ {100 * chance:.0f} %" for text, chance in pairs)
             for side, pairs in (("dense", _first(dense, chances[0])), ("modified", _first(modified, chances[1])))
         ]
-        told.append("<br>".join([place, *sides]))
-    return told
+        notes.append("<br>".join([place, *sides]))
+    return notes
 
 
 def _first(texts: Sequence[str], chances: np.ndarray) -> list[tuple[str, float]]:

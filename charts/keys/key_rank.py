@@ -1,10 +1,10 @@
-"""How many dimensions keys use: by layer and head, along the layers, in one head, and whether it holds on other text."""
+"""How many dimensions keys use: by layer and head, along the layers, in one head, and whether that holds on other text."""
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from charts import style
+from charts import cells, style
 from charts.keys.spectra import POST, PRE, QUERY, VALUE, mean_rank, overlap, overlap_in_words, ranks, shade, spectrum
 from probes.keys.key_rank import KeyRankResult
 
@@ -23,7 +23,7 @@ def heads(result: KeyRankResult, level: float, chosen: tuple[int, int] | None = 
     level : float
         One of `LEVELS`.
     chosen : (layer, head), optional
-        Is framed.
+        This cell is framed.
 
     Returns
     -------
@@ -39,12 +39,12 @@ def heads(result: KeyRankResult, level: float, chosen: tuple[int, int] | None = 
         _cells(figure, result, states, level, place, cell)
         _targets(figure, result, states, level, place)
         if chosen is not None:
-            _frame(figure, *chosen, place)
+            cells.frame_cell(figure, *reversed(chosen), row=1, col=place)
     figure.update_xaxes(style.layer_axis(result.heads, "KV head", range=[-0.5, result.heads - 0.5]))
     figure.update_xaxes(dtick=_step(result.heads, 12), automargin=False, title_standoff=24)
     figure.update_yaxes(style.layer_axis(result.layers, None, range=[result.layers - 0.5, -0.5]))
     figure.update_yaxes(automargin=False)
-    figure.update_yaxes(title={"text": "layer", "standoff": 26}, col=1)
+    figure.update_yaxes(style.heading("layer", 26), col=1)
     figure.update_annotations(yshift=2, font={"size": 14})
     margin = {"l": 56, "r": 8, "t": 96, "b": 52}
     # Cells are wider than a marker can be: whatever lies under the mouse belongs to the nearest centre.
@@ -56,10 +56,9 @@ def _step(count: int, labels: int) -> int:
 
 
 def _cells(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int, cell: float) -> None:
+    title = f"Dimensions for {100 * level:g} % of the variance (of {result.head_dim})"
     # In units of the picture: one that moves the plot after its axes are drawn leaves their titles where they were.
-    bar = {"orientation": "h", "thickness": 10, "outlinewidth": 0, "nticks": 6, "x": 0, "xanchor": "left", "xpad": 0}
-    bar |= {"y": 1, "yref": "container", "yanchor": "top", "ypad": 0, "lenmode": "pixels", "len": 260}
-    bar |= {"title": {"text": f"Dimensions for {100 * level:g} % of the variance, of {result.head_dim}", "side": "top"}}
+    bar = cells.colour_bar(title, 260, nticks=6, xpad=0, ypad=0, yref="container", yanchor="top")
     found = ranks(result, states, level)
     figure.add_heatmap(
         z=[[value or None for value in row] for row in found.tolist()],
@@ -79,45 +78,28 @@ def _cells(figure: go.Figure, result: KeyRankResult, states: str, level: float, 
 
 
 def _targets(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int) -> None:
-    """Almost invisible points that answer to the mouse, which heat maps do not."""
+    """What a click on a cell hands over: its layer, its head, and its hover text."""
     found, name = ranks(result, states, level), "before rotation" if states == "pre" else "as attention sees them"
     effective, participation = (getattr(result, f"{what}_{states}") for what in ("effective_rank", "participation"))
-    rows, texts = np.ndindex(found.shape), []
-    for layer, head in rows:
+    texts = []
+    for layer, head in np.ndindex(found.shape):
         rank = int(found[layer, head])
-        text = f"<b>Layer {layer}, KV head {head}</b>, keys {name}<br>"
-        text += (
+        facts = (
             f"<b>{rank} of {result.head_dim} dimensions</b> ({100 * rank / result.head_dim:.0f} %) explain "
             f"{100 * level:g} % of the variance<br>"
             f"effective rank {style.number(effective[layer, head])} (exponential of the entropy)<br>"
-            f"participation ratio {style.number(participation[layer, head])}<br>"
-            if rank
-            else "these keys do not vary<br>"
+            f"participation ratio {style.number(participation[layer, head])}"
         )
-        texts.append([layer, head, text + "<i>click to see the spectrum</i>"])
-    figure.add_scatter(
-        x=[head for _, head, _ in texts],
-        y=[layer for layer, *_ in texts],
-        mode="markers",
-        marker={"symbol": "square", "size": 6, "opacity": 0.01, "color": style.MUTED},
-        customdata=texts,
-        hovertemplate="%{customdata[2]}<extra></extra>",
-        showlegend=False,
-        selected={"marker": {"opacity": 0.01}},
-        unselected={"marker": {"opacity": 0.01}},
-        row=1,
-        col=place,
-    )
-
-
-def _frame(figure: go.Figure, layer: int, head: int, place: int) -> None:
-    ends = {"x0": head - 0.5, "x1": head + 0.5, "y0": layer - 0.5, "y1": layer + 0.5}
-    for colour, width in (("#FFFFFF", 4), (style.DROP, 2)):
-        figure.add_shape(type="rect", line={"color": colour, "width": width}, row=1, col=place, **ends)
+        if rank == 0:
+            facts = "these keys do not vary"
+        title = f"<b>Layer {layer}, KV head {head}</b>, keys {name}"
+        texts.append([layer, head, f"{title}<br>{facts}<br><i>click to see the spectrum</i>"])
+    layers, heads, _ = zip(*texts, strict=True)
+    figure.add_trace(cells.targets(heads, layers, texts), row=1, col=place)
 
 
 def layers(result: KeyRankResult, level: float) -> go.Figure:
-    """Rank along the layers: mean over heads, and for the keys from the lowest to the highest head."""
+    """Rank along the layers: the mean over heads, and for the keys the range from the lowest to the highest head."""
     figure = go.Figure()
     kinds = [("post", "keys, rotated" if any(result.rotary) else "keys", POST, "solid")]
     kinds += [("pre", "keys before rotation", PRE, "solid")] if any(result.rotary) else []
@@ -145,7 +127,7 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
                 for mean, least, most in zip(found.mean(axis=1), low, high, strict=True)
             ],
             hovertemplate=f"{style.capital(name)}: <b>%{{customdata[0]}}</b>"
-            " (heads: %{customdata[1]} to %{customdata[2]})<extra></extra>",
+            " (by head: %{customdata[1]} to %{customdata[2]})<extra></extra>",
         )
     line = {"color": style.MUTED, "width": 1, "dash": "dot"}
     figure.add_hline(
@@ -154,6 +136,6 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     figure.update_annotations(font={"size": 12, "color": style.MUTED})
     ends = [-0.5, result.layers - 0.5]
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
-    title = f"dimensions for {100 * level:g} %"
+    title = f"dimensions for {100 * level:g} % of the variance"
     figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
-    return style.frame(figure, 380, f"layers-{level}", hovermode="x unified", margin={"l": 8, "r": 8, "t": 64, "b": 8})
+    return style.frame(figure, 380, f"layers-{level}", top=64, hovermode="x unified")

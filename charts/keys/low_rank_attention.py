@@ -1,9 +1,9 @@
-"""What attention to few keys, chosen in few dimensions, costs in predictions: over the grid, beside simpler ways, by layer."""
+"""What attention to few keys, chosen in few dimensions, does to predictions: over the grid, beside baselines, by layer."""
 
 import numpy as np
 import plotly.graph_objects as go
 
-from charts import style
+from charts import cells, style
 from probes.keys.low_rank_attention import LowRankResult
 
 MEASURES = ("perplexity", "kl")
@@ -22,12 +22,12 @@ def percent(share: float) -> str:
 
 
 def grid(result: LowRankResult, chosen: tuple[float, float] | None = None, measure: str = "perplexity") -> go.Figure:
-    """Damage over shares of dimensions, fewer downwards, and of keys, fewer to the right.
+    """Perplexity or KL over shares of dimensions, fewer downwards, and of keys, fewer to the right.
 
     Parameters
     ----------
     chosen : (dims, top), optional
-        Is framed, if it is on the grid.
+        This cell is framed, if it is on the grid.
     measure : {"perplexity", "kl"}
 
     Returns
@@ -43,21 +43,12 @@ def grid(result: LowRankResult, chosen: tuple[float, float] | None = None, measu
     figure = go.Figure()
     _cells(figure, values, result.cost[np.ix_(rows, columns)])
     places = [(y, x, i, j) for y, i in enumerate(rows) for x, j in enumerate(columns)]
-    figure.add_scatter(
-        x=[x for _, x, *_ in places],
-        y=[y for y, *_ in places],
-        mode="markers",
-        marker={"symbol": "square", "size": 6, "opacity": 0.01, "color": style.MUTED},
-        customdata=[[result.dims[i], result.top[j], _told(result, i, j)] for *_, i, j in places],
-        hovertemplate="%{customdata[2]}<extra></extra>",
-        showlegend=False,
-        selected={"marker": {"opacity": 0.01}},
-        unselected={"marker": {"opacity": 0.01}},
-    )
-    _front(figure, [(y, x) for y, x, i, j in places if [i, j] in _places(result)])
+    customdata = [[result.dims[i], result.top[j], _sentence(result, i, j)] for *_, i, j in places]
+    figure.add_trace(cells.targets([x for _, x, *_ in places], [y for y, *_ in places], customdata))
+    _mark_front(figure, [(y, x) for y, x, i, j in places if [i, j] in result.front])
     for y, x, i, j in places:
         if (result.dims[i], result.top[j]) == chosen:
-            _frame(figure, y, x)
+            cells.frame_cell(figure, x, y, width=3)
     down, across = (
         {"tickvals": list(range(len(order))), "ticktext": [percent(each[i]) for i in order], "tickmode": "array"}
         for order, each in ((rows, result.dims), (columns, result.top))
@@ -84,7 +75,7 @@ def _cells(figure: go.Figure, values: np.ndarray, cost: np.ndarray) -> None:
     low, high = float(shown.min()), float(shown.max())
     pairs = (zip(*row, strict=True) for row in zip(values.tolist(), cost.tolist(), strict=True))
     figure.add_heatmap(
-        z=[[float(f"{value:.5g}") for value in row] for row in shown],
+        z=[[style.rounded(value) for value in row] for row in shown],
         text=[[f"<b>{style.number(value)}</b><br>cost {100 * share:.0f} %" for value, share in row] for row in pairs],
         texttemplate="%{text}",
         textfont={"size": 13},
@@ -98,43 +89,33 @@ def _cells(figure: go.Figure, values: np.ndarray, cost: np.ndarray) -> None:
     )
 
 
-def _told(result: LowRankResult, i: int, j: int) -> str:
-    """The sentence of a cell."""
+def _sentence(result: LowRankResult, i: int, j: int) -> str:
+    """The hover text of a cell."""
     ratio = result.perplexity[i, j] / result.dense_perplexity
     recall, mass, error = (float(result.overall[what][i, j]) for what in ("recall", "mass", "error"))
     return (
         f"<b>{percent(result.top[j])} of the keys, chosen in {percent(result.dims[i])} of the dimensions</b><br>"
-        f"perplexity {style.number(result.perplexity[i, j], 4)}, {style.number(ratio)} times the dense one "
+        f"perplexity {style.number(result.perplexity[i, j], 4)}, {style.number(ratio)} times the dense model’s "
         f"({style.number(result.dense_perplexity, 4)})<br>KL {style.number(result.kl[i, j])} nats per token<br>"
-        f"finds {100 * recall:.0f} % of the best keys, captures {100 * mass:.0f} % of the attention<br>"
-        f"error of the output {style.number(error, 2)} of its length<br>"
+        f"finds {100 * recall:.0f} % of the best keys and captures {100 * mass:.0f} % of the attention<br>"
+        f"relative error of the output: {style.number(error, 2)}<br>"
         f"estimated cost {100 * result.cost[i, j]:.4g} % of dense attention<br>"
-        + ("no other cell is both cheaper and better<br>" if [i, j] in _places(result) else "")
+        + ("no other cell is both cheaper and better<br>" if [i, j] in result.front else "")
         + "<i>click to choose</i>"
     )
 
 
-def _places(result: LowRankResult) -> list[list[int]]:
-    return [list(place) for place in result.front]
-
-
-def _front(figure: go.Figure, places: list[tuple[int, int]]) -> None:
+def _mark_front(figure: go.Figure, places: list[tuple[int, int]]) -> None:
     """A square in the corner of each cell of the Pareto front."""
     figure.add_scatter(
         x=[x - 0.42 for _, x in places],
         y=[y - 0.36 for y, _ in places],
         mode="markers",
-        marker={"symbol": "square", "size": 9, "color": "#FFFFFF", "line": {"color": "#14171F", "width": 2}},
-        name="Pareto front: no other is cheaper and better",
+        marker=cells.square(9, 2),
+        name="Pareto front: no other cell is cheaper and better",
         hoverinfo="skip",
         **style.UNFADED,
     )
-
-
-def _frame(figure: go.Figure, y: int, x: int) -> None:
-    for colour, width in (("#FFFFFF", 5), (style.DROP, 3)):
-        ends = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
-        figure.add_shape(type="rect", line={"color": colour, "width": width}, **ends)
 
 
 def baselines(result: LowRankResult, dims: float) -> go.Figure:
@@ -153,7 +134,7 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
     for name, colour, dash, symbol, found in lines:
         figure.add_scatter(
             x=x,
-            y=[_drawable(found[j]) for j in order],
+            y=[style.rounded(found[j]) for j in order],
             mode="lines+markers",
             line={"color": colour, "width": 2.5 if dash == "solid" else 2, "dash": dash},
             marker={"size": 8, "symbol": symbol},
@@ -165,19 +146,14 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
         flat.append(("low-rank scores as attention", result.baseline_perplexity["pca"][i], style.DROP, "dashdot"))
     for name, value, colour, dash in flat:
         line, name = {"color": colour, "width": 1.5, "dash": dash}, f"{name}: {style.number(value, 4)}"
-        figure.add_scatter(x=[0, end], y=[_drawable(value)] * 2, mode="lines", line=line, name=name, hoverinfo="skip")
+        figure.add_scatter(x=[0, end], y=[style.rounded(value)] * 2, mode="lines", line=line, name=name, hoverinfo="skip")
     figure.update_xaxes(style.axis("keys attended to (%)", range=[0, end], nticks=8, showgrid=False))
     figure.update_yaxes(style.axis("perplexity", type="log", tickformat="~g", nticks=6))
-    margin = {"l": 8, "r": 8, "t": 92, "b": 8}
-    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", hovermode="x unified", margin=margin)
-
-
-def _drawable(value: float) -> float | None:
-    return float(f"{value:.5g}") if np.isfinite(value) else None
+    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", top=92, hovermode="x unified")
 
 
 def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
-    """Which keys are found, what attention they carry and how far the output moves, along the layers, for one cell.
+    """Recall, attention captured and error of the output, layer by layer, for one cell of the grid.
 
     Parameters
     ----------
@@ -188,15 +164,15 @@ def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
     lines = [
         ("recall of the best keys", result.recall[:, i, j], style.ATTENTION, "solid"),
         ("attention captured", result.mass[:, i, j], style.BLOCK, "solid"),
-        ("attention of the best keys", result.mass_exact[:, j], style.BLOCK, "dot"),
-        ("error of the output ÷ its length", result.error[:, i, j], style.DROP, "dash"),
+        ("attention on the best keys", result.mass_exact[:, j], style.BLOCK, "dot"),
+        ("relative error of the output", result.error[:, i, j], style.DROP, "dash"),
     ]
     figure = go.Figure()
     for name, values, colour, dash in lines:
         jaccard = result.jaccard[:, i, j].tolist()
         figure.add_scatter(
             x=result.layers,
-            y=[float(f"{value:.5g}") for value in values],
+            y=[style.rounded(value) for value in values],
             mode="lines+markers" if dash == "solid" else "lines",
             line={"color": colour, "width": 2, "dash": dash},
             marker={"size": 5},
@@ -212,4 +188,4 @@ def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
     figure.update_xaxes(style.layer_axis(last + 1, "layer", range=[-0.5, last + 0.5]))
     highest = max(1.0, float(result.error[:, i, j].max(initial=0)))
     figure.update_yaxes(style.axis("share (1 = all)", range=[0, 1.05 * highest], nticks=6))
-    return style.frame(figure, 340, f"by-layer-{dims}-{top}", hovermode="x unified", margin={"l": 8, "r": 8, "t": 64, "b": 8})
+    return style.frame(figure, 340, f"by-layer-{dims}-{top}", top=64, hovermode="x unified")

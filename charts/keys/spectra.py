@@ -1,4 +1,4 @@
-"""Spectra of keys: how many dimensions a share of the variance needs, how it adds up, and whether the directions last.
+"""Spectra of keys: how many dimensions explain a share of the variance, and whether the directions hold on other text.
 
 The key rank page reaches this through `charts.keys.key_rank`.
 """
@@ -77,16 +77,15 @@ def spectrum(result: KeyRankResult, layer: int, head: int, level: float) -> go.F
     figure.add_hline(y=100 * level, line={"color": style.LINE, "width": 1})
     figure.update_xaxes(style.axis("leading dimensions", range=[0, result.head_dim + 1], nticks=8, showgrid=False))
     figure.update_yaxes(style.axis("variance explained (%)", range=[0, 104], nticks=6))
-    margin = {"l": 8, "r": 8, "t": 64, "b": 8}
-    return style.frame(figure, 420, f"spectrum-{layer}-{head}", hovermode="x", margin=margin)
+    return style.frame(figure, 420, f"spectrum-{layer}-{head}", top=64, hovermode="x")
 
 
 def _cumulative(spectra: np.ndarray) -> np.ndarray:
     return 100 * np.cumsum(spectra, axis=-1)
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.5g}") for value in values]
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [style.rounded(value) for value in values]
 
 
 def _line(figure: go.Figure, shares: np.ndarray, name: str, colour: str) -> None:
@@ -127,7 +126,7 @@ def _levels(
 
 
 def overlap(result: KeyRankResult) -> go.Figure:
-    """How alike the leading subspaces of two texts are, by layer, with what two random subspaces would give.
+    """How alike the leading subspaces of two texts are, by layer, beside what two random subspaces would give.
 
     Returns
     -------
@@ -162,54 +161,53 @@ def overlap(result: KeyRankResult) -> go.Figure:
             hoverinfo="skip",
         )
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=[-0.5, result.layers - 0.5]))
-    figure.update_yaxes(style.axis("overlap of the subspaces", range=[0, 1.05], nticks=6))
-    return style.frame(figure, 320, "overlap", hovermode="x unified", margin={"l": 8, "r": 8, "t": 64, "b": 8})
+    figure.update_yaxes(style.axis("subspace overlap", range=[0, 1.05], nticks=6))
+    return style.frame(figure, 320, "overlap", top=64, hovermode="x unified")
 
 
 def overlap_in_words(result: KeyRankResult, text: str, other: str = "") -> str:
-    """One sentence on what the overlap means for a basis that is calibrated on one text and used on another.
+    """What the overlap means for a basis that is calibrated on one text and used on another.
 
     Parameters
     ----------
     text, other : str
-        What the measured text, and the other one where there are two, are called.
+        Names of the measured text and, where there is one, of the other text.
     """
     compared = {
         "halves": f"the first and the second half of {text}",
-        "halves of one window": f"the first and the second half of {text} (one window, so at other positions too)",
+        "halves of one window": f"the first and the second half of {text} (a single window, so the positions differ as well)",
         "texts": f"{text} and {other}",
     }[result.compared]
     found, chance = np.array(result.overlap_post), np.array(result.chance_post)
     worst = int(found.argmin())
-    told = (
-        f"Between {compared}, the directions that hold {100 * result.level:g} % of the variance of the keys overlap by "
-        f"{100 * found.mean():.0f} % on average (random ones: {100 * chance.mean():.0f} %), least in "
-        f"layer {worst} ({100 * found[worst]:.0f} %): "
-    )
     if not chance.any():
         return "These keys do not vary, so they have no directions to compare."
     if result.overlap_limited:
-        return f"There are too few keys in {compared} to compare directions. Ask for more or longer windows."
+        return f"There are too few keys in {compared} to compare directions. Measure more or longer windows."
+    overlap = (
+        f"Between {compared}, the key directions that explain {100 * result.level:g} % of the variance overlap by "
+        f"{100 * found.mean():.0f} % on average (random directions: {100 * chance.mean():.0f} %), least in layer {worst} "
+        f"({100 * found[worst]:.0f} %). "
+    )
     if (chance > 0.95).all():
-        return told + "nearly all directions are needed, so this says little."
+        return overlap + "Nearly all directions are needed, so this says little."
     share = float(np.mean((found - chance) / np.maximum(1 - chance, 1e-9)))
     if share >= _SAME:
-        return told + "a basis calibrated on one text serves the other."
+        return overlap + "A basis calibrated on one text works on the other."
     if share >= _LIKE:
-        return told + "a basis calibrated on one text serves the other roughly; calibrate on text like yours."
-    return told + "a basis calibrated on one text does not carry over to the other."
+        return overlap + "A basis calibrated on one text works only roughly on the other: calibrate on text like yours."
+    return overlap + "A basis calibrated on one text does not carry over to the other."
 
 
 def shade(x: list, low: np.ndarray, high: np.ndarray, colour: str, group: str) -> go.Scatter:
-    """A pale area from low to high, which comes and goes with the legend's entry of its group."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    """A pale area from low to high, shown and hidden with its group in the legend."""
     return go.Scatter(
         x=[*x, *x[::-1]],
         y=[*_rounded(low), *_rounded(high)[::-1]],
         mode="lines",
         line={"width": 0},
         fill="toself",
-        fillcolor=f"rgba({red}, {green}, {blue}, 0.16)",
+        fillcolor=style.pale(colour, 0.16),
         hoverinfo="skip",
         showlegend=False,
         legendgroup=group,

@@ -1,4 +1,4 @@
-"""How little each part turns the stream, which spans are therefore redundant, and what each part adds."""
+"""How little each part changes the residual stream, which spans are therefore redundant, and what each part adds."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,6 @@ from plotly.subplots import make_subplots
 
 from charts import style
 from charts.redundancy.spans import spans, states
-from plans.drops import dropped
 from plans.plan import Plan
 from probes.redundancy.similarity import SimilarityResult, Summary
 
@@ -26,7 +25,7 @@ def importance(
     ----------
     result : SimilarityResult
     plan : Plan
-        What it takes out is hatched.
+        What it drops is hatched.
     first : bool
         Whether position 0 counts. The spread is always over all positions.
     kinds : sequence of {"attention", "mlp", "block"}
@@ -44,7 +43,7 @@ def importance(
     low, high = _range(result, means, kinds)
     for row, kind in enumerate(kinds, 1):
         scores, spread = 1 - np.array(getattr(means, kind)), _spread(result, kind)
-        dropped = _dropped(plan, kind)
+        dropped = style.dropped_layers(plan, kind)
         floor = low if log else -np.inf
         figure.add_bar(
             x=list(range(result.layers)),
@@ -61,19 +60,17 @@ def importance(
         x, y = _whiskers(np.maximum(spread, floor))
         line = {"color": style.MUTED, "width": 1.5}
         figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=row, col=1)
-    figure.add_trace(style.legend_item("5–95 % of the tokens", mode="lines", line={"color": style.MUTED, "width": 1.5}))
+    figure.add_trace(style.legend_item("5–95 % of tokens", mode="lines", line={"color": style.MUTED, "width": 1.5}))
     if plan:
         figure.add_trace(style.dropped_item())
     figure.update_xaxes(style.layer_axis(result.layers, None))
-    figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=len(kinds))
+    figure.update_xaxes(style.heading("layer"), row=len(kinds))
     scale = {"type": "log", "range": np.log10([low, high]).tolist(), "dtick": 1} if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("1 − cosine", nticks=5, tickformat="~g", **scale))
     figure.update_annotations(x=0, xanchor="left", yshift=2, font={"size": 14})
     # In mode "x" the whole column of a bar answers to the mouse: the bars worth a click are the shortest.
-    margin = {"l": 8, "r": 8, "t": 64, "b": 8}
-    height = 80 + 170 * len(kinds)
     revision = f"importance-{log}-{','.join(kinds)}"
-    return style.frame(figure, height, revision, hovermode="x", bargap=0.25, margin=margin)
+    return style.frame(figure, 80 + 170 * len(kinds), revision, top=64, hovermode="x", bargap=0.25)
 
 
 def _means(result: SimilarityResult, first: bool) -> SimilarityResult | Summary:
@@ -100,11 +97,6 @@ def _whiskers(spread: np.ndarray) -> tuple[list, list]:
     return x, [value for low, high in spread.tolist() for value in (low, high, None)]
 
 
-def _dropped(plan: Plan, kind: str) -> frozenset[int]:
-    drops = dropped(plan)
-    return {"attention": drops.no_attention, "mlp": drops.no_mlp, "block": drops.blocks}[kind]
-
-
 def _bar_texts(
     result: SimilarityResult,
     means: SimilarityResult | Summary,
@@ -122,16 +114,16 @@ def _bar_texts(
             f"{style.LETTER[kind]}{i}",
             f"<b>{subject.format(i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
             f"rank {rank[i]} of {result.layers}, where 1 is the most redundant<br>"
-            f"5–95 % of the tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
-            f"what it adds is {style.number(norm[i])} of the stream’s length, turn {style.number(turn[i], 2)}<br>"
-            + style.invitation(i in dropped),
+            f"5–95 % of tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
+            f"its output is {style.number(norm[i])} times as long as the residual stream, at a cosine of "
+            f"{style.number(turn[i], 2)} to it<br>" + style.invitation(i in dropped),
         ]
         for i in range(result.layers)
     ]
 
 
 def contributions(result: SimilarityResult, first: bool = True, log: bool = True) -> go.Figure:
-    """How long what each part adds is, and where it points, by layer.
+    """How long the output of each part is, and where it points, by layer.
 
     Parameters
     ----------
@@ -139,23 +131,24 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
     first : bool
         Whether position 0 counts.
     log : bool
-        Logarithmic lengths: the first layers often add several times what they get.
+        Logarithmic lengths: the output of the first layers is often several times as long as their input.
 
     Returns
     -------
     Figure
-        Two rows: length of the addition over length of the stream, and their cosine.
+        Two rows: length of the output over length of the stream, and their cosine.
     """
     means = _means(result, first)
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.09)
     for kind in KINDS:
-        subject = "block %{x}" if kind == "block" else f"{style.NAME[kind]} of layer %{{x}}"
+        subject = "Block %{x}" if kind == "block" else f"{style.NAME[kind]} of layer %{{x}}"
         for row, what in ((1, "norm"), (2, "turn")):
             values = getattr(means, f"{kind}_{what}")
             sentence = (
-                "adds %{customdata[1]} of the stream’s length"
+                "output: %{customdata[1]} times as long as the residual stream"
                 if row == 1
-                else "adds at a cosine of %{customdata[1]} to the stream<br>(below 0 erases, 0 is new, above 0 strengthens)"
+                else "output: cosine of %{customdata[1]} to the residual stream<br>"
+                "(below 0 it removes, at 0 it adds something new, above 0 it reinforces)"
             )
             figure.add_scatter(
                 x=list(range(result.layers)),
@@ -164,7 +157,7 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
                 line={"color": style.COLOUR[kind], "width": 2},
                 marker={"size": 6},
                 customdata=[[f"{style.LETTER[kind]}{i}", style.number(value)] for i, value in enumerate(values)],
-                hovertemplate=f"{subject} {sentence}<extra></extra>".replace("block", "Block", 1),
+                hovertemplate=f"{subject}, {sentence}<extra></extra>",
                 name=style.NAME[kind],
                 legendgroup=kind,
                 showlegend=row == 1,
@@ -174,17 +167,17 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
             )
     figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
     figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
-    figure.update_xaxes(title={"text": "layer", "standoff": 10}, row=2)
+    figure.update_xaxes(style.heading("layer"), row=2)
     scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
-    figure.update_yaxes(style.axis("length added ÷ stream", **scale), row=1)
+    figure.update_yaxes(style.axis("output length ÷ stream length", **scale), row=1)
     figure.update_yaxes(style.axis("cosine with the stream", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}")
 
 
 def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
-    """Angular distance over the best span of each length: where it bends up, dropping more starts to cost."""
+    """Angular distance of the best span of each length: where the curve bends up, dropping more starts to cost."""
     plan = plan or Plan()
-    chosen = [set(range(best["start"], best["stop"])) <= dropped(plan).blocks for best in result.spans]
+    chosen = [set(range(best["start"], best["stop"])) <= style.dropped_layers(plan, "block") for best in result.spans]
     figure = go.Figure()
     figure.add_scatter(
         x=[best["length"] for best in result.spans],
@@ -199,8 +192,8 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
         customdata=[
             [
                 best["plan"],
-                f"Best to drop: <b>{style.span(best['start'], best['stop'])}</b><br>"
-                f"distance {style.number(best['angular'])} (0 same direction, 1 opposite), "
+                f"Best span of this length: <b>{style.span(best['start'], best['stop'])}</b><br>"
+                f"angular distance {style.number(best['angular'])} (0: same direction, 1: opposite), "
                 f"cosine {style.number(best['cosine'])}<br>" + style.invitation(each),
             ]
             for best, each in zip(result.spans, chosen, strict=True)
@@ -212,7 +205,7 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
     )
     if any(chosen):
         look = {"color": style.DROP, "symbol": "x", "size": 9}
-        figure.add_trace(style.legend_item("dropped by the plan", marker=look))
-    figure.update_xaxes(style.layer_axis(result.layers, "layers dropped in one piece", range=[0.5, result.layers + 0.5]))
+        figure.add_trace(style.legend_item(style.DROPPED, marker=look))
+    figure.update_xaxes(style.layer_axis(result.layers, "consecutive layers dropped", range=[0.5, result.layers + 0.5]))
     figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
     return style.frame(figure, 320, "span-curve")

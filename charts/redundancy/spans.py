@@ -1,15 +1,11 @@
-"""Heat maps over all spans of consecutive blocks; the similarity page reaches them through `charts.redundancy.similarity`.
-
-A click on a heat map does not reach Python, so every cell has an almost invisible square on top that carries the plan.
-"""
+"""Heat maps over all spans of consecutive blocks; the similarity page reaches them through `charts.redundancy.similarity`."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from charts import style
-from plans.drops import dropped
+from charts import cells, style
 from plans.plan import Plan
 from probes.redundancy.similarity import SimilarityResult
 
@@ -19,7 +15,6 @@ MEASURES = {
     "cosine": "cosine",
 }
 _PLOT = 520  # pixels of the square in which the cells lie
-_NEW = {"unselected": {"marker": {"opacity": 0.01}}, "selected": {"marker": {"opacity": 0.01}}}
 
 
 def states(
@@ -70,7 +65,7 @@ def states(
 def spans(
     result: SimilarityResult, plan: Plan, rowwise: bool = True, measure: str = "angular", first: bool = True
 ) -> go.Figure:
-    """Where to cut for every length: start layer by number of layers dropped (arXiv 2403.17887, figure 4).
+    """Which span to drop, for every length: start layer by number of layers dropped (arXiv 2403.17887, figure 4).
 
     Parameters
     ----------
@@ -96,10 +91,10 @@ def spans(
     pairs = [(start, start + length) for length in best for start in range(layers - length + 1)]
     word = "cosine" if measure == "cosine" else "distance"
     texts = [
-        f"{word} {style.number(values[start, stop])}; the best of this length has {style.number(values[best[stop - start]])}"
+        f"{word} {style.number(values[start, stop])}; best span of this length: {style.number(values[best[stop - start]])}"
         for start, stop in pairs
     ]
-    title = "Distance within its row: 0 best, 1 worst" if rowwise else style.capital(MEASURES[measure])
+    title = "Distance, rescaled in each row (0: best, 1: worst)" if rowwise else style.capital(MEASURES[measure])
     figure = go.Figure()
     # Starting at the embeddings is far worse than anywhere else; squared steps keep the rest of the row apart.
     scale = [((i / (len(style.NEAR_TO_FAR) - 1)) ** 2, colour) for i, colour in enumerate(style.NEAR_TO_FAR)]
@@ -107,7 +102,7 @@ def spans(
     _targets(figure, _by_length(pairs), pairs, plan, layers, texts)
     _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)), layers)
     across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
-    _square(figure, layers, ("first layer dropped", across), ("layers dropped", up))
+    _square(figure, layers, ("first layer dropped", across), ("number of layers dropped", up))
     return _framed(figure, f"spans-{measure}-{rowwise}")
 
 
@@ -137,11 +132,9 @@ def _stretched(row: np.ndarray, measure: str) -> np.ndarray:
 
 def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, scale: list, y0: int = 0) -> None:
     gap = 0.5 if len(shown) < 60 else 0
-    bar = {"orientation": "h", "title": {"text": title, "side": "top"}, "thickness": 10, "outlinewidth": 0, "nticks": 5}
-    bar |= {"lenmode": "pixels", "len": 300, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"}
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     figure.add_heatmap(
-        z=[[None if np.isnan(value) else float(f"{value:.5g}") for value in row] for row in shown],
+        z=[[style.rounded(value) for value in row] for row in shown],
         y0=y0,
         colorscale=scale,
         reversescale=reverse,
@@ -150,7 +143,7 @@ def _cells(figure: go.Figure, shown: np.ndarray, title: str, reverse: bool, scal
         hoverinfo="skip",
         xgap=gap,
         ygap=gap,
-        colorbar=bar,
+        colorbar=cells.colour_bar(title, 300, nticks=5, yanchor="bottom"),
     )
 
 
@@ -162,26 +155,20 @@ def _targets(
     layers: int,
     texts: list[str],
 ) -> None:
-    """Almost invisible squares that answer to the mouse: the plan of each span and its sentence."""
+    """What a click on a cell hands over: its span as a plan, and its hover text."""
     ends = [f"the input of layer {stop}" if stop < layers else "the output of the last layer" for _, stop in pairs]
-    figure.add_scatter(
-        x=[x for x, _ in places],
-        y=[y for _, y in places],
-        mode="markers",
-        marker={"symbol": "square", "size": max(3, _PLOT / layers), "opacity": 0.01, "color": style.MUTED},
-        customdata=[
-            [
-                style.blocks(start, stop),
-                f"From the input of layer {start} to {end}: {text}<br>"
-                f"dropping the span between removes <b>{style.span(start, stop)}</b><br>"
-                + style.invitation(dropped(plan).blocks.issuperset(range(start, stop))),
-            ]
-            for (start, stop), end, text in zip(pairs, ends, texts, strict=True)
-        ],
-        hovertemplate="%{customdata[1]}<extra></extra>",
-        showlegend=False,
-        **_NEW,
-    )
+    dropped = style.dropped_layers(plan, "block")
+    customdata = [
+        [
+            style.blocks(start, stop),
+            f"From the input of layer {start} to {end}: {text}<br>"
+            f"dropping this span removes <b>{style.span(start, stop)}</b><br>"
+            + style.invitation(dropped.issuperset(range(start, stop))),
+        ]
+        for (start, stop), end, text in zip(pairs, ends, texts, strict=True)
+    ]
+    x, y = zip(*places, strict=True)
+    figure.add_trace(cells.targets(x, y, customdata, max(3, _PLOT / layers)))
 
 
 def _guides(figure: go.Figure, plan: Plan) -> None:
@@ -195,9 +182,9 @@ def _guides(figure: go.Figure, plan: Plan) -> None:
 def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[int, int]], layers: int) -> None:
     """Squares on the best spans, crosses on the plan's: above the targets, but not in the way of the mouse."""
     size = max(4, min(7, 0.5 * _PLOT / layers))
-    square = {"symbol": "square", "size": size, "color": "#FFFFFF", "line": {"color": "#14171F", "width": size / 5}}
+    square = cells.square(size, size / 5)
     cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
-    for name, places, look in (("best of its length", best, square), ("dropped by the plan", dropped, cross)):
+    for name, places, look in (("best of its length", best, square), (style.DROPPED, dropped, cross)):
         if places:
             x, y = zip(*places, strict=True)
             figure.add_scatter(x=x, y=y, mode="markers", marker=look, name=name, hoverinfo="skip", **style.UNFADED)

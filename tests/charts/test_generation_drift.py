@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from charts import differences
 from charts.deviation import generation_drift as charts
 from tests.charts.fakes_deviation import drifted
 
@@ -24,7 +25,7 @@ def test_every_chart_is_valid_and_labelled(results, prompt, free):
     figure = charts.steps(results, prompt, free)
     assert "NaN" not in figure.to_json() and json.loads(figure.to_json())
     assert all(axis.title.text for axis in figure.select_yaxes())
-    assert [axis.title.text for axis in figure.select_xaxes()][-1] == "step (token written)"
+    assert [axis.title.text for axis in figure.select_xaxes()][-1] == "step (tokens generated)"
 
 
 def test_lines_are_means_over_the_prompts_that_go_on():
@@ -34,7 +35,7 @@ def test_lines_are_means_over_the_prompts_that_go_on():
         expected = expected if name == "kl" else 1 - expected
         assert list(line.x) == list(range(1, 9))
         np.testing.assert_allclose(np.array(line.y, float), expected, rtol=1e-4)
-    assert "step 6, 2 of 3 prompts still going on" in lines(charts.steps(RESULTS), "a1")[0].customdata[5][0]
+    assert "step 6, 2 of 3 prompts still generating" in lines(charts.steps(RESULTS), "a1")[0].customdata[5][0]
 
 
 def test_bands_hold_the_middle_half_of_the_prompts():
@@ -58,9 +59,9 @@ def test_one_prompt_tells_its_tokens_and_ends_where_it_ended():
     np.testing.assert_allclose(np.array(line.y[:5], float), RESULTS["a1"].forced["kl"][1, :5], rtol=1e-4)
     assert line.y[5:] == (None, None, None) and "the text has ended" in line.customdata[6][0]
     texts = " ".join(row[0] for row in line.customdata[:5])
-    assert "the dense model writes ‘" in texts and "its likeliest is ‘" in texts and "<b>’" not in texts
+    assert "the dense model writes ‘" in texts and "its likeliest token is ‘" in texts and "<b>’" not in texts
     free = lines(charts.steps(RESULTS, prompt=0, free=True), "a1")[0]
-    assert "the texts before differ" in free.customdata[7][0] and "differ" not in free.customdata[2][0]
+    assert "the preceding texts differ" in free.customdata[7][0] and "differ" not in free.customdata[2][0]
 
 
 def test_the_worst_spans_do_not_overlap_and_fall():
@@ -77,7 +78,7 @@ def test_the_worst_spans_do_not_overlap_and_fall():
 def test_the_strip_is_the_text_escaped_and_the_redder_the_worse():
     result = drifted(size=1.0, seed=1)
     result.dense_pieces[0][1] = "<b>&"
-    body = charts.strip(result, 0, chosen=3, span=(2, 5)).replace(charts.STYLE, "")
+    body = charts.strip(result, 0, chosen=3, span=(2, 5)).replace(differences.STYLE, "")
     assert re.sub(r"<[^>]+>", "", body) == "".join(result.dense_pieces[0]).replace("&", "&amp;").replace("<", "&lt;").replace(
         ">", "&gt;"
     )
@@ -99,7 +100,7 @@ def test_both_texts_are_marked_where_they_part():
     result = drifted(size=1.0, seed=1)
     result.dense_pieces[0][1] = result.pieces[0][1] = "<b>"
     for pruned in (False, True):
-        body = charts.written(result, 0, pruned).replace(charts.STYLE, "")
+        body = charts.written(result, 0, pruned).replace(differences.STYLE, "")
         kinds = re.findall(r'class="([^"]*)"', body)[1:]
         assert [i for i, each in enumerate(kinds) if "parts" in each] == [result.divergence[0]]
         assert any("differs" in each for each in kinds) and "<b>" not in body
@@ -107,7 +108,7 @@ def test_both_texts_are_marked_where_they_part():
 
 def test_equal_texts_have_no_mark():
     same = drifted(size=0.0)
-    body = charts.written(same, 0, True).replace(charts.STYLE, "")
+    body = charts.written(same, 0, True).replace(differences.STYLE, "")
     assert same.divergence == [None] * 3 and "parts" not in body and "differs" not in body
 
 

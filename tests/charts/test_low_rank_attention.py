@@ -107,12 +107,12 @@ def test_lines_by_layer_are_those_of_the_cell():
     for name, values in (
         ("recall of the best keys", result.recall[:, 1, 0]),
         ("attention captured", result.mass[:, 1, 0]),
-        ("attention of the best keys", result.mass_exact[:, 0]),
-        ("error of the output ÷ its length", result.error[:, 1, 0]),
+        ("attention on the best keys", result.mass_exact[:, 0]),
+        ("relative error of the output", result.error[:, 1, 0]),
     ):
         np.testing.assert_allclose(lines[name].y, values, rtol=1e-3)
         assert list(lines[name].x) == [0, 2, 5]
-    assert (np.array(lines["attention captured"].y) <= np.array(lines["attention of the best keys"].y) + 1e-9).all()
+    assert (np.array(lines["attention captured"].y) <= np.array(lines["attention on the best keys"].y) + 1e-9).all()
     assert len({(trace.line.color, trace.line.dash) for trace in lines.values()}) == 4
 
 

@@ -87,10 +87,10 @@ def test_the_spread_goes_up_around_the_median(log):
 
 def test_what_is_dropped_is_hatched_and_says_so():
     figure = similarity.importance(similar(5), parse("a2,m3,b0-1"))
-    for bars, dropped in zip(_bars(figure), ({0, 1, 2}, {0, 1, 3}, {0, 1}), strict=True):
+    for bars, gone in zip(_bars(figure), ({0, 1, 2}, {0, 1, 3}, {0, 1}), strict=True):
         hatched = {i for i, shape in enumerate(bars.marker.pattern.shape) if shape}
-        assert hatched == dropped
-        assert {i for i, row in enumerate(bars.customdata) if "click to keep" in row[1]} == dropped
+        assert hatched == gone
+        assert {i for i, row in enumerate(bars.customdata) if "click to keep" in row[1]} == gone
     assert "dropped by the plan" in {trace.name for trace in figure.data}
     assert "dropped by the plan" not in {trace.name for trace in similarity.importance(similar(5), Plan()).data}
 
