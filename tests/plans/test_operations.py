@@ -14,7 +14,7 @@ from plans.plan import parse
 from plans.registry import OPERATIONS
 from refusal import Refusal
 from tests.models.tiny import TINY
-from tests.plans.contract import IDS, TEXTS, Bench, combines, keeps, operation, stays
+from tests.plans.contract import IDS, LEARNED, TEXTS, Bench, combines, keeps, operation, stays
 
 LATENT = {"deepseek_v2", "deepseek_v3"}
 OUTSIDE = {name for name in TINY if name.startswith("falcon")} | {"bloom", "mpt"}
@@ -63,12 +63,23 @@ def test_a_family_refuses_what_it_cannot_do_and_nothing_else(bench, name):
 @pytest.mark.parametrize("text, says", [("a9", "names layer 9, but this model has layers 0 to 4"), ("a1,b5", "names layer 5")])
 def test_a_layer_that_is_not_there_is_refused_by_all_in_the_same_words(bench, text, says):
     plan, subject = parse(text), bench.subject("llama")
-    for ask in (lambda: plan.checked(Shape(5)), lambda: cut(subject, plan), lambda: calibrate(subject, plan, IDS)):
+    for ask in (lambda: plan.checked(Shape(5)), lambda: cut(subject, plan), lambda: calibrate(subject, plan, LEARNED)):
         with pytest.raises(Refusal, match=says):
             ask()
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "mixtral"])
 def test_all_operations_at_once(bench, name):
-    text = ",".join(texts[0] for texts in TEXTS.values())
-    keeps(bench, name, text)
+    keeps(bench, name, ",".join(texts[0] for texts in TEXTS.values()))
+
+
+@pytest.mark.parametrize("text", ["a0,b3", "w:sparsegpt@0.5", "w:magnitude@0.5", "k:0.5/0.5"])
+def test_two_views_of_a_plan_are_the_same_model_and_share_nothing_but_weights(bench, text):
+    subject = bench.subject("llama")
+    learned = calibrate(subject, parse(text), LEARNED)
+    one, other = cut(subject, learned), cut(subject, learned)
+    expected = other.logits(IDS)
+    assert not {id(each) for each in one.model.modules()} & {id(each) for each in other.model.modules()}
+    for layer in one.layers:
+        layer.register_forward_hook(lambda module, args, output: None if output is None else torch.zeros_like(args[0]))
+    assert not torch.equal(one.logits(IDS), expected) and torch.equal(other.logits(IDS), expected)
