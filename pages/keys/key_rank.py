@@ -127,7 +127,7 @@ st.subheader("Along the layers", anchor=False)
 shell.chart(charts.layers(result, level), "layers", "Rank along the layers")
 st.caption(
     "Lines are means over heads; bands span the lowest to the highest head."
-    + ("" if level == result.level else f" Queries are shown at {100 * result.level:g} % only.")
+    + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % alone.")
 )
 st.subheader("Does the basis generalise?", anchor=False)
 _stability(result)
