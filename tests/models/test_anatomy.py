@@ -1,15 +1,11 @@
-"""What a plan saves, counted by the anatomy, is what is gone from the model that was cut."""
+"""What a model is made of, counted part by part, is what there is; what a plan leaves of it: tests/plans/test_cost.py."""
 
 import pytest
 import torch
 
 from models.anatomy import anatomy
-from plans.cut import cut
-from plans.plan import Plan, parse
-from tests.models.tiny import LAYERS, TINY, tiny_model, tokens
+from tests.models.tiny import LAYERS, TINY, tiny_model
 from tests.probes.subjects import subject_of
-
-PLANS = ["", "a0", "m1,m3", "b0", "b1-2", "a0,m2,b3", "a0,a1,a2,a3,a4", "m0,m1,m2,m3,m4", "b0-4"]
 
 
 @pytest.fixture(scope="module")
@@ -32,26 +28,6 @@ def counted(model):
     return sum(each.numel() for each in weights), sum(each.nbytes for each in weights)
 
 
-@torch.inference_mode()
-def kept(view, length):
-    """Bytes that the cache of a view really holds after ``length`` tokens."""
-    cache = view.cache()
-    if cache is None:
-        return 0
-    view.logits(tokens(1, length), cache)
-    return sum(each.nbytes for layer in cache.layers for each in (layer.keys, layer.values))
-
-
-@pytest.mark.parametrize("subject", TINY, indirect=True)
-def test_a_plan_leaves_what_the_view_has(subject):
-    dense = anatomy(subject)
-    for text in PLANS:
-        plan = parse(text)
-        left, view = dense.after(plan), cut(subject, plan)
-        assert (left.parameters, left.bytes) == counted(view.model), text
-        assert left.cache_bytes == kept(view, 1), text
-
-
 @pytest.mark.parametrize("subject", TINY, indirect=True)
 def test_parts_and_the_rest_are_the_whole(subject):
     dense, family = anatomy(subject), subject.family
@@ -66,14 +42,6 @@ def test_parts_and_the_rest_are_the_whole(subject):
         assert [part.kind for part in here if part.cache_bytes] == ["attention"]
     assert dense.parameters == counted(subject.model)[0]
     assert dense.parameters > sum(part.parameters for part in dense.parts)
-
-
-@pytest.mark.parametrize("length", [1, 5, 20])
-@pytest.mark.parametrize("plan", ["", "a0,a2", "b1-2,m4"])
-def test_the_cache_grows_by_so_many_bytes_per_token(length, plan):
-    subject = subject_of(tiny_model("llama"))
-    view = cut(subject, parse(plan))
-    assert kept(view, length) == length * anatomy(subject).after(parse(plan)).cache_bytes
 
 
 def test_numbers_of_a_llama_by_hand():
@@ -107,9 +75,3 @@ def test_half_precision_is_half_the_bytes():
     model = tiny_model("llama")
     full, half = anatomy(subject_of(model)), anatomy(subject_of(tiny_model("llama").to(torch.bfloat16)))
     assert (half.parameters, half.bytes * 2, half.cache_bytes * 2) == (full.parameters, full.bytes, full.cache_bytes)
-
-
-def test_dropping_sublayers_of_a_layer_is_dropping_its_block():
-    dense = anatomy(subject_of(tiny_model("llama")))
-    assert dense.after(parse("a1,m1")) == dense.after(parse("b1"))
-    assert dense.after(Plan()) == dense
