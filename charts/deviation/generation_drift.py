@@ -86,8 +86,7 @@ def _step(result: DriftResult, prompt: int, i: int) -> str:
     return (
         f"step {i + 1}: the dense model writes ‘{style.plain(pieces[i])}’ "
         f"({100 * result.dense_probability[prompt, i]:.0f} %)<br>"
-        f"the pruned model gives it {100 * result.probability[prompt, i]:.0f} %; "
-        f"its likeliest token is ‘{style.plain(tops[0])}’"
+        f"pruned: {100 * result.probability[prompt, i]:.0f} % for this token; its likeliest token is ‘{style.plain(tops[0])}’"
     )
 
 
