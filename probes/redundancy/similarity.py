@@ -20,6 +20,7 @@ from measures.finite import refuse_nonsense
 from measures.precision import float64_device
 from measures.sums import Means, Spread
 from measures.vectors import angular_distance, cosine, gram
+from models.batching import batches
 from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from plans.cut import cut
@@ -180,27 +181,35 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     gaps: list[float] = []
 
     def visit(place: int, *parts: Tensor) -> None:
-        if len(gaps) < subject.layers:  # the first window proves that the family is understood
+        if len(gaps) < subject.layers:  # the first batch proves that the family is understood
             gaps.append(gap(*parts))
         before, attention, mlp, after = (_flat(part) for part in parts)
         states.extend((before, after) if place == 0 else (after,))
         products.append(sums.products(before, attention, mlp))
 
     watch(view, visit)
-    for i, window in enumerate(tokens):
-        progress(i, len(tokens), f"window {i + 1} of {len(tokens)}")
-        view.logits(window[None], last=True)
-        if i == 0:
+    length, kept = tokens.shape[1], (subject.layers + 1) * subject.width * subject.dtype.itemsize
+    for begin, batch in batches(tokens, subject.device, length * kept):
+        progress(begin, len(tokens), _spoken(begin, len(batch), len(tokens)))
+        view.logits(batch, last=True)
+        if begin == 0:
             refuse_gap(view, gaps)
-        sums.add(states, products)
+        for first in range(0, len(batch) * length, length):
+            rows = slice(first, first + length)
+            sums.add([each[rows] for each in states], [each[rows] for each in products])
         states.clear()
         products.clear()
     return _result(sums, subject.layers, corpus.tokens.size)
 
 
 def _flat(states: Tensor) -> Tensor:
-    """(1, tokens, width) → (tokens, width) where float64 works. Offloaded models spread blocks over devices."""
-    return states[0].to(float64_device(states.device))
+    """(windows, tokens, width) → (windows · tokens, width) where float64 works. Offloaded models spread blocks over devices."""
+    return states.flatten(0, 1).to(float64_device(states.device))
+
+
+def _spoken(begin: int, count: int, windows: int) -> str:
+    which = f"window {begin + 1}" if count == 1 else f"windows {begin + 1} to {begin + count}"
+    return f"{which} of {windows}"
 
 
 def _summary(sums: _Sums, without: Means | None = None) -> dict:
