@@ -8,16 +8,20 @@ from itertools import pairwise
 import pytest
 
 from models.subject import ModelRef
-from plans.exports import FORMATS, kept_ranges
+from plans.drops import dropped
+from plans.exports import FORMATS, Given, kept_ranges
+from plans.operation import Shape
 from plans.plan import parse
+from texts.corpus import CorpusRef
 
 LAYERS = 30
 REF = ModelRef("owner/model", "v1")
 ALL = "b0-29"
+CORPUS = CorpusRef("tale", 3, 128)
 
 
-def written(name, plan, ref=REF, layers=LAYERS):
-    return FORMATS[name].write(ref, layers, parse(plan))
+def written(name, plan, ref=REF, layers=LAYERS, corpus=CORPUS):
+    return FORMATS[name].write(Given(ref, layers, parse(plan), corpus))
 
 
 def ranges_of(text):
@@ -29,7 +33,7 @@ def ranges_of(text):
 def test_kept_ranges_are_the_complement(plan):
     ranges = kept_ranges(LAYERS, parse(plan))
     kept = [i for begin, end in ranges for i in range(begin, end)]
-    assert kept == sorted(set(range(LAYERS)) - parse(plan).blocks)
+    assert kept == sorted(set(range(LAYERS)) - dropped(parse(plan)).blocks)
     assert all(before[1] < after[0] for before, after in pairwise(ranges)), "ranges touch"
 
 
@@ -74,7 +78,7 @@ def test_our_own_format_spells_everything_out_and_reads_back():
     assert own["plan"] == "a3,m12,b20-21" and own["layers"] == 30
     assert (own["model"], own["revision"]) == ("owner/model", "v1")
     assert own["drop_attention"] == [3, 20, 21] and own["drop_mlp"] == [12, 20, 21]
-    assert own["says"] == parse(own["plan"]).sentence(30)
+    assert own["says"] == parse(own["plan"]).sentence(Shape(30))
 
 
 @pytest.mark.parametrize("name", ["owner/model", "/models/it's here", "a; rm -rf b"])
@@ -82,13 +86,24 @@ def test_the_shell_line_asks_the_same_question(name):
     words = shlex.split(written("Shell", "a3,b20-23", ModelRef(name, "v1")))
     assert words[:4] == ["python", "-m", "probes", "fidelity"]
     given = dict(zip(words[4::2], words[5::2], strict=True))
-    assert given == {"--model": name, "--revision": "v1", "--plan": "a3,b20-23", "--json": "plan.json"}
+    corpus = {"--corpus": "tale", "--windows": "3", "--length": "128"}
+    assert given == {"--model": name, "--revision": "v1", "--plan": "a3,b20-23", "--json": "plan.json"} | corpus
 
 
 def test_the_shell_line_keeps_dtype_and_device():
     """Without them it would be another question, with other numbers."""
     words = shlex.split(written("Shell", "a3", ModelRef("owner/model", dtype="bfloat16", device="cpu")))
-    assert "bfloat16" in words and "cpu" in words
+    assert words[words.index("--dtype") + 1] == "bfloat16" and words[words.index("--device") + 1] == "cpu"
+    assert not {"--dtype", "--device", "--revision", "--bos"} & set(
+        shlex.split(written("Shell", "a3", ModelRef("owner/model")))
+    )
+
+
+def test_the_shell_line_keeps_the_text_and_how_it_is_cut():
+    """A plan that learns does so from what follows the measured windows: with other windows it is another model."""
+    words = shlex.split(written("Shell", "w:wanda@0.5", corpus=CorpusRef("my notes.txt", 5, 77, bos=True)))
+    assert words[words.index("--corpus") + 1] == "my notes.txt" and "--bos" in words
+    assert words[words.index("--windows") + 1] == "5" and words[words.index("--length") + 1] == "77"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -113,6 +128,12 @@ def test_what_drops_alone_cannot_say_is_not_left_out_silently(plan):
 
 
 def test_what_is_thinned_out_is_spelled_out():
-    told = json.loads(written("PruneScope", "w:sparsegpt@2:4/mlp,k:0.25/0.5"))
-    assert told["sparsity"] == {"method": "sparsegpt", "ratio": 0.5, "group": 4, "modules": "mlp"}
-    assert told["low_rank_attention"] == {"dims": 0.25, "top": 0.5}
+    told = json.loads(written("PruneScope", "w:sparsegpt@2:4/mlp,k:0.25/0.5"))["operations"]
+    assert told == {
+        "weights": {
+            "text": "w:sparsegpt@2:4/mlp",
+            "sparsity": {"method": "sparsegpt", "ratio": 0.5, "group": 4, "modules": "mlp"},
+        },
+        "keys": {"text": "k:0.25/0.5", "shares": {"dims": 0.25, "top": 0.5}},
+    }
+    assert json.loads(written("PruneScope", "a3"))["operations"] == {}
