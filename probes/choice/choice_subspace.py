@@ -26,7 +26,7 @@ from plans.cut import Calibrated, cut
 from plans.plan import Plan
 from probes.base import Probe
 from probes.choice.choices import Choices, choices
-from probes.choice.option_tokens import Fork, batches, fork, padded
+from probes.choice.option_tokens import OptionTokens, batches_by_length, padded, tokenize_options
 from probes.deviation.readout import Reading
 from refusal import Progress, Refusal, silent
 from texts.items import LETTERS, Item, builtin, digest, read_items
@@ -101,12 +101,12 @@ def deviations(dense: Tensor, pruned: Tensor, options: Sequence[int] | None, tem
     return values
 
 
-def by_letter(logits: Tensor, item: Item, each: Fork) -> list[float]:
-    """Log-probability of each letter's token, from the logits (1, vocab) at the position where letters part."""
+def by_letter(logits: Tensor, item: Item, each: OptionTokens) -> list[float]:
+    """Log-probability of each letter's token, from the logits (1, vocab) at the position where the letters diverge."""
     return logits[-1].double().log_softmax(-1)[list(each.firsts)].tolist()
 
 
-def by_text(logits: Tensor, item: Item, each: Fork) -> list[float]:
+def by_text(logits: Tensor, item: Item, each: OptionTokens) -> list[float]:
     """Log-likelihood per byte of each option, from the logits (positions, vocab) of all its rows, one after another."""
     targets = torch.tensor([token for row in each.rows for token in row[each.start :]], device=logits.device)
     chances = logits.double().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
@@ -120,17 +120,17 @@ def _run(
     """Ask dense and pruned model; ``corpus`` is not looked at."""
     items = params.asked()
     letters = [_lettered(subject, item, f"Item {place}") for place, item in enumerate(items)]
-    texts = [fork(subject, item.opened, item.options, f"Item {place}") for place, item in enumerate(items)]
+    texts = [tokenize_options(subject, item.opened, item.options, f"Item {place}") for place, item in enumerate(items)]
     cuts = [cut(subject, each) for each in (Plan(), plan)]
-    readings = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
+    readouts = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     found = {}
-    for way, (forks, score) in {"letters": (letters, by_letter), "texts": (texts, by_text)}.items():
+    for way, (options, score) in {"letters": (letters, by_letter), "texts": (texts, by_text)}.items():
         rows: dict[int, dict[str, Any]] = {}
-        for batch in batches(forks, subject.config.vocab_size):
+        for batch in batches_by_length(options, subject.config.vocab_size):
             done = len(found) * len(items) + len(rows)
             progress(done, 2 * len(items), f"{way} of {len(rows)} of {len(items)} items")
-            asked = [(items[place], forks[place]) for place in batch]
-            rows |= zip(batch, _ask(asked, score, readings, params.temperature, subject.device), strict=True)
+            asked = [(items[place], options[place]) for place in batch]
+            rows |= zip(batch, _ask(asked, score, readouts, params.temperature, subject.device), strict=True)
         found[way] = choices(items, [rows[place] for place in range(len(items))])
     return ChoiceResult(
         items=len(items),
@@ -144,23 +144,27 @@ def _run(
     )
 
 
-def _lettered(subject: Subject, item: Item, name: str) -> Fork:
-    each = fork(subject, item.lettered, LETTERS[: len(item.options)], name)
+def _lettered(subject: Subject, item: Item, name: str) -> OptionTokens:
+    each = tokenize_options(subject, item.lettered, LETTERS[: len(item.options)], name)
     if each.firsts is None:
         raise Refusal(f"{name}: this tokenizer writes two of the letters A to E with one token, so none can be chosen.")
     return each.trimmed
 
 
 def _ask(
-    batch: Sequence[tuple[Item, Fork]], score: Callable, readings: list[Reading], temperature: float, device: torch.device
+    batch: Sequence[tuple[Item, OptionTokens]],
+    score: Callable,
+    readouts: list[Reading],
+    temperature: float,
+    device: torch.device,
 ) -> list[dict[str, Any]]:
     """For each item the scores of dense and pruned model, and the measures at the answer's position."""
     tokens, wanted = (each.to(device) for each in padded([each for _, each in batch]))
-    both = [reading(tokens, wanted)[1] for reading in readings]
+    both = [readout(tokens, wanted)[1] for readout in readouts]
     rows, begin = [], 0
     for item, each in batch:
         dense, pruned = (logits[begin : begin + each.positions] for logits in both)
-        row: dict[str, Any] = deviations(dense[each.place], pruned[each.place], each.firsts, temperature)
+        row: dict[str, Any] = deviations(dense[each.deciding], pruned[each.deciding], each.firsts, temperature)
         rows.append(row | {"scores": score(pruned, item, each), "dense_scores": score(dense, item, each)})
         begin += each.positions
     return rows

@@ -1,4 +1,4 @@
-"""Where the continuations of one prompt part, in tokens, and batches of them for a model to read.
+"""Options as tokens: where the continuations of one prompt diverge, and batches of them for a model to read.
 
 Prompt and continuation are tokenized together, as the model would read them: a tokenizer may write " A" as one token or
 as two, and may join the end of the prompt with what follows.
@@ -18,91 +18,91 @@ _TOKENS, _LOGITS = 2048, 2**25  # of one batch, padding included: 128 MB of logi
 
 
 @dataclass(frozen=True)
-class Fork:
-    """Continuations of one prompt.
+class OptionTokens:
+    """A prompt with each of its options, tokenized.
 
     Attributes
     ----------
     rows : tuple of lists of int
-        Token ids of the prompt with each continuation.
+        Token ids of the prompt with each option.
     start : int
-        The first token that belongs to a continuation; what is before is the same in all rows.
-    parting : int
-        The first token that is not the same in all rows: ``start``, but for continuations that begin alike.
+        The first token that belongs to an option; what comes before is the same in all rows.
+    divergence : int
+        The first token that is not the same in all rows: ``start``, except for options that begin alike.
     firsts : tuple of int, or None
-        The token of each continuation there; None where two have the same one, or one has none left.
+        The token of each option there; None where two have the same one, or one has none left.
     """
 
     rows: tuple[list[int], ...]
     start: int
-    parting: int
+    divergence: int
     firsts: tuple[int, ...] | None
 
     @property
     def positions(self) -> int:
-        """How many tokens of continuations there are to predict."""
+        """How many tokens of options there are to predict."""
         return sum(len(row) - self.start for row in self.rows)
 
     @property
-    def place(self) -> int:
-        """Which of these `positions`, row by row, predicts the parting: in the longest row, where it surely is."""
+    def deciding(self) -> int:
+        """Which of these `positions`, row by row, predicts the divergence: in the longest row, which surely has it."""
         longest = max(range(len(self.rows)), key=lambda i: len(self.rows[i]))
-        return sum(len(row) - self.start for row in self.rows[:longest]) + self.parting - self.start
+        return sum(len(row) - self.start for row in self.rows[:longest]) + self.divergence - self.start
 
     @property
-    def trimmed(self) -> "Fork":
-        """The prompt up to the parting alone: one row, one position."""
+    def trimmed(self) -> "OptionTokens":
+        """The prompt up to the divergence alone: one row, one position."""
         row = max(self.rows, key=len)
-        return Fork((row[: self.parting + 1],), self.parting, self.parting, self.firsts)
+        return OptionTokens((row[: self.divergence + 1],), self.divergence, self.divergence, self.firsts)
 
 
-def fork(subject: Subject, prompt: str, continuations: Sequence[str], name: str) -> Fork:
-    """Tokenize a prompt with each continuation, a space between.
+def tokenize_options(subject: Subject, prompt: str, options: Sequence[str], name: str) -> OptionTokens:
+    """Tokenize a prompt with each option, a space between.
 
     Raises
     ------
     Refusal
-        Two continuations are the same tokens, nothing comes before them, or the model's context is too short. ``name``
-        says whose they are.
+        Two options are the same tokens, nothing comes before them, or the model's context is too short. ``name`` says whose
+        they are.
     """
-    rows = tuple(_ids(subject, f"{prompt} {each}") for each in continuations)
+    rows = tuple(_ids(subject, f"{prompt} {each}") for each in options)
     if len(set(map(tuple, rows))) < len(rows):
         raise Refusal(f"{name}: two of its options are the same tokens to this model. Write them differently.")
     start = min(_common([_ids(subject, prompt), row]) for row in rows)
     if start == 0:
-        raise Refusal(f"{name}: its question is too short to stand before the options as a token of its own. Write more.")
+        raise Refusal(f"{name}: its question is too short: no token of it comes before the options. Write a longer one.")
     longest = max(map(len, rows))
     if subject.context is not None and longest > subject.context:
         raise Refusal(f"{name} has {longest} tokens, but this model reads at most {subject.context}. Shorten it.")
-    parting = _common(rows)
-    firsts = tuple(row[parting] for row in rows if len(row) > parting)
-    return Fork(rows, start, parting, firsts if len(set(firsts)) == len(rows) else None)
+    divergence = _common(rows)
+    firsts = tuple(row[divergence] for row in rows if len(row) > divergence)
+    return OptionTokens(rows, start, divergence, firsts if len(set(firsts)) == len(rows) else None)
 
 
-def batches(forks: Sequence[Fork], vocab: int) -> Iterator[list[int]]:
-    """Places of forks that are read together, by rising length, so that little is padding.
+def batches_by_length(items: Sequence[OptionTokens], vocab: int) -> Iterator[list[int]]:
+    """Places of items that are read together, shortest first, so that little is padding.
 
-    A batch has one fork at least, and no more of them than a bounded amount of tokens and logits.
+    A batch has at least one item, and no more of them than fit the limits on tokens and on logits.
     """
-    lengths = [max(map(len, each.rows)) for each in forks]
+    lengths = [max(map(len, each.rows)) for each in items]
     batch: list[int] = []
     rows = positions = 0
-    for place in sorted(range(len(forks)), key=lengths.__getitem__):
-        rows, positions = rows + len(forks[place].rows), positions + forks[place].positions
+    for place in sorted(range(len(items)), key=lengths.__getitem__):
+        rows, positions = rows + len(items[place].rows), positions + items[place].positions
         if batch and (rows * lengths[place] > _TOKENS or positions * vocab > _LOGITS):
             yield batch
-            batch, rows, positions = [], len(forks[place].rows), forks[place].positions
+            batch, rows, positions = [], len(items[place].rows), items[place].positions
         batch.append(place)
     if batch:
         yield batch
 
 
-def padded(forks: Sequence[Fork]) -> tuple[Tensor, Tensor]:
-    """Token ids and the positions that predict the continuations, both of shape (windows, tokens), a row after another.
+def padded(items: Sequence[OptionTokens]) -> tuple[Tensor, Tensor]:
+    """Token ids and the positions that predict the continuations, both of shape (windows, tokens), one row after another.
 
-    Rows are filled up at the right, with a token that nobody looks back at: each position only sees what is before it.
+    Rows are padded at the right with a token that no position looks at: each one only sees what is before it.
     """
-    rows = [(row, each.start) for each in forks for row in each.rows]
+    rows = [(row, each.start) for each in items for row in each.rows]
     tokens = torch.zeros(len(rows), max(len(row) for row, _ in rows) - 1, dtype=torch.int64)
     wanted = torch.zeros_like(tokens, dtype=torch.bool)
     for i, (row, start) in enumerate(rows):  # the last token of a row is predicted and not read

@@ -86,7 +86,7 @@ def greedy(view: View, subject: Subject, prompt: Tensor, length: int, tell: Call
     return Written(writer.written, pieces, subject.tokenizer.decode(said), ended)
 
 
-def predictions(reading: Reading, prompt: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
+def predictions(readout: Reading, prompt: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
     """What a model predicts at each step of a given continuation, in one pass without cache.
 
     Returns
@@ -97,7 +97,7 @@ def predictions(reading: Reading, prompt: Tensor, ids: list[int]) -> tuple[Tenso
     text = torch.cat([prompt, torch.tensor([ids[:-1]], dtype=prompt.dtype, device=prompt.device)], 1)
     wanted = torch.zeros_like(text, dtype=torch.bool)
     wanted[:, prompt.shape[1] - 1 :] = True
-    return reading(text, wanted)
+    return readout(text, wanted)
 
 
 def deviation(dense: tuple[Tensor, Tensor], pruned: tuple[Tensor, Tensor], temperature: float) -> dict[str, np.ndarray]:

@@ -174,7 +174,7 @@ def _run(
     prompts, chat = prompts_of(params.prompts), chats(subject, params.chat)
     tokens = tokenized(subject, prompts, chat)
     cuts = [cut(subject, each) for each in (Plan(), plan)]
-    readings = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
+    readouts = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     rows = []
     for place, prompt in enumerate(tokens):
 
@@ -182,17 +182,16 @@ def _run(
             text = f"prompt {place + 1} of {len(prompts)}, {('dense', 'pruned')[side]} model, token {step} of {params.length}"
             progress((2 * place + side) * params.length + step, 2 * len(prompts) * params.length, text)
 
-        rows.append(_row(subject, readings, prompt, params, tell))
+        rows.append(_row(subject, readouts, prompt, params, tell))
     return _result(subject, prompts, tokens, chat, params.temperature, rows)
 
 
-def _row(subject: Subject, readings: list[Reading], prompt: Tensor, params: DriftParams, tell: Callable) -> dict[str, Any]:
+def _row(subject: Subject, readouts: list[Reading], prompt: Tensor, params: DriftParams, tell: Callable) -> dict[str, Any]:
     """Everything about one prompt of shape (1, tokens)."""
-    reading_dense, reading_pruned = readings
-    dense = greedy(reading_dense.view, subject, prompt, params.length, lambda step: tell(step, 0))
-    ours, theirs = (predictions(reading, prompt, dense.ids) for reading in readings)
-    pruned = greedy(reading_pruned.view, subject, prompt, params.length, lambda step: tell(step, 1))
-    free = predictions(reading_pruned, prompt, pruned.ids)
+    dense = greedy(readouts[0].view, subject, prompt, params.length, lambda step: tell(step, 0))
+    ours, theirs = (predictions(readout, prompt, dense.ids) for readout in readouts)
+    pruned = greedy(readouts[1].view, subject, prompt, params.length, lambda step: tell(step, 1))
+    free = predictions(readouts[1], prompt, pruned.ids)
     both, differs = min(len(dense.ids), len(pruned.ids)), first_divergence(dense.ids, pruned.ids)
     return {
         "dense": dense,

@@ -1,10 +1,10 @@
-"""Where continuations part, in tokens of tokenizers with all kinds of habits."""
+"""Where options diverge, in tokens of tokenizers with all kinds of habits."""
 
 from types import SimpleNamespace
 
 import pytest
 
-from probes.choice.option_tokens import batches, fork, padded
+from probes.choice.option_tokens import batches_by_length, padded, tokenize_options
 from refusal import Refusal
 from tests.probes.characters import character_tokenizer
 
@@ -25,21 +25,21 @@ def coded(codes, end=None):
     return subject_with(Coded())
 
 
-def test_where_options_part():
-    one = fork(coded({"q": [1, 5], "q a": [1, 5, 7, 8], "q b": [1, 5, 9]}), "q", "ab", "Item 0")
-    assert (one.start, one.parting, one.firsts, one.positions, one.place) == (2, 2, (7, 9), 3, 0)
-    alike = fork(coded({"q": [1, 5], "q a": [1, 5, 6, 7], "q b": [1, 5, 6, 9, 4]}), "q", "ab", "Item 0")
-    assert (alike.start, alike.parting, alike.firsts, alike.positions, alike.place) == (2, 3, (7, 9), 5, 3)
-    assert alike.trimmed.rows == ([1, 5, 6, 9],) and alike.trimmed.positions == 1 and alike.trimmed.place == 0
+def test_where_options_diverge():
+    one = tokenize_options(coded({"q": [1, 5], "q a": [1, 5, 7, 8], "q b": [1, 5, 9]}), "q", "ab", "Item 0")
+    assert (one.start, one.divergence, one.firsts, one.positions, one.deciding) == (2, 2, (7, 9), 3, 0)
+    alike = tokenize_options(coded({"q": [1, 5], "q a": [1, 5, 6, 7], "q b": [1, 5, 6, 9, 4]}), "q", "ab", "Item 0")
+    assert (alike.start, alike.divergence, alike.firsts, alike.positions, alike.deciding) == (2, 3, (7, 9), 5, 3)
+    assert alike.trimmed.rows == ([1, 5, 6, 9],) and alike.trimmed.positions == 1 and alike.trimmed.deciding == 0
 
 
 def test_a_tokenizer_that_joins_prompt_and_option():
-    joined = fork(coded({"q": [1, 5], "q a": [1, 6], "q b": [1, 5, 9]}), "q", "ab", "Item 0")
-    assert (joined.start, joined.parting, joined.firsts) == (1, 1, (6, 5))
+    joined = tokenize_options(coded({"q": [1, 5], "q a": [1, 6], "q b": [1, 5, 9]}), "q", "ab", "Item 0")
+    assert (joined.start, joined.divergence, joined.firsts) == (1, 1, (6, 5))
 
 
 def test_a_tokenizer_that_closes_each_text():
-    closed = fork(coded({"q": [1, 5, 2], "q a": [1, 5, 7, 2], "q b": [1, 5, 9, 2]}, end=2), "q", "ab", "Item 0")
+    closed = tokenize_options(coded({"q": [1, 5, 2], "q a": [1, 5, 7, 2], "q b": [1, 5, 9, 2]}, end=2), "q", "ab", "Item 0")
     assert closed.rows == ([1, 5, 7], [1, 5, 9]) and closed.start == 2
 
 
@@ -51,17 +51,19 @@ def test_a_tokenizer_that_closes_each_text():
         ({"q": [1], "q a": [1] * 65, "q b": [1, 2]}, "Item 4 has 65 tokens, but this model reads at most 64"),
     ],
 )
-def test_forks_that_cannot_be_asked(codes, says):
+def test_options_that_cannot_be_asked(codes, says):
     with pytest.raises(Refusal, match=says):
-        fork(coded(codes), "q", "ab", "Item 4")
+        tokenize_options(coded(codes), "q", "ab", "Item 4")
 
 
 def test_batches_hold_all_and_not_too_much():
-    forks = [fork(subject_with(character_tokenizer()), "x" * (5 + place % 7), ["a", "bc"], "") for place in range(200)]
-    found = list(batches(forks, 97))
+    options = [
+        tokenize_options(subject_with(character_tokenizer()), "x" * (5 + place % 7), ["a", "bc"], "") for place in range(200)
+    ]
+    found = list(batches_by_length(options, 97))
     assert sorted(place for batch in found for place in batch) == list(range(200)) and 1 < len(found) < 30
     for batch in found:
-        assert padded([forks[place] for place in batch])[0].numel() <= 2048
-    lengths = [len(forks[place].rows[1]) for batch in found for place in batch]
+        assert padded([options[place] for place in batch])[0].numel() <= 2048
+    lengths = [len(options[place].rows[1]) for batch in found for place in batch]
     assert lengths == sorted(lengths)  # little is padding
-    assert list(batches(forks[2::-1], 2**40)) == [[2], [1], [0]]
+    assert list(batches_by_length(options[2::-1], 2**40)) == [[2], [1], [0]]
