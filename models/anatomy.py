@@ -12,7 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from models.attention import why_it_stays
-from models.families import Sublayer
+from models.families import Sublayer, experts_per_token
 from models.subject import Subject
 from models.view import View, shared
 
@@ -149,7 +149,7 @@ def work_of(module: nn.Module, config: object) -> int:
             # Fused experts are parameters of shape (experts, out, in); a router is (experts, width).
             for weight in child.parameters(recurse=False):
                 if weight.dim() == 3:
-                    total += weight.numel() * _visited(config) // weight.shape[0]
+                    total += weight.numel() * experts_per_token(config) // weight.shape[0]
                 elif weight.dim() == 2:
                     total += weight.numel()
     return total
@@ -157,11 +157,6 @@ def work_of(module: nn.Module, config: object) -> int:
 
 def _modules(block: nn.Module, sublayer: Sublayer) -> list[nn.Module]:
     return [block.get_submodule(name) for name in (sublayer.module, *sublayer.norms, *sublayer.dead)]
-
-
-def _visited(config: object) -> int:
-    names = ("num_experts_per_tok", "experts_per_token", "moe_topk")
-    return next((getattr(config, name) for name in names if getattr(config, name, None)), 1)
 
 
 def _cache_bytes(view: View, device: torch.device) -> list[int]:

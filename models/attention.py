@@ -50,7 +50,7 @@ def why_it_stays(view: View) -> str:
     """Why another attention cannot be put in the place of this family's own, in a sentence; empty: it can."""
     name = view.family.name
     for module in _attentions(view).values():
-        if hasattr(module, "kv_lora_rank"):
+        if view.family.latent:
             return (
                 f"The attention of {name} is latent (MLA): it keeps no keys per head, and its cache is of low rank by design. "
                 "Choosing keys by low-rank scores is not defined here."

@@ -79,31 +79,6 @@ def linears(block: nn.Module, family: Family, modules: str = "all") -> list[Line
     return found
 
 
-def apply(tree: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put weights on a private module tree.
-
-    Parameters
-    ----------
-    weights : dict of str to tensor
-        By the dotted name of a linear map, or of the parameter where experts are stacked.
-
-    Raises
-    ------
-    Refusal
-        The tree's own weights lie outside the memory.
-    """
-    for name, weight in weights.items():
-        module, parameter = _place(tree, name)
-        refuse_offloaded(getattr(module, parameter))
-        setattr(module, parameter, nn.Parameter(weight, requires_grad=False))
-
-
-def weight_of(model: nn.Module, name: str) -> Tensor:
-    """The weight that `apply` would replace."""
-    module, parameter = _place(model, name)
-    return getattr(module, parameter)
-
-
 def refuse_offloaded(weight: Tensor) -> None:
     """Refuse weights that accelerate fetches when they are needed: there is nothing here to replace."""
     if weight.is_meta:
@@ -134,12 +109,3 @@ def _of(name: str, module: nn.Module) -> list[Linear]:
         if not linear.weight.is_floating_point() or linear.weight.element_size() < 2:
             raise Refusal(f"{name} is quantised, and only plain weights can be pruned. Load the model without quantisation.")
     return found
-
-
-def _place(tree: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module and its parameter that a name of `apply` speaks of."""
-    parent, _, last = name.rpartition(".")
-    held = tree.get_submodule(parent)
-    if isinstance(getattr(held, last), Tensor):
-        return held, last
-    return getattr(held, last), "weight"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
-from models.families import Config, Family
+from models.families import Config, Family, cache_argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class View:
         """
         more = {"logits_to_keep": 1} if last and _takes(self.model, "logits_to_keep") else {}
         if cache is not None:
-            more["cache" if _takes(self.model, "cache") else "past_key_values"] = cache  # renamed in transformers 5.24
+            more[cache_argument(type(self.model).forward)] = cache
         out = self.model(input_ids=tokens, use_cache=cache is not None, **more).logits
         return out[:, -1:] if last else out
 

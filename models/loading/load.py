@@ -121,11 +121,6 @@ def fetch(ref: ModelRef, progress: Progress = silent) -> None:
     present(understood(ref, progress), progress)
 
 
-def fingerprint(ref: ModelRef) -> str:
-    """`identify` of a model that is downloaded or unpacked first where it is not on this machine."""
-    return identity(fetched(find(ref.name, ref.revision)), ref)
-
-
 def estimate(ref: ModelRef) -> Estimate:
     """Memory that a model would take and where it would go; of a hub model only small files are fetched.
 

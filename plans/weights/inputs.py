@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from models.families import STACKED, between
 from models.linears import Linear
 from refusal import Refusal
 
@@ -77,7 +78,7 @@ class Inputs:
         stem, _, kind = linear.name.rpartition(".")
         if not linear.stacked:
             return linear.module.register_forward_pre_hook(plain)
-        if kind == "down_proj":  # one hook serves both weights of the experts
+        if kind == STACKED[1]:  # one hook serves both weights of the experts
             return linear.module.register_forward_pre_hook(routed, with_kwargs=True)
         return None
 
@@ -103,12 +104,8 @@ def _routed(experts: nn.Module, hidden: Tensor, chosen: Tensor) -> Iterator[tupl
     chosen = chosen.reshape(len(hidden), -1)
     for expert in chosen.unique().tolist():
         rows = hidden[(chosen == expert).any(-1)]
-        yield expert, "gate_up_proj", rows
-        weight = experts.gate_up_proj[expert]
-        middle = rows @ (weight if experts.is_transposed else weight.T)
-        if experts.has_bias:
-            middle = middle + experts.gate_up_proj_bias[expert]
-        yield expert, "down_proj", experts._apply_gate(middle)
+        yield expert, STACKED[0], rows
+        yield expert, STACKED[1], between(experts, expert, rows)
 
 
 def _wide(rows: Tensor) -> Tensor:
