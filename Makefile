@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
 NEEDS := pyproject.toml $(wildcard scripts/*)
 
-.PHONY: run test bench lint clean
+.PHONY: run test bench lint clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
@@ -24,6 +24,13 @@ bench: $(VENV)/.installed
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+# On a machine with a CUDA device; with $(PYTHON) as it is where it has torch for CUDA, without network and virtual environment.
+test-gpu:
+	PYTHON="$(PYTHON)" tests/gpu/python.sh -m pytest tests/gpu
+
+bench-gpu:
+	@PYTHON="$(PYTHON)" tests/gpu/python.sh -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,118 @@
+"""How far a GPU's numbers may be from the CPU's, field by field, and why; and the comparison itself."""
+
+from fnmatch import fnmatch
+from typing import Any
+
+import numpy as np
+
+from probes.base import as_dict
+
+# Every float field of every probe in float32, over its largest value. Both devices add in another order, and a sum of some
+# thousand float32 products differs by 1e-6 or so; five layers and the head leave ten to fifty times that.
+FLOAT32 = 1e-4
+SMALLEST = 1e-3  # a field whose values are all smaller is compared with this
+
+# probe.field → the bound in its place. None: not compared.
+FLOAT32_OTHERS: dict[str, tuple[float | None, str]] = {
+    "similarity.*_spread": (5e-4, "quantiles come from a histogram whose bins are 3.8e-4 wide; one token can change bins"),
+    "low_rank_attention.recall": (0.03, "of two keys with equal scores, each device may choose another one"),
+    "low_rank_attention.jaccard": (0.03, "as recall"),
+    "low_rank_attention.mass": (0.03, "as recall"),
+    "low_rank_attention.error": (0.03, "as recall"),
+    "low_rank_attention.overall.*": (0.03, "as recall"),
+    "low_rank_attention.perplexity": (0.03, "as recall: another key is attended to"),
+    "low_rank_attention.kl": (0.03, "as perplexity"),
+    "low_rank_attention.baseline_*": (0.03, "as perplexity"),
+    "low_rank_attention.front": (None, "a front is which numbers are lower, and equal ones have no order"),
+    "key_rank.rank*": (1, "a share of the variance that lies on the level may fall on either side: one dimension more"),
+    "key_rank.without_first.rank": (1, "as rank"),
+    "key_rank.mean_*": (0.05, "means of ranks"),
+    "key_rank.spread_*": (0.05, "means of ranks"),
+    "key_rank.without_first.mean": (0.05, "means of ranks"),
+    "key_rank.without_first.spread": (0.05, "means of ranks"),
+    "key_rank.overlap_*": (0.05, "overlap of so many dimensions as the rank"),
+    "key_rank.chance_*": (0.05, "rank over dimension"),
+    "key_rank.lowest_*": (None, "layers by rank, which may be one apart"),
+}
+
+# In bfloat16 a number has 8 bits, so each addition to the stream rounds by 0.4 %. Both devices round, each in its own place.
+# So the GPU is compared with float32 on the CPU, with the same weights. Each bound is at least twice of what bfloat16 on the
+# CPU itself was from that float32, at most over the families below: a GPU may err as much, and here and there more.
+BFLOAT16: dict[str, tuple[float, str]] = {
+    "similarity.attention": (0.02, "cosines of streams: both sides are rounded alike"),
+    "similarity.mlp": (0.02, "as attention"),
+    "similarity.block": (0.02, "as attention"),
+    "similarity.*_norm": (0.05, "lengths of addends, over those of the stream"),
+    "similarity.cosine": (0.02, "as attention"),
+    "similarity.angular": (0.02, "as attention"),
+    "fidelity.perplexity": (0.1, "exp of a mean over tokens"),
+    "fidelity.dense_perplexity": (0.1, "as perplexity"),
+    "fidelity.kl": (0.15, "differences of two rounded logits"),
+    "fidelity.logit_cosine": (0.03, "cosines of logits"),
+    "fidelity.prob_cosine": (0.05, "cosines of probabilities"),
+    "transitions.attention.h_cosine": (0.02, "as similarity"),
+    "transitions.mlp.h_cosine": (0.02, "as similarity"),
+    "transitions.cumulative.h_cosine": (0.03, "as similarity, over the whole depth"),
+    "transitions.cumulative.kl": (0.2, "as fidelity.kl, on two positions alone"),
+    "key_rank.spectra_*": (0.05, "shares of variance"),
+    "key_rank.effective_rank_pre": (0.05, "exp of the entropy of these shares"),
+    "low_rank_attention.dense_perplexity": (0.1, "as fidelity.perplexity"),
+    "low_rank_attention.mass_exact": (0.05, "softmax of the highest scores"),
+    "choice_subspace.letters.means.prob_cosine": (0.05, "as fidelity.prob_cosine"),
+    "generation_drift.forced.p_cosine": (0.1, "at the first step: later ones depend on what was written"),
+}  # fmt: skip
+
+
+def leaves(result: Any) -> dict[str, Any]:
+    """A result's fields by dotted name."""
+    found = {}
+
+    def walk(value: Any, name: str) -> None:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(inner, f"{name}.{key}" if name else str(key))
+        else:
+            found[name] = value
+
+    walk(as_dict(result), "")
+    return found
+
+
+def apart(found: Any, expected: Any) -> float:
+    """The largest difference over the largest value expected; infinite where it is another thing."""
+    if not _numbers(expected):
+        same = np.array_equal(found, expected) if isinstance(expected, np.ndarray) else found == expected
+        return 0.0 if same else np.inf
+    one, other = (np.asarray(each, float) for each in (found, expected))
+    if one.shape != other.shape or not np.array_equal(np.isfinite(one), np.isfinite(other)):
+        return np.inf
+    there = np.isfinite(other)
+    if not there.any():
+        return 0.0
+    whole = np.asarray(expected).dtype.kind in "iu"
+    scale = 1.0 if whole else max(np.abs(other[there]).max(), SMALLEST)
+    return float(np.abs(one - other)[there].max() / scale)
+
+
+def _numbers(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "fiu"
+    except ValueError:  # rows of several lengths, which have to be the same
+        return False
+
+
+def bound_of(name: str, table: dict, otherwise: float | None) -> float | None:
+    """The bound of a field; None: it is not compared."""
+    return next((bound for pattern, (bound, _) in table.items() if fnmatch(name, pattern)), otherwise)
+
+
+def beyond(probe: str, found: Any, expected: Any, table: dict, otherwise: float | None) -> dict[str, float]:
+    """The fields that are further from what is expected than their bound."""
+    ours, theirs = leaves(found), leaves(expected)
+    assert ours.keys() == theirs.keys()
+    wrong = {}
+    for name, value in theirs.items():
+        bound = bound_of(f"{probe}.{name}", table, otherwise)
+        if bound is not None and (distance := apart(ours[name], value)) > bound:
+            wrong[name] = distance
+    return wrong
