@@ -25,7 +25,7 @@ def load(page: Page) -> None:
     """Load the bundled model, unless another test has done so."""
     button, loaded = (
         page.get_by_role("button", name=re.compile("^Load ")).first,
-        page.get_by_text(re.compile(r"is loaded · \d+ layers")).first,
+        page.get_by_text(re.compile(r"is in memory · \d+ layers")).first,
     )
     expect(button.or_(loaded).first).to_be_visible()
     settled(page)
