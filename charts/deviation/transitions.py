@@ -83,7 +83,7 @@ def alone(
         for heading, kind in (("Attention", "attention"), ("MLP", "mlp")):
             found = getattr(result, kind if norm else f"raw_{kind}")
             names = [f"{style.NAME[kind]} of layer {i}" for i in range(result.layers)]
-            notes = _notes(names, found, ((texts or {}).get(plan) or {}).get(kind))
+            notes = _notes(names, found, (texts or {}).get(plan, {}).get(kind))
             marked = _marked(drops, kind, result.layers) if plan == shared else ()
             columns[heading].append(_curve(*look, found, notes, False, estimates, marked))
     return rows(columns, ["layer", "layer"], f"alone-{norm}")

@@ -59,7 +59,7 @@ def tokenized(subject: Subject, prompts: list[str], chat: bool) -> list[Tensor]:
     Raises
     ------
     Refusal
-        A prompt is longer than the context; it is told which.
+        A prompt is longer than the context; the message says which.
     """
     rows = []
     for place, prompt in enumerate(prompts):

@@ -40,7 +40,7 @@ class TransitionsParams:
     last : bool
         Only the last token of each window, as in the paper; else all tokens.
     top : int
-        How many of the likeliest tokens are told, at least 1.
+        How many of the likeliest tokens are noted, at least 1.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class TransitionsParams:
     def __post_init__(self) -> None:
         checked_temperature(self.temperature)
         if self.top < 1:
-            raise Refusal(f"The {self.top} likeliest tokens cannot be told. Write a number of at least 1.")
+            raise Refusal(f"The {self.top} likeliest tokens cannot be shown. Write a number of at least 1.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _run(
         _check_room(subject, tokens.shape[1])
     streams, lens = Streams(subject, plan, params.last), Lens(subject)
     comparison = Comparison(lens, subject.layers, params.temperature, params.top)
-    total = len(tokens) + params.last
+    total = len(tokens) + (1 if params.last else 0)  # a step of its own for the logits of all windows
     rows: list[list[Tensor]] = []
     for i, window in enumerate(tokens):
         text = f"window {i + 1} of {len(tokens)}"

@@ -114,11 +114,11 @@ def _steps(found: DriftResult) -> list[str]:
     """When probabilities leave the dense ones on the dense text, and the worst token."""
     mean = 1 - found.forced_spread["p_cosine"][:, 0]
     beyond = np.flatnonzero(_above(mean, PROBABILITIES))  # a NaN, where every text has ended, is not beyond
-    told = int(np.isfinite(mean).sum())
+    steps = int(np.isfinite(mean).sum())
     if len(beyond):
         first = f"On the dense text, probabilities leave 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
     else:
-        first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {told} steps"
+        first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {steps} steps"
     kl = found.forced["kl"]
     prompt, step = np.unravel_index(np.nanargmax(kl), kl.shape)
     piece = found.dense_pieces[prompt][step].strip().replace("\n", "⏎")
@@ -179,15 +179,15 @@ def _choice(found: ChoiceResult) -> str:
 
 def _choices(found: ChoiceResult) -> str:
     name, way = judged(found)
-    told = (
+    sentence = (
         f"Multiple choice, {name}: the same choice in {_percent(way.agreement)} of {found.items} items, accuracy "
         f"{_percent(way.accuracy)} (dense {_percent(way.dense_accuracy)}, guessing {_percent(found.chance)})"
     )
     kl, inside = way.means["kl"], way.means["option_kl"]
-    told += f"; KL {_g(kl)} nats over the vocabulary, {_g(inside)} over the options." if np.isfinite(inside) else "."
+    sentence += f"; KL {_g(kl)} nats over the vocabulary, {_g(inside)} over the options." if np.isfinite(inside) else "."
     if not _choice(found):
-        told += " The dense model hardly does better than guessing here, so this says nothing about choice."
-    return told
+        sentence += " The dense model hardly does better than guessing here, so this says nothing about choice."
+    return sentence
 
 
 def _conclusion(uses: dict[str, str]) -> str:
