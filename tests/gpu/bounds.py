@@ -7,8 +7,8 @@ import numpy as np
 
 from probes.base import as_dict
 
-# Every float field of every probe in float32, over its largest value. Both devices add in another order, and a sum of some
-# thousand float32 products differs by 1e-6 or so; five layers and the head leave ten to fifty times that.
+# Every float field of every probe in float32, over its largest value: both devices add in another order. Weights changed by
+# 2e-7 of themselves and eager attention in the place of the fused one, on a CPU, moved no field by more than 3e-5.
 FLOAT32 = 1e-4
 SMALLEST = 1e-3  # a field whose values are all smaller is compared with this
 
@@ -36,31 +36,31 @@ FLOAT32_OTHERS: dict[str, tuple[float | None, str]] = {
 }
 
 # In bfloat16 a number has 8 bits, so each addition to the stream rounds by 0.4 %. Both devices round, each in its own place.
-# So the GPU is compared with float32 on the CPU, with the same weights. Each bound is at least twice of what bfloat16 on the
-# CPU itself was from that float32, at most over the families below: a GPU may err as much, and here and there more.
+# So the GPU is compared with float32 on the CPU, with the same weights. Each bound is about three times or more what bfloat16
+# on a CPU was from that float32, the worst of the families in `tests.gpu.test_numbers`; that number stands in the reason.
 BFLOAT16: dict[str, tuple[float, str]] = {
-    "similarity.attention": (0.02, "cosines of streams: both sides are rounded alike"),
-    "similarity.mlp": (0.02, "as attention"),
-    "similarity.block": (0.02, "as attention"),
-    "similarity.*_norm": (0.05, "lengths of addends, over those of the stream"),
-    "similarity.cosine": (0.02, "as attention"),
-    "similarity.angular": (0.02, "as attention"),
-    "fidelity.perplexity": (0.1, "exp of a mean over tokens"),
-    "fidelity.dense_perplexity": (0.1, "as perplexity"),
-    "fidelity.kl": (0.15, "differences of two rounded logits"),
-    "fidelity.logit_cosine": (0.03, "cosines of logits"),
-    "fidelity.prob_cosine": (0.05, "cosines of probabilities"),
-    "transitions.attention.h_cosine": (0.02, "as similarity"),
-    "transitions.mlp.h_cosine": (0.02, "as similarity"),
-    "transitions.cumulative.h_cosine": (0.03, "as similarity, over the whole depth"),
-    "transitions.cumulative.kl": (0.2, "as fidelity.kl, on two positions alone"),
-    "key_rank.spectra_*": (0.05, "shares of variance"),
-    "key_rank.effective_rank_pre": (0.05, "exp of the entropy of these shares"),
-    "low_rank_attention.dense_perplexity": (0.1, "as fidelity.perplexity"),
-    "low_rank_attention.mass_exact": (0.05, "softmax of the highest scores"),
-    "choice_subspace.letters.means.prob_cosine": (0.05, "as fidelity.prob_cosine"),
-    "generation_drift.forced.p_cosine": (0.1, "at the first step: later ones depend on what was written"),
-}  # fmt: skip
+    "similarity.attention": (0.005, "0.0004; cosines of streams, both sides are rounded alike"),
+    "similarity.mlp": (0.005, "0.0004"),
+    "similarity.block": (0.005, "0.0006"),
+    "similarity.*_norm": (0.005, "0.001; lengths of addends, over those of the stream"),
+    "similarity.cosine": (0.006, "0.0015"),
+    "similarity.angular": (0.006, "0.0015"),
+    "fidelity.perplexity": (0.04, "0.007; exp of a mean over tokens"),
+    "fidelity.dense_perplexity": (0.04, "0.009"),
+    "fidelity.kl": (0.04, "0.008; differences of two rounded logits"),
+    "fidelity.logit_cosine": (0.012, "0.003"),
+    "fidelity.prob_cosine": (0.015, "0.003"),
+    "transitions.attention.h_cosine": (0.003, "0.0004"),
+    "transitions.mlp.h_cosine": (0.003, "0.0004"),
+    "transitions.cumulative.h_cosine": (0.01, "0.002; over the whole depth"),
+    "transitions.cumulative.kl": (0.04, "0.007; as fidelity.kl"),
+    "key_rank.spectra_*": (0.04, "0.009; shares of variance"),
+    "key_rank.effective_rank_pre": (0.01, "0.0024; exp of the entropy of these shares"),
+    "low_rank_attention.dense_perplexity": (0.04, "0.009; as fidelity.perplexity"),
+    "low_rank_attention.mass_exact": (0.004, "0.0004; softmax of the highest scores"),
+    "choice_subspace.letters.means.prob_cosine": (0.1, "0.03; two positions alone"),
+    "generation_drift.forced.p_cosine": (0.3, "0.1; one position, the first step: later ones depend on what was written"),
+}
 
 
 def leaves(result: Any) -> dict[str, Any]:
@@ -71,6 +71,8 @@ def leaves(result: Any) -> dict[str, Any]:
         if isinstance(value, dict) and value:
             for key, inner in value.items():
                 walk(inner, f"{name}.{key}" if name else str(key))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            walk(dict(enumerate(value)), name)
         else:
             found[name] = value
 
