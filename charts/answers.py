@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from charts import differences
-from measures.text import first_divergence as first_divergence
 from models.generate import Token
 
 _UNSURE = 0.5  # below this probability a token is underlined

@@ -47,11 +47,6 @@ class Moments:
         """Sum of all vectors, float64 (heads, width). NaN and infinity never leave a sum again."""
         return self._sum
 
-    @property
-    def finite(self) -> bool:
-        """Whether all vectors so far were finite."""
-        return bool(self._sum.isfinite().all())
-
     def covariance(self) -> Tensor:
         """Centred, divided by n − 1: float64 (heads, width, width) on the CPU; zero where the vectors are constant."""
         total, outer = self._sum.cpu(), self._outer.cpu()

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from measures.text import first_divergence as first_divergence
 from models.view import View
 from refusal import Refusal
 

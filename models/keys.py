@@ -8,7 +8,7 @@ smaller than keys; there they are the full keys of each head, taken where it exp
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from measures.covariance import Moments, components
+from measures.finite import refuse_nonsense
+from measures.precision import float64_device
 from models.families import Family, cache_argument
 from models.view import View
 from refusal import Progress, Refusal, silent
@@ -85,7 +87,7 @@ def key_basis(view: View, tokens: Tensor, progress: Progress = silent) -> dict[i
     for i, window in enumerate(tokens):
         progress(i, len(tokens), f"keys of window {i + 1} of {len(tokens)}")
         view.logits(window[None], last=True)
-        refuse_nonsense(sums.values())
+        refuse_nonsense("The model's keys", *(seen.sum for seen in sums.values()))
     return {layer: components(seen.covariance()).float() for layer, seen in sums.items()}
 
 
@@ -94,20 +96,11 @@ def widened(states: Tensor, room: dict[tuple[int, ...], Tensor]) -> Tensor:
 
     The ``room`` is used again for the next states: asking the system for fresh memory costs more than the sums.
     """
-    device = torch.device("cpu") if states.device.type == "mps" else states.device
+    device = float64_device(states.device)
     shape = (states.shape[1], states.shape[0], states.shape[2])
     if shape not in room or room[shape].device != device:
         room[shape] = torch.empty(shape, dtype=torch.float64, device=device)
     return room[shape].copy_(states.transpose(0, 1))
-
-
-def refuse_nonsense(sums: Iterable[Moments]) -> None:
-    """Refuse keys that are NaN or infinite."""
-    if not all(seen.finite for seen in sums):
-        raise Refusal(
-            "The model's keys are not numbers (NaN or infinite). Load it in float32 or bfloat16; float16 overflows in many "
-            "models."
-        )
 
 
 class _Reached(Exception):

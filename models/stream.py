@@ -1,12 +1,13 @@
 """The residual stream of a view, block by block: what went in, what attention and MLP added, what came out."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
+from measures.finite import refuse_nonsense
+from measures.precision import at_least_float32
 from models.families import Sublayer
 from models.view import View
 from refusal import Refusal
@@ -48,8 +49,7 @@ def check_stream(view: View, tokens: torch.Tensor) -> float:
 
 def gap(before: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor, after: torch.Tensor) -> float:
     """The largest ‖after − before − attention − mlp‖ / ‖after‖ over positions, in float32 or wider."""
-    before, attention, mlp, after = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in
-                                     (before, attention, mlp, after))  # fmt: skip
+    before, attention, mlp, after = map(at_least_float32, (before, attention, mlp, after))
     missing = (after - before - attention - mlp).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-12)
     return missing.max().item()
 
@@ -62,11 +62,7 @@ def refuse_gap(view: View, gaps: list[float]) -> None:
     Refusal
         The family's wiring is not understood, or its states are not numbers.
     """
-    if any(map(math.isnan, gaps)):  # max would pass over them
-        raise Refusal(
-            "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; float16 "
-            "overflows in many models."
-        )
+    refuse_nonsense("The model's hidden states", torch.tensor(gaps))  # max would pass over NaN
     if (worst := max(gaps)) > _TOLERANCE[view.model.dtype]:
         raise Refusal(
             f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "

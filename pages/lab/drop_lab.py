@@ -4,6 +4,7 @@ import streamlit as st
 
 from charts import answers, style
 from charts.deviation import fidelity
+from measures.text import first_divergence
 from models.anatomy import Anatomy
 from models.generate import Settings
 from pages import shell
@@ -143,7 +144,7 @@ def _facts(live: shell.Live, place: int, written: list) -> list[str]:
 
 
 def _parted(dense: list, pruned: list, name: str, live: shell.Live) -> None:
-    apart = answers.first_divergence([token.id for token in dense], [token.id for token in pruned])
+    apart = first_divergence([token.id for token in dense], [token.id for token in pruned])
     if apart is not None:
         st.caption(f"{name}First difference at token {apart + 1}.")
     elif live.over.is_set() and not live.error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from measures.precision import at_least_float32
 from models.attention import Attend, attend_by
 from models.view import View
 from plans.keys.shares import LowRank
@@ -115,7 +116,7 @@ def exact_scores(query: Tensor, key: Tensor) -> Tensor:
 
     A family's own scaling and soft-cap would not change the order of keys.
     """
-    query, key = (each.to(torch.promote_types(each.dtype, torch.float32)) for each in (query, key))
+    query, key = map(at_least_float32, (query, key))
     grouped = query.reshape(query.shape[0], key.shape[1], -1, query.shape[-1])  # query heads that share a key head
     scores = grouped @ key.transpose(-1, -2) * key.shape[-1] ** -0.5
     return scores.reshape(*query.shape[:3], key.shape[2])
@@ -127,7 +128,7 @@ def low_rank_scores(query: Tensor, key: Tensor, basis: Tensor, rank: int) -> Ten
     The mean of the keys is not taken off: it would shift all scores of a row alike.
     """
     _check_basis(basis, key)
-    query, key = (each.to(torch.promote_types(each.dtype, torch.float32)) for each in (query, key))
+    query, key = map(at_least_float32, (query, key))
     down = basis[:, :rank].to(key).transpose(-1, -2)
     grouped = query.reshape(query.shape[0], key.shape[1], -1, query.shape[-1])
     scores = (grouped @ down) @ (key @ down).transpose(-1, -2) * key.shape[-1] ** -0.5
@@ -136,7 +137,7 @@ def low_rank_scores(query: Tensor, key: Tensor, basis: Tensor, rank: int) -> Ten
 
 def projected(query: Tensor, basis: Tensor, rank: int) -> Tensor:
     """PᵀP q: its exact scores with the keys are their low-rank scores, as ⟨PᵀP q, k⟩ = ⟨P q, P k⟩."""
-    rows = basis[:, :rank].to(query.device, torch.promote_types(query.dtype, torch.float32))
+    rows = basis[:, :rank].to(at_least_float32(query))
     grouped = query.to(rows.dtype).reshape(query.shape[0], len(basis), -1, query.shape[-1])
     return (grouped @ rows.transpose(-1, -2) @ rows).reshape(query.shape).to(query.dtype)
 

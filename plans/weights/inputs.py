@@ -7,24 +7,25 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from measures.finite import refuse_nonsense
+from measures.precision import at_least_float32, float64_device
 from models.families import STACKED, between
 from models.linears import Linear
-from refusal import Refusal
 
 _CHUNK = 256  # tokens whose products are summed in float32, which is several times as fast
 
 
 def squares(rows: Tensor) -> Tensor:
     """Σx² over tokens, float64 of shape (in,), of inputs (tokens, in)."""
-    squared = _wide(rows).square()
+    squared = at_least_float32(rows).square()
     return squared.sum(0).cpu().double() if rows.device.type == "mps" else squared.sum(0, dtype=torch.float64)
 
 
 def products(rows: Tensor) -> Tensor:
     """Σxxᵀ over tokens, float64 of shape (in, in), of inputs (tokens, in)."""
-    total = torch.zeros(2 * rows.shape[-1:], dtype=torch.float64, device="cpu" if rows.device.type == "mps" else rows.device)
+    total = torch.zeros(2 * rows.shape[-1:], dtype=torch.float64, device=float64_device(rows.device))
     for part in rows.split(_CHUNK):
-        part = _wide(part)
+        part = at_least_float32(part)
         total += (part.T @ part).to(total.device)
     return total
 
@@ -54,11 +55,8 @@ class Inputs:
             The inputs were not numbers.
         """
         total = self._totals.get((self._same.get(name, name), expert))
-        if total is not None and not bool(total.isfinite().all()):
-            raise Refusal(
-                "The model's hidden states are not numbers (NaN or infinite). Load it in float32 or bfloat16; float16 "
-                "overflows in many models."
-            )
+        if total is not None:
+            refuse_nonsense("The model's hidden states", total)
         return total
 
     def watch(self, linear: Linear, then: Callable[[str], None]) -> RemovableHandle | None:
@@ -106,8 +104,3 @@ def _routed(experts: nn.Module, hidden: Tensor, chosen: Tensor) -> Iterator[tupl
         rows = hidden[(chosen == expert).any(-1)]
         yield expert, STACKED[0], rows
         yield expert, STACKED[1], between(experts, expert, rows)
-
-
-def _wide(rows: Tensor) -> Tensor:
-    """In float32 at least. Sums are float64, which Apple's GPU has not, so there they are kept by the CPU."""
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))

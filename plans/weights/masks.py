@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.precision import at_least_float32
 from plans.weights.sparsity import Sparsity, share
 from refusal import Refusal
 
@@ -54,7 +55,7 @@ def magnitude_mask(weight: Tensor, sparsity: Sparsity, compat: bool = False) -> 
     compat : bool
         Prune |w| ≤ the value at place ⌊numel · ratio⌋, as the reference does: one weight more, and all ties.
     """
-    scores = _wide(weight).abs()
+    scores = at_least_float32(weight).abs()
     if sparsity.group:
         return _grouped(scores, sparsity)
     return _overall(scores, share(weight.numel(), sparsity.ratio), compat)
@@ -73,7 +74,7 @@ def wanda_mask(weight: Tensor, squares: Tensor, sparsity: Sparsity) -> Tensor:
     ----------
     Wanda, arXiv 2306.11695, eq. 1.
     """
-    scores = _wide(weight).abs()
+    scores = at_least_float32(weight).abs()
     scores = scores * squares.sqrt().to(scores)
     return _grouped(scores, sparsity) if sparsity.group else lowest(scores, share(weight.shape[1], sparsity.ratio))
 
@@ -161,11 +162,6 @@ def _inverse_factor(hessian: Tensor) -> Tensor:
         "SparseGPT cannot invert the products of a linear map's inputs, even with much damping: the inputs are too large, "
         "or not numbers. Load the model in float32 or bfloat16, or take Wanda."
     )
-
-
-def _wide(weight: Tensor) -> Tensor:
-    """As float32, or as it is if that is wider."""
-    return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _grouped(scores: Tensor, sparsity: Sparsity) -> Tensor:

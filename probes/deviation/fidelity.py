@@ -3,7 +3,6 @@
 Both read the same text and predict each next token, so a distance is a distance and not a difference of trajectories.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from measures.chunks import row_chunks
 from measures.divergence import Softmax, both_divergences, dot
+from measures.finite import refuse_nonsense
+from measures.likelihood import perplexity
 from measures.sums import Means
 from measures.vectors import cosine, top
 from models.head import Head, last_states
@@ -20,7 +22,7 @@ from plans.cut import Calibrated, cut
 from plans.plan import Plan
 from probes.base import NoParams, Probe
 from probes.deviation.dense import DenseSide
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 from texts.corpus import Corpus
 
 _PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
@@ -108,8 +110,8 @@ def _run(
     mean = {name: float(means.read(name)) for name in parts[-1]}
     return FidelityResult(
         tokens=int(tokens[:, 1:].numel()),
-        perplexity=_exp(mean["nll"]),
-        dense_perplexity=_exp(mean["dense_nll"]),
+        perplexity=float(perplexity(mean["nll"])),
+        dense_perplexity=float(perplexity(mean["dense_nll"])),
         top1_agreement=mean["top1"],
         top5_agreement=mean["top5"],
         **{name: mean[name] for name in ("kl", "reverse_kl", "logit_cosine", "prob_cosine")},
@@ -129,24 +131,11 @@ def _rows(dense: Tensor, pruned: Tensor, targets: Tensor, vocab: int) -> Iterato
 def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """`compare` from the states that the head reads, a few rows of logits at a time."""
     both = [head(states.to(head.device)) for states in (dense, pruned)]
-    _refuse_nan(*both)
-    rows = max(1, _COMPARED // head.vocab)
-    parts = [compare(*each) for each in zip(*(tensor.split(rows) for tensor in (*both, targets)), strict=True)]
+    for name, logits in zip(("dense", "pruned"), both, strict=True):
+        refuse_nonsense(f"The {name} model's logits", logits)
+    chunks = row_chunks(len(targets), head.vocab, _COMPARED)
+    parts = [compare(*(tensor[rows] for tensor in (*both, targets))) for rows in chunks]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _refuse_nan(dense: Tensor, pruned: Tensor) -> None:
-    for logits, name in ((dense, "dense"), (pruned, "pruned")):
-        if not logits.isfinite().all():
-            raise Refusal(
-                f"The {name} model's logits are not numbers (NaN or infinite), so nothing can be measured. Load the "
-                "model in float32 or bfloat16; float16 overflows in many models."
-            )
-
-
-def _exp(nll: float) -> float:
-    """exp, or infinity where it does not fit in a float64."""
-    return math.exp(nll) if nll < 700 else math.inf
 
 
 PROBE = Probe(

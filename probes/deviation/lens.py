@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from measures.precision import at_least_float32
 from models.subject import Subject
 from models.view import View
 from plans.cut import cut
@@ -39,7 +40,7 @@ class Lens:
     @torch.inference_mode()
     def __call__(self, states: Tensor, norm: bool = True) -> Tensor:
         """Logits of the whole model, or of the head alone: no norm, no scaling, no soft-cap."""
-        states = states.to(self._device, torch.promote_types(states.dtype, torch.float32))
+        states = at_least_float32(states.to(self._device))
         if not norm:
             return self._view.head(states)
         self._states = states[:, None]  # each position is a window of one token, so that none is too long for the model

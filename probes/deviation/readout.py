@@ -3,12 +3,12 @@
 The head is by far the widest map of a small model, and a vocabulary of 150,000 tokens times a long prompt fills the memory.
 """
 
-import torch
 from torch import Tensor, nn
 
+from measures.finite import refuse_nonsense
+from measures.precision import at_least_float32, float64_device
 from models.view import View
 from probes.deviation.lens import widen
-from refusal import Refusal
 
 
 class Reading:
@@ -54,12 +54,7 @@ class Reading:
         self._wanted = wanted
         logits = _wide(self.view.logits(tokens)[0])
         hidden, self._hidden, self._wanted = _wide(self._hidden), None, None
-        # The sum is no number as soon as one addend is none, and asks for no memory.
-        if not (logits.sum(dtype=torch.float64).isfinite() and hidden.sum(dtype=torch.float64).isfinite()):
-            raise Refusal(
-                f"The {self.name} model's logits are not numbers (NaN or infinite), so nothing can be measured. Load the "
-                "model in float32 or bfloat16; float16 overflows in many models."
-            )
+        refuse_nonsense(f"The {self.name} model's logits", logits, hidden)
         return hidden, logits
 
     def _select(self, head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
@@ -71,5 +66,4 @@ class Reading:
 
 def _wide(values: Tensor) -> Tensor:
     """In float32 or wider, where float64 works as well: Apple's GPUs have none."""
-    values = values.cpu() if values.device.type == "mps" else values
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return at_least_float32(values.to(float64_device(values.device)))

@@ -10,7 +10,7 @@ NEEDED = ("torch", "transformers", "accelerate", "numpy", "platformdirs", "psuti
 def missing() -> str:
     """The sentence; empty where everything is there."""
     name = sys.executable
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - run with whatever python a machine has
         return f"{name} is older than Python 3.11."
     if lacking := [each for each in NEEDED if find_spec(each) is None]:
         return f"{name} lacks {', '.join(lacking)}."

@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from models.generate import RUNNERS, Settings, Writer, first_divergence, prompt_tokens, write
+from measures.text import first_divergence
+from models.generate import RUNNERS, Settings, Writer, prompt_tokens, write
 from models.loading.load import load
 from models.subject import ModelRef
 from plans.cut import cut
