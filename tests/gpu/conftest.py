@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="There is no CUDA device here; `make test-gpu` on a machine with one."))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def large():
     """A Llama of the 8B shape in bfloat16 with random weights, and the bytes of its weights."""
     if DEVICE.type == "cuda" and (free := torch.cuda.mem_get_info()[0]) < NEEDS:
