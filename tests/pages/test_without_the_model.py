@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cache.store import StoreError
+from cache.store import Store, StoreError
 from probes.bundles import packed
 from tests.pages.visitor import Visitor
 
@@ -125,17 +125,32 @@ def test_a_store_that_is_broken_is_told_on_every_page(measured, unreadable, brok
                 measured.click(button).wait()
 
 
+def test_an_answer_that_cannot_be_read_is_told_in_its_place(measured, monkeypatch):
+    """The model is known, and one row is damaged or of somebody else."""
+    answers, read = {each.key for each in measured.answers}, Store.read
+
+    def refusing(self, key, hit=True):
+        if key in answers:
+            raise StoreError("The answer was not written by PruneScope and was not opened.")
+        return read(self, key, hit)
+
+    monkeypatch.setattr(Store, "read", refusing)
+    for page in PAGES:
+        assert any("was not written by PruneScope" in each for each in measured.go(page).errors()), page
+        assert CHARTS[page] not in measured.figures()
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypatch, gone):
-    """Somebody unloads the model right after the page has looked whether it is in memory, and deletes its files, too."""
-    residents, leases = measured.bench.leases.residents, measured.bench.leases
+    """Somebody unloads the model whenever a page has looked whether it is in memory, and deletes its files, too."""
+    leases = measured.bench.leases
+    there = leases.residents()
 
     def looked():
-        found = residents()
         leases.release()
         if gone:
             shutil.rmtree(folder, ignore_errors=True)
-        return found
+        return there
 
     monkeypatch.setattr(leases, "residents", looked)
     for page in (*CHARTS, "storage"):
