@@ -149,8 +149,7 @@ def test_every_pruned_sublayer_is_fed_with_the_dense_stream(name):
     """One sublayer pruned in a model of its own gives what the probe finds where all of them are pruned."""
     model, windows, layer = tiny_model(name), tokens(), 3
     subject = subject_of(model)
-    plan = "w:magnitude@0.5"
-    everything = calibrated(plan, thinned(model, subject.family), subject.family)
+    everything = thinned(subject)
     found = run(subject, windows, everything)
     assert found.mode == "pruned"
     dense = cut(subject)
@@ -165,7 +164,7 @@ def test_every_pruned_sublayer_is_fed_with_the_dense_stream(name):
     dense.logits(windows)
     before, attention, _, after = streams["dense"]
     for at, part in enumerate(PARTS, start=1):
-        one = calibrated(plan, thinned(model, subject.family, (part, layer)), subject.family)
+        one = thinned(subject, only=(part, layer))
         view = cut(subject, one)
         watch(view, note(part))
         view.logits(windows)
@@ -181,9 +180,8 @@ def test_every_pruned_sublayer_is_fed_with_the_dense_stream(name):
 def test_of_a_plan_with_both_what_is_dropped_is_left_out_and_the_rest_is_pruned():
     model, windows = tiny_model("llama"), tokens()
     subject = subject_of(model)
-    weights = {name: weight for name, weight in thinned(model, subject.family).items() if "layers.2.mlp" not in name}
-    both = run(subject, windows, calibrated("m2,w:magnitude@0.5", weights, subject.family))
-    dropped, pruned = run(subject, windows), run(subject, windows, calibrated("w:magnitude@0.5", weights, subject.family))
+    both = run(subject, windows, thinned(subject, "m2,w:magnitude@0.5", without=("mlp", 2)))
+    dropped, pruned = run(subject, windows), run(subject, windows, thinned(subject, without=("mlp", 2)))
     assert both.mlp.kl[2] == pytest.approx(dropped.mlp.kl[2], rel=1e-9)
     for layer in (0, 1, 3, 4):
         assert both.mlp.kl[layer] == pytest.approx(pruned.mlp.kl[layer], rel=1e-9) != dropped.mlp.kl[layer]
@@ -351,7 +349,6 @@ def test_the_model_is_left_as_it_was():
     model, windows = tiny_model("llama"), tokens()
     before = model(input_ids=windows, use_cache=False).logits
     subject = subject_of(model)
-    thin = thinned(model, subject.family, ("mlp", 2))
-    run(subject, windows, calibrated("b1,w:magnitude@0.5", thin, subject.family))
+    run(subject, windows, thinned(subject, "b1,w:magnitude@0.5", only=("mlp", 2)))
     assert torch.equal(model(input_ids=windows, use_cache=False).logits, before)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
