@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from cache.store import StoreError
 from charts import style
 from charts.anatomy import sizes
 from models.anatomy import Anatomy
@@ -84,7 +83,7 @@ def _parts(known: Anatomy) -> None:
 
 try:
     known = shell.workbench().known.anatomy(shell.model_ref())
-except StoreError as error:
+except shell.StoreError as error:
     known = None
     st.error(str(error), icon=":material/error:")
 if known is None:

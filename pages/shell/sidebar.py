@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from cache.store import StoreError
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell.question import POLL, draw_progress, load_clicked
+from pages.shell.question import POLL, StoreError, draw_progress, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
 from pages.shell.workbench import workbench
 from plans.cost import shape_of
