@@ -16,7 +16,8 @@ ROOT = Path(__file__).parent.parent
 _PROGRAM = """
 import time
 begun = time.perf_counter()
-from models.load import ModelRef, load
+from models.loading.load import load
+from models.subject import ModelRef
 imported = time.perf_counter()
 load(ModelRef())
 print(imported - begun, time.perf_counter() - imported)

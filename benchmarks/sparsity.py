@@ -4,14 +4,13 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from plans.thinning import Sparsity
 
 from benchmarks.timing import Line, in_turns, seconds
 from models.linears import linears
 from models.subject import Subject
 from plans.cut import cut as view_of
-from plans.plan import Plan
 from plans.weights.prune import prune
+from plans.weights.sparsity import Sparsity
 from texts.corpus import CorpusRef, cut
 
 
@@ -21,7 +20,7 @@ def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
     tokens = torch.from_numpy(corpus.tokens)
 
     def pruned(method: str) -> Callable[[], None]:
-        return lambda: prune(view_of(subject, Plan()), tokens, Sparsity(method, 0.5)) and None
+        return lambda: prune(view_of(subject), tokens, Sparsity(method, 0.5), {}, lambda *_: None)
 
     times = in_turns(
         rounds,

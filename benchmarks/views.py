@@ -11,6 +11,7 @@ from benchmarks.handmade import empty_cache, without_attention
 from benchmarks.timing import Line, Times, ratio, seconds, turn
 from models.subject import Subject
 from plans.cut import cut
+from plans.drops import dropped
 from plans.plan import parse
 
 
@@ -29,7 +30,7 @@ def half_the_attention(subject: Subject, prompt: int, steps: int, rounds: int) -
     """Every second attention dropped: prefill and decode against dense and against the handmade model, a step in turn."""
     plan = parse(",".join(f"a{i}" for i in range(0, subject.layers, 2)))
     dense, view = cut(subject), cut(subject, plan)
-    made = without_attention(subject.model, plan.attention)
+    made = without_attention(subject.model, dropped(plan).attention)
     runs = {
         "dense": (dense.model, dense.cache),
         "half the attention": (view.model, view.cache),

@@ -13,7 +13,7 @@ from cache.jobs import Job, Jobs
 from cache.lock import only_one
 from cache.store import Store, Stored
 from models.subject import ModelRef, Subject
-from plans.cut import Calibrated
+from plans.cut import Calibrated, checked
 from plans.learn import learn
 from plans.plan import EMPTY, Plan
 from probes.base import as_dict, from_dict
@@ -89,6 +89,7 @@ def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent
 
 def learned(asked: Asked, subject: Subject, store: Store, progress: Progress = silent) -> tuple[Calibrated, Corpus]:
     """The plan with what its operations learned, each learned and kept now if need be; and what they learned it from."""
+    checked(subject, asked.plan)  # before an operation learns for minutes and a later one cannot be applied
     corpus = _cut(asked.learned_on, subject)
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     steps = {step.operation.name: step for step in asked.learning}

@@ -303,7 +303,7 @@ def test_parameters_that_are_not_possible_are_refused(name, value):
 def test_a_dense_model_that_is_broken_is_refused():
     model = tiny_model("llama")
     model.model.layers[2].mlp.down_proj.weight[0, 0] = float("nan")
-    with pytest.raises(Refusal, match="hidden states are not numbers"):
+    with pytest.raises(Refusal, match="hidden states contain NaN or infinite"):
         run(subject_of(model), tokens())
 
 
