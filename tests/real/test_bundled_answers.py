@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from models.families import family_of
 from models.generate import Settings, Writer, prompt_tokens, write
 from models.loading.load import load
 from models.subject import ModelRef
@@ -65,7 +64,7 @@ def measured(subject, corpus, plan):
 
 def said(subject, plan, length=20):
     prompt = prompt_tokens(subject.tokenizer, "What is the capital of France?", True, subject.context)
-    writer = Writer(view_of(subject.model, family_of(subject.config), parse(plan)), subject.tokenizer, prompt)
+    writer = Writer(view_of(subject, parse(plan)), subject.tokenizer, prompt)
     return "".join(token.piece for _, token in write([writer], Settings(length), subject.context))
 
 
