@@ -39,7 +39,7 @@ def test_run_choose_a_level_click_a_head(visit):
     visitor.click("ask_key_rank").wait()
     assert set(visitor.figures()) == {"heads", "spectrum", "layers", "overlap"}
     assert "64 tokens in 2 windows" in visitor.texts() and "of 8." in visitor.texts()
-    assert "the directions that hold 90 % of the variance" in visitor.texts()
+    assert "the key directions that explain 90 % of the variance" in visitor.texts()
 
     rows = {(row["layer"], row["head"]): row["rank"] for row in visitor.table("participation ratio")}
     assert len(rows) == 8

@@ -66,7 +66,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
         patch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=full))
         visitor.look().click("ask_similarity").wait()
         assert ["memory is not enough" in each for each in visitor.errors()] == [True]
-    visitor.click("ask_similarity").wait()
+    visitor.look().click("ask_similarity").wait()
     assert visitor.figures() and not visitor.errors()
 
 
