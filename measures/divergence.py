@@ -26,6 +26,12 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
 class Softmax:
     """Logits as a distribution, computed once for every measure that needs it.
 
+    Parameters
+    ----------
+    logits : tensor of shape (rows, vocab)
+    room : float32 tensor of shape (rows, vocab), optional
+        Where the weights are put: asking the system for fresh memory costs more than filling it.
+
     Attributes
     ----------
     logits : float32 tensor of shape (rows, vocab)
@@ -36,10 +42,10 @@ class Softmax:
         Logarithm of the sum of exp(logits).
     """
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, room: Tensor | None = None) -> None:
         self.logits = logits.float()
         most = self.logits.amax(-1, keepdim=True)
-        self.weights = (self.logits - most).exp_()
+        self.weights = torch.sub(self.logits, most, out=room).exp_()
         self.total = self.weights.sum(-1, dtype=torch.float64)
         self.log_total = most[:, 0].double() + self.total.log()
 
@@ -48,9 +54,9 @@ class Softmax:
         return self.log_total - self.logits.gather(-1, targets[:, None])[:, 0].double()
 
 
-def both_divergences(p: Softmax, q: Softmax) -> tuple[Tensor, Tensor]:
-    """KL(p‖q) and KL(q‖p) in nats; at least 0, which rounding could miss where p = q."""
-    change, apart = p.logits - q.logits, p.log_total - q.log_total
+def both_divergences(p: Softmax, q: Softmax, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """KL(p‖q) and KL(q‖p) in nats; at least 0, which rounding could miss where p = q. ``room`` as for `Softmax`."""
+    change, apart = torch.sub(p.logits, q.logits, out=room), p.log_total - q.log_total
     forward = dot(p.weights, change) / p.total - apart
     reverse = apart - dot(q.weights, change) / q.total
     return forward.clamp_min(0), reverse.clamp_min(0)

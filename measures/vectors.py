@@ -36,7 +36,7 @@ def top(values: Tensor, count: int) -> Tensor:
     int64 tensor of shape (rows, count or fewer)
     """
     found, places = _largest(values, min(count, values.shape[-1]))
-    first = (values == found[:, :1]).to(torch.uint8).argmax(-1, keepdim=True)
+    first = _first(values, found[:, :1])
     # The one that stood first takes the place of the one that now does, so that each place is there once.
     rest = torch.where(places == first, places[:, :1], places)
     return torch.cat([first, rest[:, 1:]], dim=-1)
@@ -55,3 +55,25 @@ def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     beyond = torch.arange(blocks * _BLOCK, values.shape[-1], device=values.device).expand(len(values), -1)
     found = torch.cat([inside, rest], -1).topk(count, dim=-1)
     return found.values, torch.cat([places, beyond], -1).gather(-1, found.indices)
+
+
+def _first(values: Tensor, wanted: Tensor) -> Tensor:
+    """The lowest place of each row that holds its largest value, ``wanted``, both (rows, 1); of long rows by blocks."""
+    blocks = values.shape[-1] // _BLOCK
+    if blocks < 2:
+        return _lowest_place(values == wanted)
+    whole = values[:, : blocks * _BLOCK].unflatten(-1, (blocks, _BLOCK))
+    block = _lowest_place(whole.amax(-1) == wanted).clamp_max(blocks - 1)
+    inside = whole.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
+    place = _lowest_place(inside == wanted)
+    beyond = blocks * _BLOCK + _lowest_place(values[:, blocks * _BLOCK :] == wanted)
+    return torch.where(place < _BLOCK, block * _BLOCK + place, beyond)
+
+
+def _lowest_place(there: Tensor) -> Tensor:
+    """The lowest true place of each row, or the length of the row; (rows, n) → (rows, 1)."""
+    length = there.shape[-1]
+    if not length:
+        return there.new_zeros(len(there), 1, dtype=torch.int64)
+    places = torch.arange(length, device=there.device)
+    return torch.where(there, places, length).amin(-1, keepdim=True)

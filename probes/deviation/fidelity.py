@@ -67,10 +67,14 @@ class FidelityResult:
     pieces: list[list[str]]
 
 
-def compare(dense: Tensor, pruned: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Measures of two logit tensors of shape (tokens, vocab) against the tokens that follow; one value per token."""
-    p, q = Softmax(dense), Softmax(pruned)
-    forward, reverse = both_divergences(p, q)
+def compare(dense: Tensor, pruned: Tensor, targets: Tensor, room: Tensor | None = None) -> dict[str, Tensor]:
+    """Measures of two logit tensors of shape (tokens, vocab) against the tokens that follow; one value per token.
+
+    ``room`` is float32 memory of shape (3, tokens, vocab) to work in, which may be used again for the next tokens.
+    """
+    first, second, third = (None, None, None) if room is None else room
+    p, q = Softmax(dense, first), Softmax(pruned, second)
+    forward, reverse = both_divergences(p, q, third)
     best = [top(each.logits, TOP) for each in (p, q)]
     return {
         "nll": q.nll(targets),
@@ -134,7 +138,8 @@ def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor) -> dic
     for name, logits in zip(("dense", "pruned"), both, strict=True):
         refuse_nonsense(f"The {name} model's logits", logits)
     chunks = row_chunks(len(targets), head.vocab, _COMPARED)
-    parts = [compare(*(tensor[rows] for tensor in (*both, targets))) for rows in chunks]
+    room = torch.empty((3, len(targets[chunks[0]]), head.vocab), device=targets.device)
+    parts = [compare(*(tensor[rows] for tensor in (*both, targets)), room=room[:, : len(targets[rows])]) for rows in chunks]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
