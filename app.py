@@ -6,10 +6,10 @@ st.set_page_config(page_title="PruneScope", page_icon="pages/icon.png", layout="
 page = st.navigation(
     [
         st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
-        st.Page("pages/redundancy/similarity.py", title="Similarity", icon=":material/layers:"),
-        st.Page("pages/keys/key_rank.py", title="Key rank", icon=":material/key:"),
-        st.Page("pages/deviation/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
-        st.Page("pages/lab/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
+        st.Page("pages/similarity.py", title="Similarity", icon=":material/layers:"),
+        st.Page("pages/key_rank.py", title="Key rank", icon=":material/key:"),
+        st.Page("pages/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
+        st.Page("pages/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )

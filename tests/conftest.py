@@ -68,16 +68,3 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     fast.chat_template = _TEMPLATE
     return fast
-
-
-# The frame was rebuilt and these tests are still being moved to it: they run and are counted, and do not fail the suite yet.
-# Take a name off this list as soon as its tests are green; the list must be empty before the rebuild is called done.
-MOVING = ("real",)
-
-
-def pytest_collection_modifyitems(items):
-    """Mark what is still being moved; see MOVING."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0].removesuffix(".py") in MOVING:
-            item.add_marker(pytest.mark.xfail(reason="being moved to the rebuilt frame", strict=False))

@@ -154,7 +154,7 @@ def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None
     )  # fmt: skip
     if chosen.top < 1 and shell.current_plan() == plan:
         # A link and not st.switch_page, which cannot leave a page whose fields are bound to the address.
-        row.page_link("pages/lab/drop_lab.py", label="Try it in the drop lab", icon=":material/content_cut:")
+        row.page_link("pages/drop_lab.py", label="Try it in the drop lab", icon=":material/content_cut:")
     return chosen
 
 

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from pages import shell
-from pages.deviation import choice as choice_part
-from pages.deviation import layers as layer_part
-from pages.deviation import plans as plan_fields
-from pages.deviation import steps as step_part
-from pages.deviation import verdict as verdict_part
+from pages.levels import choice as choice_part
+from pages.levels import layers as layer_part
+from pages.levels import plans as plan_fields
+from pages.levels import steps as step_part
+from pages.levels import verdict as verdict_part
 from pages.shell import KEPT
 from probes.answer import Answer
 

@@ -5,7 +5,7 @@ import streamlit as st
 from charts.deviation import generation_drift as drift_charts
 from charts.deviation import transitions as charts
 from pages import shell
-from pages.deviation import steps
+from pages.levels import steps
 from pages.shell import KEPT
 from probes.answer import Answer
 from probes.deviation.generation_drift import DriftResult

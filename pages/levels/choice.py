@@ -4,7 +4,7 @@ import streamlit as st
 
 from charts.choice import choice_subspace as charts
 from pages import shell
-from pages.deviation.plans import plain
+from pages.levels.plans import plain
 from pages.shell import KEPT
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.verdict import GUESSING, judged
