@@ -27,7 +27,7 @@ from plans.plan import Plan
 from probes.base import Probe
 from probes.choice.choices import Choices, choices
 from probes.choice.option_tokens import OptionTokens, batches_by_length, padded, tokenize_options
-from probes.deviation.readout import Reading
+from probes.deviation.readout import Readout
 from refusal import Progress, Refusal, silent
 from texts.items import LETTERS, Item, builtin, digest, read_items
 
@@ -122,7 +122,7 @@ def _run(
     letters = [_lettered(subject, item, f"Item {place}") for place, item in enumerate(items)]
     texts = [tokenize_options(subject, item.opened, item.options, f"Item {place}") for place, item in enumerate(items)]
     cuts = [cut(subject, each) for each in (Plan(), plan)]
-    readouts = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
+    readouts = [Readout(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     found = {}
     for way, (options, score) in {"letters": (letters, by_letter), "texts": (texts, by_text)}.items():
         rows: dict[int, dict[str, Any]] = {}
@@ -154,7 +154,7 @@ def _lettered(subject: Subject, item: Item, name: str) -> OptionTokens:
 def _ask(
     batch: Sequence[tuple[Item, OptionTokens]],
     score: Callable,
-    readouts: list[Reading],
+    readouts: list[Readout],
     temperature: float,
     device: torch.device,
 ) -> list[dict[str, Any]]:

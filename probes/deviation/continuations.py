@@ -14,7 +14,7 @@ from measures.text import distinct, repetition
 from models.generate import RUNNERS, Settings, Writer, prompt_tokens, write
 from models.subject import Subject
 from models.view import View
-from probes.deviation.readout import Reading
+from probes.deviation.readout import Readout
 from refusal import Refusal
 
 MEASURES = ("h_cosine", "h_estimate", "z_cosine", "z_estimate", "p_cosine", "p_estimate", "kl", "reverse_kl", "kl_estimate")
@@ -86,7 +86,7 @@ def greedy(view: View, subject: Subject, prompt: Tensor, length: int, tell: Call
     return Written(writer.written, pieces, subject.tokenizer.decode(said), ended)
 
 
-def predictions(readout: Reading, prompt: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
+def predictions(readout: Readout, prompt: Tensor, ids: list[int]) -> tuple[Tensor, Tensor]:
     """What a model predicts at each step of a given continuation, in one pass without cache.
 
     Returns

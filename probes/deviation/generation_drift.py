@@ -34,7 +34,7 @@ from probes.deviation.continuations import (
     stacked,
     tokenized,
 )
-from probes.deviation.readout import Reading
+from probes.deviation.readout import Readout
 from refusal import Progress, Refusal, silent
 from texts import prompts as built_in
 from texts.prompts import prompts_of
@@ -174,7 +174,7 @@ def _run(
     prompts, chat = prompts_of(params.prompts), chats(subject, params.chat)
     tokens = tokenized(subject, prompts, chat)
     cuts = [cut(subject, each) for each in (Plan(), plan)]
-    readouts = [Reading(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
+    readouts = [Readout(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     rows = []
     for place, prompt in enumerate(tokens):
 
@@ -186,7 +186,7 @@ def _run(
     return _result(subject, prompts, tokens, chat, params.temperature, rows)
 
 
-def _row(subject: Subject, readouts: list[Reading], prompt: Tensor, params: DriftParams, tell: Callable) -> dict[str, Any]:
+def _row(subject: Subject, readouts: list[Readout], prompt: Tensor, params: DriftParams, tell: Callable) -> dict[str, Any]:
     """Everything about one prompt of shape (1, tokens)."""
     dense = greedy(readouts[0].view, subject, prompt, params.length, lambda step: tell(step, 0))
     ours, theirs = (predictions(readout, prompt, dense.ids) for readout in readouts)

@@ -11,7 +11,7 @@ from models.view import View
 from probes.deviation.lens import widen
 
 
-class Reading:
+class Readout:
     """A view whose head sees only the positions asked for.
 
     The hook stays on the view, which is private to its caller; what does not come through here sees every position.

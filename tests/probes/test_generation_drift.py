@@ -14,7 +14,7 @@ from plans.plan import Plan, parse
 from probes.base import as_dict, from_dict, read_params
 from probes.deviation.continuations import LEVELS, MEASURES, spread
 from probes.deviation.generation_drift import PROBE, DriftParams
-from probes.deviation.readout import Reading
+from probes.deviation.readout import Readout
 from refusal import Refusal
 from tests.models.tiny import TINY
 from tests.probes.characters import learned, reader
@@ -225,7 +225,7 @@ def test_half_precision_is_read_in_single():
     view, states = cut(subject), []
     view.layers[-1].register_forward_hook(lambda _, args, out: states.append(out))
     text = subject.tokenizer("Why is the sky blue?", return_tensors="pt").input_ids
-    hidden, logits = Reading(view, "dense")(text, torch.ones_like(text, dtype=torch.bool))
+    hidden, logits = Readout(view, "dense")(text, torch.ones_like(text, dtype=torch.bool))
     wide = copy.deepcopy(subject.model).float()
     with torch.inference_mode():
         expected = wide.model.norm(states[0][0].float())
