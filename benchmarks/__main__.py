@@ -8,7 +8,7 @@ import transformers
 from benchmarks import answers, fidelity, key_rank, loading, low_rank, similarity, sparsity, transitions, views
 from models.loading.load import load
 from models.subject import ModelRef
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     rounds, windows = (2, 1) if quick else (5, 8)
     subject = load(ModelRef(dtype="float32", device="cpu"))
-    corpus = cut(CorpusRef("python-docs", windows=1), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=1), subject.tokenizer, subject.context)
     print(
         f"bundled model, {subject.layers} layers, float32 · {torch.get_num_threads()} threads, "
         f"{torch.backends.cpu.get_cpu_capability()} · torch {torch.__version__}, transformers {transformers.__version__} · "

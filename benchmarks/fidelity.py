@@ -9,15 +9,14 @@ from plans.plan import parse
 from probes.base import NoParams
 from probes.deviation.dense import DenseSide
 from probes.deviation.fidelity import PROBE
-from texts.corpus import CorpusRef
-from texts.corpus import cut as windows_of
+from texts.corpus import CorpusRef, read_corpus
 
 _FIRST, _SECOND = parse("a7"), parse("a25")
 
 
 def second_plan(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """A plan whose dense side is known against a bare pass of its view, all logits included; and against the first plan."""
-    corpus = windows_of(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
     kept = DenseSide(subject, tokens)
     PROBE.run(subject, corpus, _FIRST, NoParams(), dense=kept)

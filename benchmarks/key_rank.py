@@ -12,12 +12,12 @@ from models.subject import Subject
 from plans.plan import Plan
 from probes.keys.key_rank import PROBE, KeyRankParams, result_of
 from probes.keys.key_sums import KeySums
-from texts.corpus import Corpus, CorpusRef, cut
+from texts.corpus import Corpus, CorpusRef, read_corpus
 
 
 def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """One pass with all moments and eigenvalues, and a bare forward pass over the same windows."""
-    corpus = cut(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
     _same_numbers(subject, corpus)

@@ -7,9 +7,9 @@ from benchmarks.timing import Line, in_turns, ratio
 from models.attention import Attend, attend_by
 from models.keys import key_basis
 from models.subject import Subject
-from plans.cut import cut as view_of
+from plans.cut import cut
 from plans.keys.choice import switch_on
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 
 def forward(subject: Subject, length: int, rounds: int) -> list[Line]:
@@ -19,10 +19,10 @@ def forward(subject: Subject, length: int, rounds: int) -> list[Line]:
     nobody runs this for speed.
     """
     tokens = torch.from_numpy(
-        cut(CorpusRef("python-docs", windows=1, length=length), subject.tokenizer, subject.context).tokens
+        read_corpus(CorpusRef("python-docs", windows=1, length=length), subject.tokenizer, subject.context).tokens
     )
-    basis = key_basis(view_of(subject), tokens)
-    eager, chosen, exact = (view_of(subject) for _ in range(3))
+    basis = key_basis(cut(subject), tokens)
+    eager, chosen, exact = (cut(subject) for _ in range(3))
     attend_by(eager, dict.fromkeys(eager.attentions, _unchanged))
     switch_on(chosen, basis, 0.25, 0.25)
     switch_on(exact, basis, 1, 0.25, "exact")

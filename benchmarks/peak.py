@@ -13,7 +13,7 @@ from models.subject import ModelRef
 from plans.plan import Plan
 from probes.base import NoParams
 from probes.redundancy.similarity import PROBE
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 _STEP = 0.002  # seconds between looks; the largest tensors of a pass live longer than that
 
@@ -21,7 +21,7 @@ _STEP = 0.002  # seconds between looks; the largest tensors of a pass live longe
 def main() -> None:
     """Measure once."""
     subject = load(ModelRef())
-    corpus = cut(CorpusRef("python-docs", windows=int(sys.argv[1])), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=int(sys.argv[1])), subject.tokenizer, subject.context)
     for weight in subject.model.parameters():
         weight.sum()  # a page of a mapped file counts once it was touched
     process, over = psutil.Process(), threading.Event()

@@ -14,14 +14,14 @@ from models.subject import Subject
 from plans.plan import Plan
 from probes.base import NoParams
 from probes.redundancy.similarity import PROBE
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 ROOT = Path(__file__).parent.parent
 
 
 def speed(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """One pass with all statistics, a bare forward pass over the same windows, and a pass per target."""
-    corpus = cut(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
     _same_numbers(subject)
@@ -56,7 +56,7 @@ def memory(rounds: int) -> list[Line]:
 
 def _same_numbers(subject: Subject) -> None:
     """A comparison is fair only if both compute the same thing."""
-    corpus = cut(CorpusRef("python-docs", windows=1), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=1), subject.tokenizer, subject.context)
     ours = PROBE.run(subject, corpus, Plan(), NoParams())
     theirs = three_passes(subject.model, torch.from_numpy(corpus.tokens))
     apart = max(np.abs(np.subtract(getattr(ours, target), found)).max() for target, found in theirs.items())

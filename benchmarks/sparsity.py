@@ -8,19 +8,19 @@ import torch
 from benchmarks.timing import Line, in_turns, seconds
 from models.linears import linears
 from models.subject import Subject
-from plans.cut import cut as view_of
+from plans.cut import cut
 from plans.weights.prune import prune
 from plans.weights.sparsity import Sparsity
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 
 def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
     """Wanda 50 % against two forward passes over its windows, without the head, and sorting each matrix once."""
-    corpus = cut(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=windows), subject.tokenizer, subject.context)
     tokens = torch.from_numpy(corpus.tokens)
 
     def pruned(method: str) -> Callable[[], None]:
-        return lambda: prune(view_of(subject), tokens, Sparsity(method, 0.5), {}, lambda *_: None)
+        return lambda: prune(cut(subject), tokens, Sparsity(method, 0.5), {}, lambda *_: None)
 
     times = in_turns(
         rounds,

@@ -9,7 +9,7 @@ from benchmarks.timing import Line, in_turns, ratio
 from models.subject import Subject
 from plans.plan import Plan, parse
 from probes.deviation.transitions import PROBE, TransitionsParams
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 
 def speed(subject: Subject, windows: int, rounds: int, length: int = 512, every: int = 64) -> list[Line]:
@@ -19,8 +19,8 @@ def speed(subject: Subject, windows: int, rounds: int, length: int = 512, every:
     makes twice as many, with and without the final norm, and compares. On all tokens it is measured on one window of
     ``every`` tokens.
     """
-    corpus = cut(CorpusRef("python-docs", windows=windows, length=length), subject.tokenizer, subject.context)
-    short = cut(CorpusRef("python-docs", windows=1, length=every), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=windows, length=length), subject.tokenizer, subject.context)
+    short = read_corpus(CorpusRef("python-docs", windows=1, length=every), subject.tokenizer, subject.context)
 
     @torch.inference_mode()
     def floor(tokens: np.ndarray, last: bool) -> None:
@@ -54,7 +54,7 @@ def speed(subject: Subject, windows: int, rounds: int, length: int = 512, every:
 @torch.inference_mode()
 def _same_numbers(subject: Subject) -> None:
     """A comparison is fair only if the work is done: the dense cosines of the stream must be those of the model's states."""
-    corpus = cut(CorpusRef("python-docs", windows=1, length=64), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=1, length=64), subject.tokenizer, subject.context)
     ours = PROBE.run(subject, corpus, parse(f"b1-{subject.layers - 1}"), TransitionsParams()).cumulative.h_cosine[1:-1]
     out = subject.model(input_ids=torch.from_numpy(corpus.tokens), use_cache=False, output_hidden_states=True)
     states = [state[0, -1].double() for state in out.hidden_states[1:-1]]  # the last one is after the final norm

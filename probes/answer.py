@@ -21,7 +21,7 @@ from probes.kept import Kept
 from probes.question import Asked, Learning
 from refusal import Progress, Refusal, silent
 from settings import data_directory
-from texts.corpus import Corpus, cut
+from texts.corpus import Corpus, read_corpus
 
 Lease = Callable[[ModelRef, Progress], AbstractContextManager[Subject]]
 
@@ -142,7 +142,7 @@ def _dense(asked: Asked, subject: Subject, corpus: Corpus, store: Store) -> Any:
 
 
 def _cut(ref: Any, subject: Subject) -> Corpus | None:
-    return None if ref is None else cut(ref, subject.tokenizer, subject.context)
+    return None if ref is None else read_corpus(ref, subject.tokenizer, subject.context)
 
 
 def _about(asked: Asked, subject: Subject, corpus: Corpus | None, learned_on: Corpus | None, seconds: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from refusal import Refusal
 from texts.reading import BUNDLED, NAMES, keep_text, label, read_text, text_digest
 from texts.tokens import token_ids
 
-__all__ = ["BUNDLED", "NAMES", "Corpus", "CorpusRef", "cut", "keep_text", "label", "read_text", "text_digest"]
+__all__ = ["BUNDLED", "NAMES", "Corpus", "CorpusRef", "keep_text", "label", "read_corpus", "read_text", "text_digest"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Corpus:
     digest: str
 
 
-def cut(ref: CorpusRef, tokenizer: PreTrainedTokenizerBase, context: int | None = None) -> Corpus:
+def read_corpus(ref: CorpusRef, tokenizer: PreTrainedTokenizerBase, context: int | None = None) -> Corpus:
     """Tokenise a text and cut it into windows.
 
     Parameters

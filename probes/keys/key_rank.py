@@ -23,8 +23,7 @@ from plans.plan import Plan
 from probes.base import Probe
 from probes.keys.key_sums import KeySums, key_sums
 from refusal import Progress, Refusal, silent
-from texts.corpus import Corpus
-from texts.corpus import cut as cut_corpus
+from texts.corpus import Corpus, read_corpus
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
 
@@ -166,7 +165,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
     if params.other:
         if params.other == corpus.ref.name:
             raise Refusal(f"Both texts are {params.other}. Name another one, or none to compare the halves of this one.")
-        other = cut_corpus(replace(corpus.ref, name=params.other), subject.tokenizer, subject.context)
+        other = read_corpus(replace(corpus.ref, name=params.other), subject.tokenizer, subject.context)
     total = len(corpus.tokens) + (len(other.tokens) if other else 0)
     sums = key_sums(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
     if other is None:

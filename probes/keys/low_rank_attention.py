@@ -30,8 +30,7 @@ from probes.base import Probe
 from probes.keys.attention_cost import cost_ratio
 from probes.keys.key_agreement import Agreement
 from refusal import Progress, Refusal, silent
-from texts.corpus import Corpus, CorpusRef, text_digest
-from texts.corpus import cut as cut_corpus
+from texts.corpus import Corpus, CorpusRef, read_corpus, text_digest
 
 _CHUNK = 2**20  # logits compared at a time
 _MOST = 8  # shares per axis: every place of the grid is a pass over the text
@@ -162,7 +161,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
     view = cut(subject)
     layers = list(replaceable(view))
     ref = calibration_text(corpus.ref, params.calibrate)
-    learned = cut_corpus(ref, subject.tokenizer, subject.context).tokens
+    learned = read_corpus(ref, subject.tokenizer, subject.context).tokens
     variants = _variants(dims, top, params.baselines)
     steps = len(learned) + len(corpus.tokens) * (1 + len(variants))
     watched = cut(subject)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import expect
 
-from .test_app import LONG, SMALL, load, settled
+from tests.browser.test_app import LONG, SMALL, load, settled
 
 
 def test_each_sees_their_own_model(open_page, tiny_folder):

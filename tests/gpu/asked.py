@@ -12,7 +12,7 @@ from probes.base import read_params
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.characters import character_tokenizer
 from tests.probes.subjects import corpus_of, subject_of
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 CPU = torch.device("cpu")
 _ITEMS = [
@@ -41,7 +41,7 @@ def text_of(folder):
     """A corpus of a file, for the probe that reads further in it."""
     path = folder / "text.txt"
     path.write_text(character_tokenizer().decode(tokens(8, 24).flatten()))
-    return cut(CorpusRef(str(path), windows=2, length=24), character_tokenizer())
+    return read_corpus(CorpusRef(str(path), windows=2, length=24), character_tokenizer())
 
 
 def learned(subject, plan):

@@ -12,7 +12,7 @@ from cache.store import Store
 from models.loading.identity import identify
 from models.loading.load import load
 from models.subject import ModelRef
-from plans.cut import cut as cut_model
+from plans.cut import cut
 from plans.learn import calibrate
 from plans.plan import parse
 from probes import PROBES, question
@@ -20,7 +20,7 @@ from probes.answer import answer, find, learned, submit
 from probes.known import Known
 from probes.question import Question, resolve
 from refusal import Refusal, silent
-from texts.corpus import CorpusRef, cut, keep_text
+from texts.corpus import CorpusRef, keep_text, read_corpus
 
 CORPUS = CorpusRef("python-docs", windows=2, length=24)
 SECONDS = 60
@@ -76,7 +76,7 @@ def asked(subject, plan, corpus=CORPUS, probe="fidelity"):
 
 
 def following(subject):
-    return torch.from_numpy(cut(CORPUS.following, subject.tokenizer).tokens)
+    return torch.from_numpy(read_corpus(CORPUS.following, subject.tokenizer).tokens)
 
 
 def pieces(store, key):
@@ -94,10 +94,10 @@ def test_a_plan_is_applied_as_if_it_had_been_calibrated_by_hand(subject, store, 
     tokens, expected = following(subject)[:, :16], calibrate(subject, parse(plan), following(subject))
     for _ in range(2):  # learned, then found
         found, corpus = learned(asked(subject, plan), subject, store)
-        made = cut_model(subject, found).logits(tokens)
-        assert torch.equal(made, cut_model(subject, expected).logits(tokens))
+        made = cut(subject, found).logits(tokens)
+        assert torch.equal(made, cut(subject, expected).logits(tokens))
         assert corpus.ref == CORPUS.following
-    assert not torch.equal(made, cut_model(subject, parse(plan).at_once).logits(tokens))
+    assert not torch.equal(made, cut(subject, parse(plan).at_once).logits(tokens))
 
 
 def test_what_was_learned_is_found_again_whatever_is_asked_of_it(subject, store, learning):
@@ -120,7 +120,7 @@ def test_it_learns_from_other_tokens_than_those_measured(subject, store, jobs, l
     question = asked(subject, "w:wanda@0.5")
     assert submit(jobs, question, lend).wait(SECONDS)
     about = find(store, question).about
-    follow, here = (cut(ref, subject.tokenizer) for ref in (CORPUS.following, CORPUS))
+    follow, here = (read_corpus(ref, subject.tokenizer) for ref in (CORPUS.following, CORPUS))
     assert about["calibration"] == {"tokens": 48, "windows": 2, "digest": follow.digest}
     assert about["digest"] == here.digest != follow.digest and find(store, question).result.kl > 0
 
@@ -167,7 +167,7 @@ def test_learning_that_was_interrupted_is_taken_up_again(subject, tmp_path, lend
 @pytest.mark.parametrize("place", ["the row", "a piece", "a piece forgotten"])
 def test_what_was_learned_and_is_damaged_is_learned_again(subject, store, place):
     question = asked(subject, "w:wanda@0.5")
-    expected = cut_model(subject, learned(question, subject, store)[0]).logits(following(subject))
+    expected = cut(subject, learned(question, subject, store)[0]).logits(following(subject))
     [learning] = question.learning
     name = learning.key if place == "the row" else f"{learning.key}/2"
     if place == "a piece forgotten":
@@ -176,15 +176,15 @@ def test_what_was_learned_and_is_damaged_is_learned_again(subject, store, place)
         store.put(name, b"nonsense", store.about(name))
     if place == "a piece":  # it is told once, because somebody has begun to read
         with pytest.raises(Refusal, match="damaged, so it was forgotten"):
-            cut_model(subject, learned(question, subject, store)[0])
-    again = cut_model(subject, learned(question, subject, store)[0]).logits(following(subject))
+            cut(subject, learned(question, subject, store)[0])
+    again = cut(subject, learned(question, subject, store)[0]).logits(following(subject))
     assert torch.equal(again, expected)
 
 
 def test_the_dense_model_is_not_written_to(subject, store):
     before = {name: weight.clone() for name, weight in subject.model.state_dict().items()}
     for plan in ("w:sparsegpt@0.5,k:0.5/0.5", "w:wanda@2:4"):
-        cut_model(subject, learned(asked(subject, plan), subject, store)[0]).logits(following(subject))
+        cut(subject, learned(asked(subject, plan), subject, store)[0]).logits(following(subject))
     assert all(torch.equal(weight, before[name]) for name, weight in subject.model.state_dict().items())
 
 

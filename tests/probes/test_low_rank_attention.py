@@ -20,8 +20,7 @@ from probes.keys.low_rank_attention import PROBE, LowRankParams, LowRankResult, 
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import subject_of
-from texts.corpus import CorpusRef
-from texts.corpus import cut as cut_text
+from texts.corpus import CorpusRef, read_corpus
 
 WINDOWS, LENGTH = 2, 16
 SMALL = LowRankParams(dims="0.5", top="0.5", baselines=False)
@@ -44,7 +43,7 @@ def written(folder, name="text", windows=2 * WINDOWS, seed=1):
 
 
 def corpus_of(path, windows=WINDOWS):
-    return cut_text(CorpusRef(path, windows, LENGTH), Numbers())
+    return read_corpus(CorpusRef(path, windows, LENGTH), Numbers())
 
 
 def asked(subject, corpus, params=SMALL, **more):
@@ -114,7 +113,7 @@ def test_the_shape_of_the_answer(result):
 def test_predictions_are_those_of_a_view_run_by_hand(subject, corpus):
     params = LowRankParams(dims="0.25", top="0.5", seed=5)
     found = asked(subject, corpus, params)
-    learned = cut_text(corpus.ref.following, Numbers()).tokens
+    learned = read_corpus(corpus.ref.following, Numbers()).tokens
     basis = key_basis(cut(subject), torch.from_numpy(learned))
     ids = torch.from_numpy(corpus.tokens)
     dense = subject.model(input_ids=ids, use_cache=False).logits[:, :-1].double()
@@ -138,7 +137,7 @@ def test_predictions_are_those_of_a_view_run_by_hand(subject, corpus):
 def test_agreement_is_that_of_a_slow_loop(subject, corpus):
     """Sets of Python, one head and row at a time, in float64, for a layer with two query heads per key head."""
     found = asked(subject, corpus, LowRankParams(dims="0.5", top="0.25", baselines=False))
-    learned = cut_text(corpus.ref.following, Numbers()).tokens
+    learned = read_corpus(corpus.ref.following, Numbers()).tokens
     basis = key_basis(cut(subject), torch.from_numpy(learned))[2].double().numpy()
     view, taken = cut(subject), []
 

@@ -7,13 +7,13 @@ import torch
 from models.generate import Settings, Writer, prompt_tokens, write
 from models.loading.load import load
 from models.subject import ModelRef
-from plans.cut import cut as view_of
+from plans.cut import cut
 from plans.plan import parse
 from probes.base import NoParams
 from probes.deviation import fidelity
 from probes.redundancy import similarity
 from probes.redundancy.ranking import most_redundant
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 pytestmark = pytest.mark.real
 
@@ -43,13 +43,13 @@ def subject():
 
 @pytest.fixture(scope="module")
 def corpus(subject):
-    return cut(CorpusRef("python-docs", windows=4, length=256), subject.tokenizer, subject.context)
+    return read_corpus(CorpusRef("python-docs", windows=4, length=256), subject.tokenizer, subject.context)
 
 
 @pytest.fixture(scope="module")
 def long(subject):
     """4 windows of 512 tokens."""
-    return cut(CorpusRef("python-docs", windows=4, length=512), subject.tokenizer, subject.context)
+    return read_corpus(CorpusRef("python-docs", windows=4, length=512), subject.tokenizer, subject.context)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def measured(subject, corpus, plan):
 
 def said(subject, plan, length=20):
     prompt = prompt_tokens(subject.tokenizer, "What is the capital of France?", True, subject.context)
-    writer = Writer(view_of(subject, parse(plan)), subject.tokenizer, prompt)
+    writer = Writer(cut(subject, parse(plan)), subject.tokenizer, prompt)
     return "".join(token.piece for _, token in write([writer], Settings(length), subject.context))
 
 

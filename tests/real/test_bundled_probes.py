@@ -7,13 +7,13 @@ from sklearn.decomposition import PCA
 
 from models.loading.load import load
 from models.subject import ModelRef
-from plans.cut import cut as view_of
+from plans.cut import cut
 from plans.learn import calibrate
 from plans.plan import parse
 from probes.base import NoParams
 from probes.deviation import fidelity, generation_drift, transitions
 from probes.keys import key_rank, low_rank_attention
-from texts.corpus import CorpusRef, cut
+from texts.corpus import CorpusRef, read_corpus
 
 pytestmark = pytest.mark.real
 
@@ -28,7 +28,7 @@ def subject():
 
 @pytest.fixture(scope="module")
 def corpus(subject):
-    return cut(REF, subject.tokenizer, subject.context)
+    return read_corpus(REF, subject.tokenizer, subject.context)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_ranks_are_those_of_sklearn_on_keys_taken_by_hand(subject, corpus, keys)
     """Before rotation from the projection itself, after it from transformers' own cache."""
     before, after = [], []
     for layer in (0, 14, 29):
-        view = view_of(subject)
+        view = cut(subject)
         view.layers[layer].self_attn.k_proj.register_forward_hook(lambda module, args, out: before.append(out))
         before.clear(), after.clear()
         for window in torch.from_numpy(corpus.tokens):
@@ -71,7 +71,7 @@ def _rank(rows):
 
 def test_leading_dimensions_find_the_keys_that_matter(subject):
     """On a short window: half of the keys cost next to nothing if few dimensions choose them, and much if chance does."""
-    corpus = cut(CorpusRef("python-docs", windows=1, length=128), subject.tokenizer, subject.context)
+    corpus = read_corpus(CorpusRef("python-docs", windows=1, length=128), subject.tokenizer, subject.context)
     params = low_rank_attention.LowRankParams(dims="0.5,0.25", top="0.5")
     found = low_rank_attention.PROBE.run(subject, corpus, parse(""), params)
     half, quarter = found.perplexity[:, 0] / found.dense_perplexity
@@ -84,7 +84,7 @@ def test_leading_dimensions_find_the_keys_that_matter(subject):
 
 def test_wanda_spares_what_magnitude_destroys(subject, corpus):
     """Half of the weights; calibrated on the windows that follow those measured."""
-    following = torch.from_numpy(cut(REF.following, subject.tokenizer, subject.context).tokens)
+    following = torch.from_numpy(read_corpus(REF.following, subject.tokenizer, subject.context).tokens)
 
     def perplexity(text):
         learned = calibrate(subject, parse(text), following)
@@ -111,7 +111,7 @@ def test_transitions_as_recorded(subject, corpus, plan, kl, cosines):
 def test_one_sublayer_alone_as_plain_transformers_has_it(subject, corpus):
     """Attention of layer 12: the stream after it and without it, through final norm and head."""
     found, kls = transitions.PROBE.run(subject, corpus, parse(""), transitions.TransitionsParams()).attention, []
-    view, held = view_of(subject), {}
+    view, held = cut(subject), {}
     view.layers[12].register_forward_pre_hook(lambda m, args, kwargs: held.update(h=args[0]), with_kwargs=True)
     view.layers[12].self_attn.register_forward_hook(lambda m, args, out: held.update(a=out[0]))
     for window in torch.from_numpy(corpus.tokens):

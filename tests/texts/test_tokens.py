@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from texts import tokens
-from texts.corpus import CorpusRef, cut, keep_text
+from texts.corpus import CorpusRef, keep_text, read_corpus
 from texts.tokens import token_ids
 
 
@@ -33,8 +33,8 @@ def nothing_kept():
 
 def test_windows_and_those_that_follow_tokenise_the_text_once():
     letters, ref = Letters(), CorpusRef(keep_text("abcdefghij"), windows=2, length=2)
-    assert cut(ref, letters).tokens.tolist() == [[97, 98], [99, 100]]
-    assert cut(ref.following, letters).tokens.tolist() == [[101, 102], [103, 104]]
+    assert read_corpus(ref, letters).tokens.tolist() == [[97, 98], [99, 100]]
+    assert read_corpus(ref.following, letters).tokens.tolist() == [[101, 102], [103, 104]]
     assert letters.asked == 1
 
 
@@ -89,7 +89,7 @@ def test_shared_ids_cannot_be_written_and_windows_can():
     letters, name = Letters(), keep_text("abcd")
     with pytest.raises(ValueError, match="read-only"):
         token_ids(name, letters)[0] = 0
-    windows = cut(CorpusRef(name, 2, 2), letters).tokens
+    windows = read_corpus(CorpusRef(name, 2, 2), letters).tokens
     windows[:] = 0
     assert windows.base is None  # a view would keep the whole text in memory
     assert token_ids(name, letters).tolist() == [97, 98, 99, 100]
