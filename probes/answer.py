@@ -66,7 +66,7 @@ def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:
 
 
 def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent) -> tuple[bytes, dict[str, Any]]:
-    """Bytes of the answer, and what is told about it.
+    """Bytes of the answer, and what the store notes about it.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def _pieces(
     about = {
         "learned": str(step.operation.basis()),
         "before": str(step.before),
-        "of": {name: asked.told[name] for name in names},
+        "of": {name: asked.record[name] for name in names},
     }
     kept = Kept(store, step.key, about)
     if not _complete(store, step.key, kept):
@@ -136,7 +136,7 @@ def _complete(store: Store, key: str, kept: Kept) -> bool:
 
 
 def _dense(asked: Asked, subject: Subject, corpus: Corpus, store: Store) -> Any:
-    about = {"dense": asked.dense_key, "of": {name: asked.told[name] for name in ("model", "corpus", "versions")}}
+    about = {"dense": asked.dense_key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}}
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     return asked.probe.dense_side(subject, tokens, Kept(store, asked.dense_key, about))
 
@@ -147,11 +147,11 @@ def _cut(ref: Any, subject: Subject) -> Corpus | None:
 
 def _about(asked: Asked, subject: Subject, corpus: Corpus | None, learned_on: Corpus | None, seconds: float) -> dict[str, Any]:
     about = {
-        "question": asked.told,
+        "question": asked.record,
         "seconds": seconds,
         **_size(corpus),
         "created": time.time(),
-        "versions": asked.told["versions"],
+        "versions": asked.record["versions"],
         "device": str(subject.device),
         "dtype": str(subject.dtype).removeprefix("torch."),
     }

@@ -63,7 +63,7 @@ class Asked:
         Where the dense side is kept; empty: this probe does not keep it.
     key : str
         The name of the answer.
-    told : dict
+    record : dict
         The question with nothing left implicit, for a reader of the answer.
     """
 
@@ -77,7 +77,7 @@ class Asked:
     dense_key: str
     fingerprint: str
     key: str
-    told: dict[str, Any]
+    record: dict[str, Any]
 
     @property
     def label(self) -> str:
@@ -111,8 +111,8 @@ def resolve(question: Question, identify: Identify) -> Asked:
     learns = probe.applies_plan and bool(plan.learning)
     corpus = question.corpus if probe.takes_corpus else None
     fingerprint = identify(question.model)
-    told = _told(probe, params, plan, question, fingerprint, bool(corpus or learns))
-    same = _same(told)
+    record = _record(probe, params, plan, question, fingerprint, bool(corpus or learns))
+    identity = _identity(record)
     return Asked(
         question=question,
         probe=probe,
@@ -120,15 +120,15 @@ def resolve(question: Question, identify: Identify) -> Asked:
         plan=plan,
         corpus=corpus,
         learned_on=question.corpus.following if learns else None,
-        learning=tuple(_learning(plan, same)) if learns else (),
-        dense_key=_dense_key(same) if probe.keeps_dense else "",
+        learning=tuple(_learning(plan, identity)) if learns else (),
+        dense_key=_dense_key(identity) if probe.keeps_dense else "",
         fingerprint=fingerprint,
-        key=key_of(same | ({"learning": LEARNING} if learns else {})),
-        told=told,
+        key=key_of(identity | ({"learning": LEARNING} if learns else {})),
+        record=record,
     )
 
 
-def _told(probe: Probe, params: Any, plan: Plan, question: Question, fingerprint: str, reads_text: bool) -> dict[str, Any]:
+def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerprint: str, reads_text: bool) -> dict[str, Any]:
     given = asdict(params)
     named = {name: text_digest(given[name]) for name in probe.texts if given[name]}
     builtin = {name: digest for name, digest in probe.builtin.items() if not given[name]}
@@ -144,16 +144,16 @@ def _told(probe: Probe, params: Any, plan: Plan, question: Question, fingerprint
     }
 
 
-def _same(told: dict[str, Any]) -> dict[str, Any]:
-    """What is told without names: what the key is made of."""
-    corpus = {name: value for name, value in told["corpus"].items() if name != "name"}
-    params = {name: value for name, value in told["params"].items() if name not in told["texts"]}
-    return told | {"model": told["model"]["fingerprint"], "corpus": corpus, "params": params}
+def _identity(record: dict[str, Any]) -> dict[str, Any]:
+    """The record without names, of which the key is made."""
+    corpus = {name: value for name, value in record["corpus"].items() if name != "name"}
+    params = {name: value for name, value in record["params"].items() if name not in record["texts"]}
+    return record | {"model": record["model"]["fingerprint"], "corpus": corpus, "params": params}
 
 
-def _learning(plan: Plan, same: dict[str, Any]) -> list[Learning]:
+def _learning(plan: Plan, identity: dict[str, Any]) -> list[Learning]:
     """Keyed by what an operation learns and by the part of the plan before it, so that plans which begin alike share it."""
-    text = {name: same[name] for name in ("model", "corpus", "versions")} | {"learning": LEARNING}
+    text = {name: identity[name] for name in ("model", "corpus", "versions")} | {"learning": LEARNING}
     found = []
     for operation in plan.learning:
         before = plan.before(operation)
@@ -161,5 +161,5 @@ def _learning(plan: Plan, same: dict[str, Any]) -> list[Learning]:
     return found
 
 
-def _dense_key(same: dict[str, Any]) -> str:
-    return key_of({name: same[name] for name in ("model", "corpus", "versions")} | {"dense": dense.VERSION})
+def _dense_key(identity: dict[str, Any]) -> str:
+    return key_of({name: identity[name] for name in ("model", "corpus", "versions")} | {"dense": dense.VERSION})
