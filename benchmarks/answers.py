@@ -4,7 +4,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.timing import Line, in_turns, spoken
+from benchmarks.timing import Line, format_median, in_turns
 from cache.jobs import Jobs
 from cache.store import Store
 from models.subject import Subject
@@ -35,7 +35,7 @@ def known_answer(subject: Subject, rounds: int) -> list[Line]:
         if job.state != "done":
             raise RuntimeError(f"The answer to look for was not computed: {job.error or job.state}")
         times = in_turns(rounds, {"page": lambda: known.find(question), "row": lambda: find(store, asked)})
-        note = f"{store.size / 1e3:.0f} KB; {spoken(times['row'])} of it to read the row, the rest says which one it is"
+        note = f"{store.size / 1e3:.0f} KB; {format_median(times['row'])} of it to read the row, the rest says which one it is"
         store.close()
     middle = sorted(times["page"])[rounds // 2] * 1e3
     return [Line("cached answer", middle, "ms", most=50, note=note)]

@@ -25,7 +25,7 @@ print(imported - begun, time.perf_counter() - imported)
 
 
 def bundled_model(rounds: int) -> list[Line]:
-    """Each time in a fresh process; importing torch and transformers is told but not counted."""
+    """Each time in a fresh process; importing torch and transformers is reported but not counted."""
     bundled.folder()  # unpacks it if nobody did before
     found = []
     for _ in range(rounds):

@@ -33,9 +33,9 @@ def pruning(subject: Subject, windows: int, rounds: int) -> list[Line]:
     )
     repaired = seconds(pruned("sparsegpt"))  # once: it takes long, and has no target
     passes, sorting, wanda, magnitude = (median(times[name]) for name in ("forward", "sorting", "Wanda 50 %", "magnitude 50 %"))
-    told = f"{wanda:.1f} s against {passes:.1f} s forward and {sorting:.1f} s sorting, {windows} windows of {tokens.shape[1]}"
+    note = f"{wanda:.1f} s against {passes:.1f} s forward and {sorting:.1f} s sorting, {windows} windows of {tokens.shape[1]}"
     return [
-        Line("Wanda 50 % ÷ (2 forward without head + sorting)", wanda / (2 * passes + sorting), most=1.0, note=told),
+        Line("Wanda 50 % ÷ (2 forward without head + sorting)", wanda / (2 * passes + sorting), most=1.0, note=note),
         Line("Wanda 50 % ÷ 2 forward without head", wanda / (2 * passes), note="stricter: choosing weights counts as well"),
         Line("magnitude 50 % ÷ sorting", magnitude / sorting, note=f"{magnitude:.1f} s"),
         Line("SparseGPT 50 % ÷ forward without head", repaired / passes, note=f"{repaired:.0f} s"),

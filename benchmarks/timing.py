@@ -1,6 +1,6 @@
 """Measuring works side by side, and the lines that say what came out.
 
-Times of a shared machine drift, so the works take turns (A B C C B A …) and what is told is the ratio of their medians.
+Times of a shared machine drift, so the works take turns (A B C C B A …) and what is reported is the ratio of their medians.
 """
 
 import time
@@ -20,7 +20,7 @@ class Line:
     what, unit : str
     value : float
     most, least : float or None
-        The target; None: there is none, the number is told for comparison.
+        The target; None: there is none, the number is there for comparison.
     note : str
         How it spread, or what it consists of.
     """
@@ -79,11 +79,11 @@ def ratio(times: Times, one: str, other: str, what: str = "", **target: float) -
     single = sorted(a / b for a, b in zip(times[one], times[other], strict=True))
     low, high = single[len(single) // 4], single[-1 - len(single) // 4]
     value = median(times[one]) / median(times[other])
-    note = f"[{low:.2f} to {high:.2f}]  {spoken(times[one])} against {spoken(times[other])}"
+    note = f"[{low:.2f} to {high:.2f}]  {format_median(times[one])} against {format_median(times[other])}"
     return Line(what or f"{one} ÷ {other}", value, note=note, **target)
 
 
-def spoken(times: list[float]) -> str:
+def format_median(times: list[float]) -> str:
     """The median as a person says it: 35 ms, 7.21 s."""
     middle = median(times)
     return f"{middle:.2f} s" if middle >= 1 else f"{middle * 1e3:.3g} ms"

@@ -13,13 +13,46 @@ import torch
 
 from models.loading.identity import identify
 from models.loading.load import Wanted, present, read, understood
-from models.loading.memory import spoken, spread, taken
+from models.loading.memory import format_bytes, spread, taken
 from models.loading.once import Once
 from models.residents import Entry, Resident, Residents, too_large
 from models.subject import ModelRef, Subject
 from refusal import Progress, Refusal, silent
 
 _POLL = 0.2  # seconds between two words to somebody who waits, who can then cancel
+
+
+class _AtWork:
+    """Who works with models in this process; what is timed asks whether somebody else did meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: list[int] = []
+        self._begun = 0
+
+    @contextmanager
+    def counted(self, thread: int) -> Iterator[None]:
+        """Count a thread in, also while its model is being loaded."""
+        with self._lock:
+            self._threads.append(thread)
+            self._begun += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._threads.remove(thread)
+
+    def seen(self) -> tuple[int, int]:
+        with self._lock:
+            return len({*self._threads} - {threading.get_ident()}), self._begun
+
+
+_AT_WORK = _AtWork()
+
+
+def others_at_work() -> tuple[int, int]:
+    """Threads of this process beside the calling one that hold a model or wait for one, and all leases taken so far."""
+    return _AT_WORK.seen()
 
 
 class Leases:
@@ -53,13 +86,14 @@ class Leases:
             The model cannot be loaded, or is larger than what models may take.
         """
         thread = threading.get_ident()
-        entry = self._taken(ref, thread, progress)
-        try:
-            yield replace(entry.subject, ref=ref)
-        finally:
-            with self._changed:
-                self._residents.put_back(entry.key, thread)
-                self._changed.notify_all()
+        with _AT_WORK.counted(thread):
+            entry = self._taken(ref, thread, progress)
+            try:
+                yield replace(entry.subject, ref=ref)
+            finally:
+                with self._changed:
+                    self._residents.put_back(entry.key, thread)
+                    self._changed.notify_all()
 
     def residents(self) -> list[Resident]:
         """What is loaded now, the least recently leased first."""
@@ -89,13 +123,13 @@ class Leases:
         """The model with one holder more."""
         if entry := self._known(ref, thread):
             return entry
-        wanted = self._once(ref, lambda told: self._prepared(ref, told), progress)
+        wanted = self._once(ref, lambda report: self._prepared(ref, report), progress)
         loaded: list[Entry] = []
         while True:
             if entry := self._hold(wanted, ref, thread):
                 return entry
             key = wanted.fingerprint, wanted.expected.device
-            self._once(key, lambda told: loaded.append(self._load(wanted, ref, thread, told)), progress)
+            self._once(key, lambda report: loaded.append(self._load(wanted, ref, thread, report)), progress)
             if loaded:  # by this thread, which holds it already; else by another one, so look again
                 return loaded[0]
 
@@ -158,6 +192,6 @@ class Leases:
                     self._residents.let_go(gone)
                     return
                 busy = self._residents.busy(needs)
-            progress(0, 0, f"waiting for {spoken(expected.needs)}: {busy}")
+            progress(0, 0, f"waiting for {format_bytes(expected.needs)}: {busy}")
             with self._changed:
                 self._changed.wait(_POLL)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from models.loading.memory import Estimate, allowed, spoken
+from models.loading.memory import Estimate, allowed, format_bytes
 from models.subject import ModelRef, Subject
 from refusal import Refusal
 
@@ -171,8 +171,8 @@ def too_large(ref: ModelRef, expected: Estimate, limit: int, beside: Iterable[Mo
     """Why a model cannot be loaded even when all others go, but for those ``beside`` it that its own thread holds."""
     held = f", beside {_named(beside)}, which the same work needs" if beside else ""
     return Refusal(
-        f"{ref.name} needs {spoken(expected.needs)}, {spoken(limit)} free on {expected.device} in {expected.dtype}{held}. "
-        "Choose bfloat16, another device or a smaller model, or let models take more by PRUNESCOPE_MEMORY."
+        f"{ref.name} needs {format_bytes(expected.needs)} in {expected.dtype}, and {format_bytes(limit)} is free on "
+        f"{expected.device}{held}. Choose bfloat16, another device or a smaller model, or raise PRUNESCOPE_MEMORY."
     )
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--windows", type=int, default=8, help="windows of 512 tokens")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each work; medians are told")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each work; medians are reported")
     asked = parser.parse_args()
     columns = {shape: _column(shape, asked.windows, asked.rounds) for shape in SHAPES}
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU, a toy of each shape: these are no results"

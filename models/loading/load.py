@@ -73,7 +73,7 @@ def present(wanted: Wanted, progress: Progress = silent) -> Wanted:
     """
     source = fetched(wanted.source, progress)
     if not source.gguf:
-        size(source)  # reads the headers: a download or copy that was cut short is told now, not by a crash
+        size(source)  # reads the headers: a download or copy that was cut short shows now, not as a crash
     return replace(wanted, source=source, fingerprint=identity(source, wanted.ref, progress))
 
 

@@ -48,7 +48,7 @@ class Estimate:
         return self.needs <= self.free
 
     def __str__(self) -> str:
-        return f"needs {spoken(self.needs)}, {spoken(self.free)} free"
+        return f"needs {format_bytes(self.needs)}, {format_bytes(self.free)} free"
 
 
 def estimated(parameters: int, stored: str, dtype: str, device: str, room: Callable[[str], int] | None = None) -> Estimate:
@@ -152,7 +152,7 @@ def _container_room() -> float:
     return float("inf") if limit == "max" else max(0, int(limit) - used + int(cached))
 
 
-def spoken(size: int) -> str:
+def format_bytes(size: int) -> str:
     """Bytes as a person says them: 0.6 GB, 21 GB, 3 MB."""
     if size < 1e8:
         return f"{size / 1e6:.0f} MB"

@@ -49,12 +49,12 @@ class Once:
         return self._lead(key, mine, work, progress)
 
     def _lead(self, key: Hashable, flight: _Flight, work: Callable[[Progress], T], progress: Progress) -> T:
-        def told(*step: float | str) -> None:
+        def report(*step: float | str) -> None:
             flight.step = step
             progress(*step)
 
         try:
-            flight.results.append(work(told))
+            flight.results.append(work(report))
             return flight.results[0]
         except Refusal as refusal:
             flight.refusal = str(refusal)

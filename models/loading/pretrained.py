@@ -30,7 +30,7 @@ _DECODERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
 def config_of(source: Source) -> PreTrainedConfig:
     """The config of a decoder that transformers knows, or that the operator trusts."""
     if source.gguf:
-        return _told(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
+        return _or_refusal(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
     raw = read_json(source.folder / "config.json")
     kind = raw.get("model_type")
     if not kind:
@@ -52,7 +52,7 @@ def config_of(source: Source) -> PreTrainedConfig:
 
 def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
     options = {"gguf_file": source.gguf} if source.gguf else {"trust_remote_code": source.trusted}
-    return _told(source, lambda: AutoTokenizer.from_pretrained(source.folder, **options))
+    return _or_refusal(source, lambda: AutoTokenizer.from_pretrained(source.folder, **options))
 
 
 def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> PreTrainedModel:
@@ -68,7 +68,7 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> Pr
         options["device_map"] = expected.device
     # Weights of another shape come back in ``loaded``, and are refused with the others.
     options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, loaded = _told(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
+    model, loaded = _or_refusal(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
     _check_complete(source.name, loaded)
     if source.gguf:
         unmark(model)
@@ -78,12 +78,12 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> Pr
 def _check_complete(name: str, loaded: dict) -> None:
     """Refuse weights that are missing (transformers would make them up), left over, or of another shape."""
     wrong = {what: sorted(map(str, loaded[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
-    told = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in wrong.items() if keys]
-    if told:
-        raise Refusal(f"The weights of {name} do not match its config.json: {'; '.join(told)}. Save the model again.")
+    problems = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in wrong.items() if keys]
+    if problems:
+        raise Refusal(f"The weights of {name} do not match its config.json: {'; '.join(problems)}. Save the model again.")
 
 
-def _told(source: Source, step: Callable[[], Any]) -> Any:
+def _or_refusal(source: Source, step: Callable[[], Any]) -> Any:
     """What a step of transformers returns, or why it could not, on one line."""
     try:
         return step()

@@ -16,7 +16,7 @@ _HOOK = threading.Lock()
 _POLL = 0.2  # seconds between two looks at it, so that whoever waits can cancel
 
 
-def bars(progress: Progress, text: Callable[[tqdm], str | None]) -> type[tqdm]:
+def bar_class(progress: Progress, text: Callable[[tqdm], str | None]) -> type[tqdm]:
     """A class of bars that report instead of drawing.
 
     Parameters
@@ -51,7 +51,7 @@ def bars(progress: Progress, text: Callable[[tqdm], str | None]) -> type[tqdm]:
 @contextmanager
 def reported(progress: Progress) -> Iterator[None]:
     """While it lasts, the bars of transformers go to ``progress``; one at a time in a process."""
-    bar = bars(progress, lambda bar: bar.desc.strip(" .:").lower())
+    bar = bar_class(progress, lambda bar: bar.desc.strip(" .:").lower())
     while not _HOOK.acquire(timeout=_POLL):
         progress(0, 0, "waiting for another model that is being loaded")
     try:

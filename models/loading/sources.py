@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 
 from models.loading import bundled
-from models.loading.progress_bars import bars
+from models.loading.progress_bars import bar_class
 from models.loading.weight_files import counted, read_json, weight_files
 from refusal import Progress, Refusal, silent
 from settings import settings
@@ -135,7 +135,7 @@ def _local(name: str) -> Source | None:
 def fetched(source: Source, progress: Progress = silent) -> Source:
     """The same source with its weights on this machine."""
     if source.remote:
-        bar = bars(progress, lambda bar: f"downloading {source.name}" if bar.unit == "B" else None)
+        bar = bar_class(progress, lambda bar: f"downloading {source.name}" if bar.unit == "B" else None)
         _snapshot(source.name, source.revision, allow_patterns=_patterns(source), tqdm_class=bar)
     return source
 
@@ -176,7 +176,7 @@ def _snapshot(name: str, revision: str | None, **options):
     """`snapshot_download`, with each way to fail told in a sentence."""
     version = f" at revision '{revision}'" if revision else ""
     try:
-        found = snapshot_download(name, revision=revision, **{"tqdm_class": bars(silent, _unsaid), **options})
+        found = snapshot_download(name, revision=revision, **{"tqdm_class": bar_class(silent, _unsaid), **options})
         return found if options.get("dry_run") else Path(found)
     except HFValidationError as error:
         why, cause = _no_id(name), error

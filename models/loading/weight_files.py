@@ -97,15 +97,15 @@ def digest(path: Path, progress: Progress = silent) -> str:
     known = _remembered(memory)
     if known.get(str(path), [])[:2] != seen:
         with path.open("rb") as file:
-            told = _Told(file, status.st_size, progress)
-            known[str(path)] = [*seen, hashlib.file_digest(told, "sha256").hexdigest()]
+            counted = _CountedFile(file, status.st_size, progress)
+            known[str(path)] = [*seen, hashlib.file_digest(counted, "sha256").hexdigest()]
         # Two processes at once may forget each other's entry; it is then worked out again.
         write_atomically(memory, json.dumps({name: row for name, row in known.items() if Path(name).exists()}))
     return known[str(path)][2]
 
 
-class _Told:
-    """A binary file that tells how much of it was read: hashing tens of GB takes a while, and can be cancelled."""
+class _CountedFile:
+    """A binary file that reports how much of it was read: hashing tens of GB takes a while, and can be cancelled."""
 
     def __init__(self, file: BinaryIO, size: int, progress: Progress) -> None:
         self._file, self._size, self._progress, self._read = file, size, progress, 0

@@ -71,17 +71,17 @@ def tokenized(subject: Subject, prompts: list[str], chat: bool) -> list[Tensor]:
     return rows
 
 
-def greedy(view: View, subject: Subject, prompt: Tensor, length: int, tell: Callable[[int], None]) -> Written:
+def greedy(view: View, subject: Subject, prompt: Tensor, length: int, on_step: Callable[[int], None]) -> Written:
     """What a view writes after a prompt, with its cache: up to ``length`` tokens, end-of-text, or the end of the context.
 
-    ``tell`` is called with the step before each one.
+    ``on_step`` is called with the step before each one.
     """
     writer, pieces, ended = Writer(view, subject.tokenizer, prompt), [], False
-    tell(0)
+    on_step(0)
     for _, token in write([writer], Settings(length), subject.context):
         pieces.append(token.piece)
         ended = token.ends
-        tell(len(pieces))
+        on_step(len(pieces))
     said = writer.written[:-1] if ended else writer.written
     return Written(writer.written, pieces, subject.tokenizer.decode(said), ended)
 

@@ -178,19 +178,19 @@ def _run(
     rows = []
     for place, prompt in enumerate(tokens):
 
-        def tell(step: int, side: int, place: int = place) -> None:
+        def on_step(step: int, side: int, place: int = place) -> None:
             text = f"prompt {place + 1} of {len(prompts)}, {('dense', 'pruned')[side]} model, token {step} of {params.length}"
             progress((2 * place + side) * params.length + step, 2 * len(prompts) * params.length, text)
 
-        rows.append(_row(subject, readouts, prompt, params, tell))
+        rows.append(_row(subject, readouts, prompt, params, on_step))
     return _result(subject, prompts, tokens, chat, params.temperature, rows)
 
 
-def _row(subject: Subject, readouts: list[Readout], prompt: Tensor, params: DriftParams, tell: Callable) -> dict[str, Any]:
+def _row(subject: Subject, readouts: list[Readout], prompt: Tensor, params: DriftParams, on_step: Callable) -> dict[str, Any]:
     """Everything about one prompt of shape (1, tokens)."""
-    dense = greedy(readouts[0].view, subject, prompt, params.length, lambda step: tell(step, 0))
+    dense = greedy(readouts[0].view, subject, prompt, params.length, lambda step: on_step(step, 0))
     ours, theirs = (predictions(readout, prompt, dense.ids) for readout in readouts)
-    pruned = greedy(readouts[1].view, subject, prompt, params.length, lambda step: tell(step, 1))
+    pruned = greedy(readouts[1].view, subject, prompt, params.length, lambda step: on_step(step, 1))
     free = predictions(readouts[1], prompt, pruned.ids)
     both, differs = min(len(dense.ids), len(pruned.ids)), first_divergence(dense.ids, pruned.ids)
     return {

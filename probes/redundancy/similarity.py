@@ -190,7 +190,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     watch(view, visit)
     length, kept = tokens.shape[1], (subject.layers + 1) * subject.width * subject.dtype.itemsize
     for begin, batch in batches(tokens, subject.device, length * kept):
-        progress(begin, len(tokens), _spoken(begin, len(batch), len(tokens)))
+        progress(begin, len(tokens), _step_text(begin, len(batch), len(tokens)))
         view.logits(batch, last=True)
         if begin == 0:
             refuse_gap(view, gaps)
@@ -207,7 +207,7 @@ def _flat(states: Tensor) -> Tensor:
     return states.flatten(0, 1).to(float64_device(states.device))
 
 
-def _spoken(begin: int, count: int, windows: int) -> str:
+def _step_text(begin: int, count: int, windows: int) -> str:
     which = f"window {begin + 1}" if count == 1 else f"windows {begin + 1} to {begin + count}"
     return f"{which} of {windows}"
 

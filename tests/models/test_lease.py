@@ -168,7 +168,7 @@ def test_too_large_alone(folders, tmp_path):
     leases = Leases(lambda place: fits(share[0], a)(place))
     used(leases, a)
     share[0] = 0.5
-    with pytest.raises(Refusal, match=r"b needs 0 MB, 0 MB free on cpu in float32\. Choose bfloat16"):
+    with pytest.raises(Refusal, match=r"b needs 0 MB in float32, and 0 MB is free on cpu\. Choose bfloat16"):
         used(leases, b)
     assert names(leases) == ["a"]
     used(leases, a)  # what is loaded already does not have to fit again
