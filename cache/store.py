@@ -115,10 +115,6 @@ class Store:
             self._note(key)
         return Stored(payload, about)
 
-    def get(self, key: str) -> bytes | None:
-        """Read the bytes of an answer; None if it is not known."""
-        return stored.payload if (stored := self.read(key)) else None
-
     def put(self, key: str, payload: bytes, about: dict) -> None:
         """Keep an answer and what is said about it (JSON values), replacing an older one; all of it or nothing."""
         largest = min(self.limit, LARGEST)

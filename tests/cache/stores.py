@@ -1,0 +1,25 @@
+"""What tests of the store share: a process of its own, and changes behind the store's back."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from cache.store import Store
+
+ROOT = Path(__file__).parents[2]
+MIB = 2**20
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen:
+    """Run code in a process of its own; it prints to us line by line."""
+    command = [sys.executable, "-u", "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def tamper(store: Store, statement: str, *values: object) -> None:
+    """Change the database behind the store's back."""
+    connection = sqlite3.connect(store.directory / "cache.db")
+    with connection:
+        connection.execute(statement, values)
+    connection.close()

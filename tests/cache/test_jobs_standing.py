@@ -1,0 +1,103 @@
+"""What a job says of itself, and what is left of it when it is over."""
+
+import threading
+import weakref
+
+from cache.jobs import KEPT, Jobs
+from tests.cache.work import SOON, Gated, quick
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_eta_follows_the_pace_of_the_present_stage(store):
+    clock = Clock()
+    jobs = Jobs(store, clock=clock)
+    seen = []
+
+    def work(progress):
+        job = jobs.get("k")
+
+        def report(done, total):
+            progress(done, total, "")
+            seen.append(job.eta)
+
+        report(0, 10)  # nothing known yet
+        clock.now += 4
+        report(2, 10)  # 2 s each, 8 left
+        clock.now += 1
+        seen.append(job.eta)  # time goes on between reports
+        clock.now += 100
+        seen.append(job.eta)  # and never below zero
+        report(0, 1000)  # another stage: its own pace
+        clock.now += 1
+        report(500, 1000)
+        seen.append((job.seconds, job.started))
+        return b"", {}
+
+    job = jobs.submit("k", "label", work)
+    assert job.wait(SOON) and job.state == "done", job.error
+    assert seen == [None, 16.0, 15.0, 0.0, None, 1.0, (106.0, 1000.0)]
+    clock.now += 50
+    assert (job.seconds, job.eta) == (106.0, None)
+    jobs.shutdown()
+
+
+def test_a_standing_is_consistent_in_itself(jobs):
+    torn, stop = [], threading.Event()
+
+    def work(progress):
+        for number in range(3000):
+            progress(number, 2 * number, str(number))
+        return b"", {}
+
+    def read():
+        while not stop.is_set():
+            now = job.standing
+            if now.state == "running" and now.text and not (str(int(now.done)) == now.text and now.total == 2 * now.done):
+                torn.append(now)
+
+    job = jobs.submit("k", "label", work)
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    assert job.wait(SOON)
+    stop.set()
+    for reader in readers:
+        reader.join(SOON)
+    assert torn == [] and job.state == "done"
+
+
+def test_finished_work_is_let_go_of(jobs):
+    class Model:
+        pass
+
+    def bound(model):
+        return lambda progress: (b"", {"kept": repr(model)})
+
+    model, gone = Model(), threading.Event()
+    weakref.finalize(model, gone.set)
+    jobs.submit("k", "label", bound(model))
+    del model
+    assert gone.wait(SOON), "a job that is over keeps a model in memory"
+
+
+def test_finished_jobs_are_forgotten_on_request_and_in_time(jobs, store):
+    store.put("known", b"", {})
+    work = Gated()
+    jobs.submit("a", "a", quick).wait(SOON)
+    running = jobs.submit("b", "b", work)
+    jobs.forget()
+    assert jobs.list() == [running] and jobs.get("a") is None
+    for number in range(KEPT + 5):
+        store.put(f"k{number}", b"", {})
+        jobs.submit(f"k{number}", "", quick)
+    assert jobs.get("b") is running and len(jobs.list()) <= KEPT + 2
+    work.let.set()
