@@ -60,8 +60,8 @@ def _heads(result: KeyRankResult, level: float) -> None:
     left, right = shell.beside("heads", [1.1, 1])
     with right:
         row = st.container(horizontal=True)
-        layer = row.number_input("Layer", 0, result.layers - 1, 0, key="layer", width=140, **KEPT) or 0
-        head = row.number_input("KV head", 0, result.heads - 1, 0, key="head", width=140, **KEPT) or 0
+        layer = row.number_input("Layer", 0, result.layers - 1, key="layer", width=140, **KEPT) or 0
+        head = row.number_input("KV head", 0, result.heads - 1, key="head", width=140, **KEPT) or 0
         shell.chart(
             charts.spectrum(result, layer, head, level), "spectrum",
             f"Variance explained by the leading dimensions of layer {layer}, head {head}",

@@ -19,9 +19,10 @@ def menu_first() -> None:
     """Go through app.py, whatever page a link names; the first line of every page.
 
     Until app.py has run once in a process, Streamlit takes a folder named pages for its old way to make menus and would
-    show the first visitor of a deep link the bare page.
+    show the first visitors of a deep link the bare page. Two of them may come at once: whether the sidebar was drawn for
+    this one is what counts, not what another has switched off meanwhile.
     """
-    if PagesManager.uses_pages_directory:
+    if PagesManager.uses_pages_directory or "model" not in st.session_state:
         PagesManager.uses_pages_directory = False
         st.rerun()
 
