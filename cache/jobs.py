@@ -21,6 +21,7 @@ Progress = Callable[[float, float, str], None]
 Work = Callable[[Progress], tuple[bytes, dict] | None]
 UNKEPT = 8  # answers held in memory while the disk is full
 KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
+ELSEWHERE = "another process is computing this answer"
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _log = logging.getLogger(__name__)
 
@@ -42,13 +43,13 @@ class Jobs:
         self._locks = store.directory / "locks"
         self._changed = threading.Condition()  # guards the next four
         self._jobs: dict[str, Job] = {}
-        self._waiting: deque[tuple[Job, Work]] = deque()
+        self._waiting: deque[tuple[Job, Work, str]] = deque()
         self._threads: list[threading.Thread] = []
         self._open = True
         self._unkept: dict[str, tuple[bytes, dict]] = {}  # touched by one thread per key, which holds the key's lock
         sweep(self._locks)
 
-    def submit(self, key: str, label: str, work: Work) -> Job:
+    def submit(self, key: str, label: str, work: Work, elsewhere: str = ELSEWHERE) -> Job:
         """Ask for an answer.
 
         Parameters
@@ -61,6 +62,8 @@ class Jobs:
             Called with ``progress(done, total, text)``, which it calls between batches; returns the answer's bytes and
             what to say about it (JSON values), or None if there is nothing to store, as after loading a model. Such a
             job runs again when it is asked again.
+        elsewhere : str
+            What the job says while another process does the same work.
 
         Returns
         -------
@@ -85,7 +88,7 @@ class Jobs:
             if known:
                 job._finish("done")
             else:
-                self._waiting.append((job, work))
+                self._waiting.append((job, work, elsewhere))
                 self._call_worker()
             return job
 
@@ -141,12 +144,12 @@ class Jobs:
             self._run(*taken)
             del taken  # the work holds a model; waiting for the next one must not keep it in memory
 
-    def _run(self, job: Job, work: Work) -> None:
+    def _run(self, job: Job, work: Work, elsewhere: str) -> None:
         """Run one job. The only place that catches everything: it shows what it caught."""
         if not job._start():
             return
         try:
-            self._compute(job, work)
+            self._compute(job, work, elsewhere)
         except Cancelled:
             job._finish("cancelled")
         except BaseException as error:  # SystemExit too: a job must never stay "running" when nobody runs it
@@ -155,11 +158,13 @@ class Jobs:
         else:
             job._finish("done")
 
-    def _compute(self, job: Job, work: Work) -> None:
+    def _compute(self, job: Job, work: Work, elsewhere: str) -> None:
         """Compute and store the answer, unless another process has done so by the time we hold the lock of the key."""
-        with only_one(self._locks, job.key, lambda: job._progress(0.0, 0.0, "another process is computing this answer")):
+        with only_one(self._locks, job.key, lambda: job._progress(0.0, 0.0, elsewhere)):
             if not self.store.has(job.key):
-                answer = self._unkept.pop(job.key, None) or work(job._progress)
+                answer = self._unkept.pop(job.key, None)
+                if answer is None:
+                    answer = work(job._progress)
                 if answer is not None:
                     self._keep(job.key, answer)
 

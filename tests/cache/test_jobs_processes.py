@@ -51,6 +51,13 @@ def test_two_processes_asking_one_key_compute_once(jobs, store, other):
     assert store.read("k").payload == b"from another process"
 
 
+def test_what_is_no_answer_waits_under_its_own_words(jobs, other):
+    job = jobs.submit("k", "label", Gated(), "another process is loading this model")
+    wait_for_text(job, "another process is loading this model")
+    other.communicate("go on\n", timeout=SOON)
+    assert job.wait(SOON) and job.state == "done"
+
+
 def test_the_death_of_the_computing_process_hands_the_work_over(jobs, store, other):
     work = Gated()
     work.let.set()
