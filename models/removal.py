@@ -4,7 +4,8 @@ A dropped sublayer becomes a stub that adds nothing, a dropped block leaves the 
 because the first of them tells the model how many tokens are cached.
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -48,8 +49,24 @@ def removed(view: View, attention: Set[int], mlp: Set[int], blocks: Set[int]) ->
     return replace(view, blocks=left, attentions=attentions)
 
 
+@contextmanager
+def stubbed(block: nn.Module, sublayer: Sublayer) -> Iterator[None]:
+    """A block of a private tree without one sublayer, for as long as the context lasts."""
+    kept = {name: block.get_submodule(name) for name in _goes_with(sublayer)}
+    _stub(block, sublayer)
+    try:
+        yield
+    finally:
+        for name, module in kept.items():
+            setattr(block, name, module)
+
+
+def _goes_with(sublayer: Sublayer) -> tuple[str, ...]:
+    return (*sublayer.norms, *sublayer.dead, sublayer.module)
+
+
 def _stub(block: nn.Module, sublayer: Sublayer) -> None:
-    for name in (*sublayer.norms, *sublayer.dead, sublayer.module):
+    for name in _goes_with(sublayer):
         block.get_submodule(name)  # a name that is not there must fail, not become a new attribute
         setattr(block, name, Stub(sublayer) if name == sublayer.module else nn.Identity())
 
