@@ -46,7 +46,8 @@ class Spread:
         layers = self._counts.shape[0]
         places = (angular_distance(cosines) * self.BINS).long().clamp(0, self.BINS - 1)
         places += torch.arange(layers, device=places.device) * self.BINS
-        self._counts += torch.bincount(places.flatten(), minlength=layers * self.BINS).view(layers, self.BINS)
+        one = self._counts.new_ones(()).expand(places.numel())
+        self._counts.view(-1).scatter_add_(0, places.flatten(), one)  # bincount makes the host wait, for its length
 
     def read(self, levels: tuple[float, ...]) -> Tensor:
         """Quantiles of the cosine, shape (layers, levels), linear within a bin."""

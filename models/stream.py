@@ -40,34 +40,45 @@ def check_stream(view: View, tokens: torch.Tensor) -> float:
     float
         The largest relative error over blocks and positions.
     """
-    gaps: list[float] = []
+    gaps: list[torch.Tensor] = []
     watch(view, lambda place, *parts: gaps.append(gap(*parts)))
     view.logits(tokens, last=True)
-    refuse_gap(view, gaps)
-    return max(gaps)
+    return refuse_gap(view, gaps)
 
 
-def gap(before: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor, after: torch.Tensor) -> float:
-    """The largest ‖after − before − attention − mlp‖ / ‖after‖ over positions, in float32 or wider."""
+def gap(before: torch.Tensor, attention: torch.Tensor, mlp: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """The largest ‖after − before − attention − mlp‖ / ‖after‖ over positions, at least float32, as a tensor without axes."""
     before, attention, mlp, after = map(at_least_float32, (before, attention, mlp, after))
     missing = (after - before - attention - mlp).norm(dim=-1) / after.norm(dim=-1).clamp_min(1e-12)
-    return missing.max().item()
+    return missing.max()
 
 
-def refuse_gap(view: View, gaps: list[float]) -> None:
+def refuse_gap(view: View, gaps: list[torch.Tensor]) -> float:
     """Refuse a model whose blocks do not add up, but for rounding: every score of it would be wrong.
+
+    Parameters
+    ----------
+    gaps : list of tensors without axes
+        The `gap` of each block, where the block is; they are read here, all at once.
+
+    Returns
+    -------
+    float
+        The largest of them.
 
     Raises
     ------
     Refusal
         The family's wiring is not understood, or its states are not numbers.
     """
-    refuse_nonsense("The model's hidden states", torch.tensor(gaps))  # max would pass over NaN
-    if (worst := max(gaps)) > _TOLERANCE[view.model.dtype]:
+    found = torch.stack([each.to(gaps[0].device) for each in gaps]).cpu()  # a split model has blocks on several devices
+    refuse_nonsense("The model's hidden states", found)  # max would pass over NaN
+    if (worst := found.max().item()) > _TOLERANCE[view.model.dtype]:
         raise Refusal(
             f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "
             "output. Its wiring is not understood, so no score of its sublayers would be right."
         )
+    return worst
 
 
 def first(output: Any) -> torch.Tensor:

@@ -44,7 +44,7 @@ class Streams:
         self._whole = cut(subject, plan) if self._plan else None
         self._drops = dropped(self._plan)
         self.mode = "pruned" if self._plan.of(Weights) else "dropped"
-        self._gaps: list[float] | None = []  # the first window proves that the family is understood
+        self._gaps: list[Tensor] | None = []  # the first window proves that the family is understood
         self._states: list[Tensor] = []
         self._pairs: list[Pair] = []
         self._stream: list[int] = []  # where the dense streams between blocks are among the states

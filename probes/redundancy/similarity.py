@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from measures.finite import refuse_nonsense
+from measures.finite import FiniteCheck
 from measures.precision import float64_device
 from measures.sums import Means, Spread
 from measures.vectors import angular_distance, cosine, gram
-from models.batching import batches
+from models.batching import batches, step_text
 from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from plans.cut import cut
@@ -119,6 +119,7 @@ class _Sums:
 
     def __init__(self, layers: int, device: torch.device, parallel: bool) -> None:
         self.all, self.first, self.last = Means(), Means(), Means()
+        self.check = FiniteCheck()
         self.spreads = {part: Spread(layers, device) for part in ("attention", "mlp", "block")}
         self.device, self.parallel = device, parallel
         self._room: dict[tuple[int, ...], Tensor] = {}
@@ -146,7 +147,7 @@ class _Sums:
         for begin in range(0, count, _CHUNK):
             part = slice(begin, begin + _CHUNK)
             values = self._measure(self._stack(states, part), together[part])
-            refuse_nonsense("The model's hidden states", *values.values())
+            self.check.look("The model's hidden states", *values.values())
             self.all.add(**values)
             if begin == 0:
                 self.first.add(**{name: value[:1] for name, value in values.items()})
@@ -178,7 +179,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     sums = _Sums(subject.layers, float64_device(subject.device), subject.family.parallel)
     states: list[Tensor] = []
     products: list[Tensor] = []
-    gaps: list[float] = []
+    gaps: list[Tensor] = []
 
     def visit(place: int, *parts: Tensor) -> None:
         if len(gaps) < subject.layers:  # the first batch proves that the family is understood
@@ -190,13 +191,14 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
     watch(view, visit)
     length, kept = tokens.shape[1], (subject.layers + 1) * subject.width * subject.dtype.itemsize
     for begin, batch in batches(tokens, subject.device, length * kept):
-        progress(begin, len(tokens), _step_text(begin, len(batch), len(tokens)))
+        progress(begin, len(tokens), step_text(begin, len(batch), len(tokens)))
         view.logits(batch, last=True)
         if begin == 0:
             refuse_gap(view, gaps)
         for first in range(0, len(batch) * length, length):
             rows = slice(first, first + length)
             sums.add([each[rows] for each in states], [each[rows] for each in products])
+        sums.check.refuse()
         states.clear()
         products.clear()
     return _result(sums, subject.layers, corpus.tokens.size)
@@ -205,11 +207,6 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
 def _flat(states: Tensor) -> Tensor:
     """(windows, tokens, width) → (windows · tokens, width) where float64 works. Offloaded models spread blocks over devices."""
     return states.flatten(0, 1).to(float64_device(states.device))
-
-
-def _step_text(begin: int, count: int, windows: int) -> str:
-    which = f"window {begin + 1}" if count == 1 else f"windows {begin + 1} to {begin + count}"
-    return f"{which} of {windows}"
 
 
 def _summary(sums: _Sums, without: Means | None = None) -> dict:
