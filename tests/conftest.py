@@ -17,6 +17,17 @@ _TEMPLATE = (
 )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Where several processes share the work, all that reads the bundled model goes to one of them, and each file to one.
+
+    So the model is unpacked once and is in memory once, and what a file prepares for its tests is prepared once.
+    """
+    for item in items:
+        bundled = item.get_closest_marker("real") or item.get_closest_marker("browser")
+        item.add_marker(pytest.mark.xdist_group("bundled" if bundled else str(item.path)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def data(tmp_path_factory) -> Path:
     """The data directory of this run, so that tests never meet what a person has kept."""
