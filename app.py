@@ -1,8 +1,11 @@
 """PruneScope's menu: every page gets the same sidebar, so model, text and plan go along."""
 
+from pathlib import Path
+
 import streamlit as st
 
-st.set_page_config(page_title="PruneScope", page_icon="pages/icon.png", layout="wide")
+PICTURES = Path(__file__).parent / "pages"  # Streamlit itself would look in the folder that it was started from
+st.set_page_config(page_title="PruneScope", page_icon=str(PICTURES / "icon.png"), layout="wide")
 page = st.navigation(
     [
         st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
@@ -16,7 +19,7 @@ page = st.navigation(
 from pages import shell  # noqa: E402
 from pages.shell import sidebar  # noqa: E402  this loads torch, and the menu should not wait for it
 
-st.logo("pages/logo.svg", size="large")
+st.logo(str(PICTURES / "logo.svg"), size="large")
 st.html(
     "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
     "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"

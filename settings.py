@@ -27,11 +27,14 @@ class Settings:
         Most bytes that loaded models may take together, by ``cpu`` and ``cuda``; a memory without a row has no fixed limit.
     trust : frozenset of str
         Hub ids and folders that may run code of their own and load pickled weights.
+    exports : Path
+        The folder for exported models; not created yet.
     """
 
     data: Path
     memory: tuple[tuple[str, int], ...]
     trust: frozenset[str]
+    exports: Path
 
     def limit(self, memory: str) -> int | None:
         """Most bytes for models in one memory; None: no fixed limit."""
@@ -43,6 +46,7 @@ def settings() -> Settings:
 
     ``PRUNESCOPE_DATA`` names the data directory, else it is the platform's cache folder. ``PRUNESCOPE_MEMORY`` limits what
     loaded models take: ``16GB`` in each memory, or ``cpu=16GB,cuda=40GB``. ``PRUNESCOPE_TRUST`` lists models by comma.
+    ``PRUNESCOPE_EXPORTS`` names the folder for exports, else it is ``exports`` in the data directory.
 
     Raises
     ------
@@ -50,10 +54,12 @@ def settings() -> Settings:
         A value cannot be read.
     """
     named = (name.strip() for name in os.environ.get("PRUNESCOPE_TRUST", "").split(","))
+    data = Path(os.environ.get("PRUNESCOPE_DATA") or platformdirs.user_cache_dir("prunescope")).expanduser()
     return Settings(
-        data=Path(os.environ.get("PRUNESCOPE_DATA") or platformdirs.user_cache_dir("prunescope")).expanduser(),
+        data=data,
         memory=_memory(os.environ.get("PRUNESCOPE_MEMORY", "")),
         trust=frozenset(filter(None, named)),
+        exports=Path(os.environ.get("PRUNESCOPE_EXPORTS") or data / "exports").expanduser(),
     )
 
 
@@ -65,14 +71,18 @@ def data_directory() -> Path:
     Refusal
         The folder cannot be made or written.
     """
-    folder = settings().data
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"The data directory {folder} cannot be made: {error.strerror}. {_ADVICE}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise Refusal(f"The data directory {folder} cannot be written. {_ADVICE}")
-    return folder
+    return _made(settings().data, "data directory", "PRUNESCOPE_DATA")
+
+
+def exports_directory() -> Path:
+    """The folder for exported models; created for its owner alone.
+
+    Raises
+    ------
+    Refusal
+        The folder cannot be made or written.
+    """
+    return _made(settings().exports, "folder for exports", "PRUNESCOPE_EXPORTS")
 
 
 def subfolder(name: str) -> Path:
@@ -94,6 +104,17 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
+def _made(folder: Path, what: str, variable: str) -> Path:
+    advice = f"Set {variable} to a folder that you may write, with a few GB free."
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"The {what} {folder} cannot be made: {error.strerror}. {advice}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refusal(f"The {what} {folder} cannot be written. {advice}")
+    return folder
+
+
 def _memory(text: str) -> tuple[tuple[str, int], ...]:
     """``16GB`` for each memory, or ``cpu=16GB,cuda=40GB``."""
     if not text.strip():
@@ -111,5 +132,3 @@ def _memory(text: str) -> tuple[tuple[str, int], ...]:
         limits |= dict.fromkeys([name.lower()] if named else MEMORIES, size_in_bytes)
     return tuple(limits.items())
 
-
-_ADVICE = "Set PRUNESCOPE_DATA to a folder that you may write, with a few GB free."

@@ -54,9 +54,18 @@ class Softmax:
         return self.log_total - self.logits.gather(-1, targets[:, None])[:, 0].double()
 
 
+def divergence(p: Softmax, q: Softmax, room: Tensor | None = None) -> Tensor:
+    """KL(p‖q) in nats; at least 0, which rounding could miss where p = q. ``room`` as for `Softmax`."""
+    change = torch.sub(p.logits, q.logits, out=room)
+    return _forward(p, q, change).clamp_min(0)
+
+
 def both_divergences(p: Softmax, q: Softmax, room: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """KL(p‖q) and KL(q‖p) in nats; at least 0, which rounding could miss where p = q. ``room`` as for `Softmax`."""
-    change, apart = torch.sub(p.logits, q.logits, out=room), p.log_total - q.log_total
-    forward = dot(p.weights, change) / p.total - apart
-    reverse = apart - dot(q.weights, change) / q.total
-    return forward.clamp_min(0), reverse.clamp_min(0)
+    """KL(p‖q) and KL(q‖p), each as `divergence` gives it."""
+    change = torch.sub(p.logits, q.logits, out=room)
+    reverse = p.log_total - q.log_total - dot(q.weights, change) / q.total
+    return _forward(p, q, change).clamp_min(0), reverse.clamp_min(0)
+
+
+def _forward(p: Softmax, q: Softmax, change: Tensor) -> Tensor:
+    return dot(p.weights, change) / p.total - (p.log_total - q.log_total)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from models.view import View
+from models.view import View, cache_bytes
 from refusal import Refusal
 
 RUNNERS = 5
@@ -97,9 +97,7 @@ class Writer:
     @property
     def cache_bytes(self) -> int:
         """Bytes of keys and values held now."""
-        layers = self.cache.layers if self.cache else ()
-        kept = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
-        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+        return cache_bytes(self.cache)
 
     @torch.inference_mode()
     def step(self, dice: float) -> Token:

@@ -85,6 +85,13 @@ class View:
         return out[:, -1:] if last else out
 
 
+def cache_bytes(cache: DynamicCache | None) -> int:
+    """Bytes of keys and values that a cache holds now."""
+    layers = cache.layers if cache is not None else ()
+    kept = [tensor for layer in layers for tensor in (layer.keys, layer.values) if tensor is not None]
+    return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+
 def shared(model: PreTrainedModel, family: Family) -> View:
     """A view of the whole model: a private copy of the module tree, whose parameters and buffers are the model's own."""
     tree = copy.deepcopy(model, _memo(model))

@@ -12,6 +12,7 @@ from refusal import Refusal
 from texts.corpus import keep_text
 
 shell.menu_first()
+_LARGEST = 20  # MB of a text of one's own
 
 
 def _keep() -> None:
@@ -95,7 +96,7 @@ if known is not None:
 
 with st.expander("Own text as the corpus"):
     st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of it.")
-    st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file")
+    st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file", max_upload_size=_LARGEST)
     st.button("Use this text", key="own_use", on_click=_keep)
     if error := st.session_state.pop("own_error", None):
         st.error(error)

@@ -96,9 +96,10 @@ def _models() -> None:
 def _bundle() -> None:
     """Take in answers that were measured elsewhere."""
     st.file_uploader(
-        "A bundle of answers, as `python -m probes pack FILE` writes it", key="bundle_file", type=["zip", "bundle"]
-    )
-    st.button("Take it in", key="bundle_take", on_click=_unpack, disabled=st.session_state.bundle_file is None)
+        "A bundle of answers, written by `python -m probes pack FILE`", key="bundle_file", type=["zip", "bundle"],
+        help="For a file that is larger than the limit, run `python -m probes unpack FILE` on this machine.",
+    )  # fmt: skip
+    st.button("Unpack", key="bundle_take", on_click=_unpack, disabled=st.session_state.bundle_file is None)
     if told := st.session_state.pop("bundle_told", None):
         st.success(told)
     if problem := st.session_state.pop("bundle_error", None):

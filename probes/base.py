@@ -40,6 +40,8 @@ class Probe:
     dense_side : callable or None
         ``dense_side(subject, tokens, kept)`` makes what ``run`` takes as ``dense``: the dense model's side of the comparison,
         whose pieces are kept for the next plan.
+    by_machine : bool
+        The answer holds times or memory, so it belongs to the machine and the device where it was measured.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Probe:
     builtin: Mapping[str, str] = field(default_factory=dict)
     applies_plan: bool = True
     dense_side: Callable[..., Any] | None = None
+    by_machine: bool = False
 
     @property
     def keeps_dense(self) -> bool:

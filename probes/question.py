@@ -16,6 +16,7 @@ from plans.plan import EMPTY, Plan, parse
 from probes import HIDDEN, PROBES
 from probes.base import Probe, read_params
 from probes.deviation import dense
+from probes.speed.machine import machine
 from refusal import Refusal
 from texts.corpus import CorpusRef, text_digest
 
@@ -132,7 +133,8 @@ def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerpri
     given = asdict(params)
     named = {name: text_digest(given[name]) for name in probe.texts if given[name]}
     builtin = {name: digest for name, digest in probe.builtin.items() if not given[name]}
-    return {
+    where = {"machine": machine(question.model.device)} if probe.by_machine else {}
+    return where | {
         "probe": probe.name,
         "probe_version": probe.version,
         "model": {**asdict(question.model), "fingerprint": fingerprint},

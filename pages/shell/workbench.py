@@ -100,7 +100,7 @@ class Workbench:
                     progress(0, 0, "counting its parts")
                     self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
 
-        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work)
+        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work, "another process is loading this model")
 
     def at_once(self, asked: Asked) -> Answer | None:
         """The answer to a question that takes less than 0.1 s: known, or got now if the model is in memory."""

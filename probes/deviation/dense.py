@@ -32,13 +32,29 @@ class DenseSide:
 
     def states(self, window: int) -> Tensor:
         """What the head reads of a window: (tokens, width), in the model's dtype and where its head is."""
-        name, device = str(window), self.head.device
-        if name in self._kept:
-            return _tensor(self._kept[name]["states"], self._subject.dtype).to(device)
+        return self.batch(window, 1)[0]
+
+    def batch(self, begin: int, count: int) -> Tensor:
+        """The `states` of some windows that follow each other: (windows, tokens, width). Those not kept pass together."""
+        windows = range(begin, begin + count)
+        missing = [window for window in windows if str(window) not in self._kept]
+        computed = self._computed(missing) if missing else None
+        if len(missing) == count:
+            return computed
+        parts = [
+            computed[missing.index(window)]
+            if window in missing
+            else _tensor(self._kept[str(window)]["states"], self._subject.dtype).to(self.head.device)
+            for window in windows
+        ]
+        return torch.stack(parts)
+
+    def _computed(self, windows: list[int]) -> Tensor:
         if self._view is None:
             self._view = cut(self._subject)
-        found = last_states(self._view, self._tokens[window : window + 1])[0]
-        self._kept[name] = {"states": _array(found)}
+        found = last_states(self._view, self._tokens[windows]).to(self.head.device)
+        for window, states in zip(windows, _array(found), strict=True):  # one copy from the device for all of them
+            self._kept[str(window)] = {"states": states}
         return found
 
 

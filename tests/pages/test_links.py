@@ -95,3 +95,9 @@ def test_what_is_loaded_is_told_on_every_page(visit):
     visitor = visit()
     for page in ("similarity", "drop_lab", "storage", "model"):
         assert f"**{visitor.ref.name}** is in memory · 4 layers · float32 · cpu" in visitor.go(page).texts()
+
+
+def test_the_app_may_be_started_from_any_folder(visit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for page in ("model", "similarity", "storage"):
+        visit(page).whole()

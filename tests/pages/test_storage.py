@@ -1,10 +1,14 @@
 """Storage: what is kept can be seen, forgotten one by one, by model, or all of it; what runs can be cancelled."""
 
 import shutil
+import threading
 
 import pytest
 
+from cache.lock import only_one
 from cache.store import StoreError
+from models.subject import ModelRef
+from pages.shell.workbench import _load_key
 from tests.pages.visitor import SECONDS, Visitor
 
 
@@ -111,3 +115,29 @@ def test_a_store_that_cannot_be_read_is_told(stored, monkeypatch):
         assert any("damaged" in each for each in stored.look().errors())
         stored.go("drop_lab")
     assert len(stored.go("storage").table("hits")) == 3
+
+
+def test_a_bundle_may_be_larger_than_a_text():
+    largest = {}
+    for page, key in (("storage", "bundle_file"), ("model", "own_file")):
+        largest[key] = Visitor(page).at.file_uploader(key=key).proto.max_upload_size_mb
+    assert largest == {"bundle_file": 2048, "own_file": 20}
+
+
+def test_a_load_that_waits_for_another_process_says_so(visit, other):
+    visitor = visit("model")
+    ref = ModelRef(str(other), device="cpu")
+    with only_one(visitor.bench.store.directory / "locks", _load_key(ref), pytest.fail):
+        job = visitor.bench.load(ref)
+        until(lambda: job.text == "another process is loading this model")
+    assert job.wait(SECONDS) and job.state == "done"
+
+
+def until(true):
+    """Wait for something that nobody announces."""
+    pause = threading.Event()
+    for _ in range(SECONDS * 100):
+        if true():
+            return
+        pause.wait(0.01)
+    raise AssertionError

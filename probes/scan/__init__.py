@@ -1,0 +1,1 @@
+"""What each drop costs, measured by dropping it."""
