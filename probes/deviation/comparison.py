@@ -9,15 +9,18 @@ from torch import Tensor
 
 from measures.chunks import even_chunks, row_chunks
 from measures.deviation import HIDDEN, LOGITS, hidden_deviation, logit_deviation
-from measures.finite import refuse_nonsense
+from measures.finite import FiniteCheck
+from measures.precision import float64_device
 from probes.deviation.lens import Lens
 from probes.deviation.sublayers import Pair
 
 QUANTILES = (0.05, 0.5, 0.95)
 _MEASURES = (*HIDDEN, *LOGITS)
 _SPREAD = ("h_cosine", "z_cosine", "p_cosine", "kl")
-_HELD = 2**22  # logits of one stream held at a time, 16 MB; three or four streams at a time
-_COMPARED = 2**18  # logits compared at a time, widened to float64: they stay in the CPU's cache
+# Logits of one stream held at a time, three or four streams at a time, and of them compared at a time, widened to float64: 16
+# and 2 MB, which stay in a CPU's cache. A GPU would spend its time with beginning to work: 128 and 32 MB, the latter six times.
+_HELD = {"cpu": 2**22, "cuda": 2**25}
+_COMPARED = {"cpu": 2**18, "cuda": 2**22}
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,15 @@ class Record:
         self._kept: list[list[Tensor]] = [[] for _ in range(layers)]
         self._tops: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def add(self, layer: int, values: dict[str, Tensor]) -> None:
-        """Add float64 values of shape (positions,)."""
-        rows = torch.stack([values[name].cpu() for name in _MEASURES])
-        refuse_nonsense(f"With this plan, the hidden states or logits of layer {layer}", rows)
+    def add(self, layer: int, rows: Tensor) -> None:
+        """Add float64 values of shape (measures, positions), which are on the CPU."""
         self._sums[layer] += rows.sum(-1)
         self._kept[layer].append(rows[[_MEASURES.index(name) for name in _SPREAD]].float())
 
     def note(self, layer: int, dense: Tensor, modified: Tensor, top: int) -> None:
         """Note the likeliest tokens of two logit vectors of shape (vocab,), the temperature already in them."""
-        best = [logits.double().softmax(-1).topk(min(top, len(logits))) for logits in (dense.cpu(), modified.cpu())]
+        sides = (logits.to(float64_device(logits.device)).double().softmax(-1) for logits in (dense, modified))
+        best = [chances.topk(min(top, len(chances))) for chances in sides]
         self._tops[layer] = torch.stack([each.indices for each in best]), torch.stack([each.values for each in best])
 
     def read(self, pieces: Callable[[Tensor], list[str]]) -> Deviation:
@@ -89,7 +91,7 @@ class Record:
         kept = torch.stack([torch.cat(rows, -1) for rows in self._kept]).double().numpy()
         means = self._sums / kept.shape[-1]
         spread = np.moveaxis(np.quantile(kept, QUANTILES, axis=-1), 0, -1)  # (layers, measures, quantiles)
-        tops = [self._tops[layer] for layer in range(len(means))]
+        tops = [[each.cpu() for each in self._tops[layer]] for layer in range(len(means))]
         return Deviation(
             **{name: means[:, i].tolist() for i, name in enumerate(_MEASURES)},
             **{f"{name}_spread": np.ascontiguousarray(spread[:, i]) for i, name in enumerate(_SPREAD)},
@@ -129,18 +131,18 @@ class Comparison:
         float
             The share that is done, before each step.
         """
-        # What a plan does not change (the layers before its first item, say) needs no logits of its own.
-        pairs = [(name, layer, i, i if torch.equal(states[i], states[j]) else j) for name, layer, i, j in pairs]
+        pairs = _unchanged_once(states, pairs)
         # In even chunks: the head reads all its weights for a few rows as well.
         work = [
             (rows, norm, pair)
-            for rows in even_chunks(len(states[0]), self._lens.vocab, _HELD)
+            for rows in even_chunks(len(states[0]), self._lens.vocab, _limit(_HELD, states[0]))
             for norm in (True, False)
             for pair in pairs
             if norm or pair[0] != "cumulative"
         ]
         held: dict[int, Tensor] = {}
         at: tuple[slice, bool] | None = None
+        found: list[tuple[Record, int, Tensor]] = []
         for step, (rows, norm, (name, layer, *both)) in enumerate(work):
             yield step / len(work)
             if at != (rows, norm):
@@ -150,13 +152,39 @@ class Comparison:
             held = {k: held[k] if k in held else self._lens(part, norm) for k, part in parts.items()}
             record = self.records[name if norm else f"raw_{name}"]
             streams, logits = [parts[k] for k in both], [held[k] for k in both]
-            record.add(layer, hidden_deviation(*streams) | self._compare(*logits))
+            values = hidden_deviation(*streams) | self._compare(*logits)
+            found.append((record, layer, torch.stack([values[name] for name in _MEASURES])))
             if noted is not None and rows.start <= noted < rows.stop:
                 record.note(layer, *(each[noted - rows.start] / self._temperature for each in logits), self._top)
+        _record(found)
 
     def _compare(self, dense: Tensor, modified: Tensor) -> dict[str, Tensor]:
         if dense is modified:
             dense = modified = torch.ones(len(dense), 1)  # equal logits deviate alike, however many there are
-        chunks = row_chunks(*dense.shape, _COMPARED)
+        chunks = row_chunks(*dense.shape, _limit(_COMPARED, dense))
         found = [logit_deviation(dense[rows], modified[rows], self._temperature) for rows in chunks]
-        return {name: torch.cat([part[name] for part in found]).cpu() for name in LOGITS}
+        return {name: torch.cat([part[name] for part in found]) for name in LOGITS}
+
+
+def _limit(limits: dict[str, int], values: Tensor) -> int:
+    return limits.get(values.device.type, limits["cpu"])
+
+
+def _unchanged_once(states: list[Tensor], pairs: list[Pair]) -> list[Pair]:
+    """What a plan does not change (the layers before its first item, say) needs no logits of its own: one state, twice."""
+    doubtful = [(i, j) for _, _, i, j in pairs if i != j]
+    if not doubtful:
+        return pairs
+    same = dict(zip(doubtful, torch.stack([(states[i] == states[j]).all() for i, j in doubtful]).tolist(), strict=True))
+    return [(name, layer, i, i if same.get((i, j)) else j) for name, layer, i, j in pairs]
+
+
+def _record(found: list[tuple[Record, int, Tensor]]) -> None:
+    """Add values of shape (measures, positions) where they belong, all fetched from the device at once."""
+    rows = torch.cat([values for _, _, values in found], -1).cpu().split([values.shape[1] for _, _, values in found], -1)
+    check = FiniteCheck()
+    for (_, layer, _), values in zip(found, rows, strict=True):
+        check.look(f"With this plan, the hidden states or logits of layer {layer}", values)
+    check.refuse()
+    for (record, layer, _), values in zip(found, rows, strict=True):
+        record.add(layer, values.contiguous())

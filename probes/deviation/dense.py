@@ -52,7 +52,7 @@ class DenseSide:
     def _computed(self, windows: list[int]) -> Tensor:
         if self._view is None:
             self._view = cut(self._subject)
-        found = last_states(self._view, self._tokens[windows]).to(self.head.device)
+        found = last_states(self._view, torch.stack([self._tokens[window] for window in windows])).to(self.head.device)
         for window, states in zip(windows, _array(found), strict=True):  # one copy from the device for all of them
             self._kept[str(window)] = {"states": states}
         return found

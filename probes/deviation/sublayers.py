@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from measures.precision import at_least_float32
+from models.batching import pass_bytes
 from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from models.view import View
@@ -28,6 +29,11 @@ Pair = tuple[str, int, int, int]  # part, layer or depth, and where the dense an
 _ORDER = ("cumulative", "attention", "mlp")
 
 
+def states_bytes(layers: int, length: int, width: int) -> int:
+    """Memory for the streams of a window, all of whose tokens are looked at: at most five for each layer, in float32."""
+    return 4 * (5 * layers + 2) * length * width
+
+
 class Streams:
     """Reads windows with the dense model, each pruned sublayer alone, and the whole plan.
 
@@ -39,12 +45,15 @@ class Streams:
 
     def __init__(self, subject: Subject, plan: Plan | Calibrated, last: bool) -> None:
         self._last, self._family, self._plan = last, subject.family, plan_of(plan)
-        self._device = subject.device  # a model that is split leaves each block's stream where the block is
+        self._width, self._device = (
+            subject.width,
+            subject.device,
+        )  # a model that is split leaves each block's stream where the block is
         self._dense = cut(subject)
         self._whole = cut(subject, plan) if self._plan else None
         self._drops = dropped(self._plan)
         self.mode = "pruned" if self._plan.of(Weights) else "dropped"
-        self._gaps: list[Tensor] | None = []  # the first window proves that the family is understood
+        self._gaps: list[Tensor] | None = []  # the first batch proves that the family is understood
         self._states: list[Tensor] = []
         self._pairs: list[Pair] = []
         self._stream: list[int] = []  # where the dense streams between blocks are among the states
@@ -57,21 +66,21 @@ class Streams:
             self._through: dict[int, int] = {}
             watch(self._whole, self._visit_whole)
 
-    def read(self, window: Tensor) -> tuple[list[Tensor], list[Pair], Tensor]:
-        """Read one window.
+    def read(self, batch: Tensor) -> tuple[list[Tensor], list[Pair], Tensor]:
+        """Read some windows together.
 
         Parameters
         ----------
-        window : int64 tensor of shape (tokens,)
+        batch : int64 tensor of shape (windows, tokens)
 
         Returns
         -------
-        list of tensors of shape (1 or tokens, width), in float32 or wider
+        list of tensors of shape (windows or windows · tokens, width), in float32 or wider
             Each stream once, though several pairs look at it.
         list of Pair
-            In an order in which neighbours share streams; the same for every window.
-        tensor of shape (1, vocab)
-            The dense model's logits at the last token.
+            In an order in which neighbours share streams; the same for every batch.
+        tensor of shape (windows, vocab)
+            The dense model's logits at the last token of each.
 
         Raises
         ------
@@ -79,11 +88,11 @@ class Streams:
             The dense model's blocks do not add up.
         """
         self._states, self._pairs, self._stream = [], [], []
-        logits = self._dense.logits(window[None], last=True)[0]
+        logits = self._dense.logits(batch, last=True)[:, 0]
         if self._gaps is not None:
             refuse_gap(self._dense, self._gaps)
             self._gaps = None
-        self._add_whole(window)
+        self._add_whole(batch)
         pairs = sorted(self._pairs, key=lambda pair: (pair[1], _ORDER.index(pair[0])))
         return self._states, pairs, logits
 
@@ -91,6 +100,11 @@ class Streams:
     def end(self) -> int:
         """Where the stream before the final norm is among the states."""
         return self._stream[-1]
+
+    def window_bytes(self, length: int) -> int:
+        """Memory that one window of so many tokens takes until its batch is through."""
+        work = max(pass_bytes(view, length) for view in (self._dense, self._whole) if view)
+        return work if self._last else max(work, states_bytes(len(self._dense.blocks), length, self._width))
 
     def _visit(self, place: int, *parts: Tensor) -> None:
         if self._gaps is not None:
@@ -128,21 +142,21 @@ class Streams:
     def _visit_whole(self, place: int, before: Tensor, attention: Tensor, mlp: Tensor, after: Tensor) -> None:
         self._through[self._whole.blocks[place]] = self._add(self._select(after))
 
-    def _add_whole(self, window: Tensor) -> None:
+    def _add_whole(self, batch: Tensor) -> None:
         """The dense stream against that of the whole plan at each depth; a block that is gone hands its input on."""
         if self._whole is None:
             self._pairs += [("cumulative", depth, state, state) for depth, state in enumerate(self._stream)]
             return
         self._through.clear()
-        self._whole.logits(window[None], last=True)
+        self._whole.logits(batch, last=True)
         reached = self._stream[0]
         for depth, state in enumerate(self._stream):
             reached = self._through.get(depth - 1, reached)
             self._pairs.append(("cumulative", depth, state, reached))
 
     def _select(self, part: Tensor) -> Tensor:
-        """(1, tokens, width) → (1 or tokens, width), widened; one row is copied, or it would keep all of them."""
-        rows = part[0, -1:].clone() if self._last else part[0]
+        """(windows, tokens, width) → (positions, width), widened; last rows are copied, or they would keep all of them."""
+        rows = part[:, -1].clone() if self._last else part.flatten(0, 1)
         return at_least_float32(rows.to(self._device))
 
     def _add(self, state: Tensor) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from measures.deviation import checked_temperature
 from measures.finite import refuse_nonsense
+from models.batching import batches, step_text
 from models.loading.memory import free_memory
 from models.subject import Subject
 from plans.cut import Calibrated
@@ -24,7 +25,7 @@ from plans.plan import Plan
 from probes.base import Probe
 from probes.deviation.comparison import Comparison, Deviation
 from probes.deviation.lens import Lens
-from probes.deviation.sublayers import Streams
+from probes.deviation.sublayers import Streams, states_bytes
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus
 
@@ -100,24 +101,26 @@ def _run(
 ) -> TransitionsResult:
     """Measure a subject and a plan; without a plan, or with drops alone, each sublayer of the model is left out in turn."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    length = tokens.shape[1]
     if not params.last:
-        _check_room(subject, tokens.shape[1])
+        _check_room(subject, length)
     streams, lens = Streams(subject, plan, params.last), Lens(subject)
     comparison = Comparison(lens, subject.layers, params.temperature, params.top)
     total = len(tokens) + (1 if params.last else 0)  # a step of its own for the logits of all windows
     rows: list[list[Tensor]] = []
-    for i, window in enumerate(tokens):
-        text = f"window {i + 1} of {len(tokens)}"
-        progress(i, total, text)
-        states, pairs, logits = streams.read(window)
+    for begin, batch in batches(tokens, subject.device, streams.window_bytes(length)):
+        text = step_text(begin, len(batch), len(tokens))
+        progress(begin, total, text)
+        states, pairs, logits = streams.read(batch)
         refuse_nonsense("The dense model's logits", logits)
-        if i == 0:
-            lens.check(states[streams.end][-1:], logits)
+        if begin == 0:
+            end = 0 if params.last else length - 1  # the last token of the first window
+            lens.check(states[streams.end][end : end + 1], logits[:1])
         if params.last:
             rows.append(states)
             continue
-        for share in comparison.add(states, pairs, len(window) - 1 if i == 0 else None):
-            progress(i + share, total, text)
+        for share in comparison.add(states, pairs, length - 1 if begin == 0 else None):
+            progress(begin + len(batch) * share, total, text)
     if params.last:  # one projection for all windows: the head's weights are read once and not once per window
         states = [torch.cat(each) for each in zip(*rows, strict=True)]
         for share in comparison.add(states, pairs, 0):
@@ -133,8 +136,8 @@ def _run(
 
 
 def _check_room(subject: Subject, length: int) -> None:
-    """All tokens: a window's streams lie in memory together, at most five for each layer in float32."""
-    needs, free = 4 * (5 * subject.layers + 2) * length * subject.width, free_memory(subject.device.type)
+    """All tokens: a window's streams lie in memory together."""
+    needs, free = states_bytes(subject.layers, length, subject.width), free_memory(subject.device.type)
     if needs > free:
         raise Refusal(
             f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Make the "

@@ -218,8 +218,8 @@ def test_a_dropped_block_hands_its_stream_on():
 def test_parts_of_the_vocabulary_and_of_the_positions_change_nothing(monkeypatch):
     subject, windows = subject_of(tiny_model("qwen2")), tokens(3, 11)
     whole = run(subject, windows, "a2", last=False, top=3)
-    monkeypatch.setattr("probes.deviation.comparison._HELD", 97 * 4)
-    monkeypatch.setattr("probes.deviation.comparison._COMPARED", 97 * 3)
+    monkeypatch.setattr("probes.deviation.comparison._HELD", {"cpu": 97 * 4})
+    monkeypatch.setattr("probes.deviation.comparison._COMPARED", {"cpu": 97 * 3})
     parts = run(subject, windows, "a2", last=False, top=3)
     assert whole.tokens == parts.tokens == 33
     for one, other in (
@@ -236,7 +236,7 @@ def test_parts_of_the_vocabulary_and_of_the_positions_change_nothing(monkeypatch
 
 def test_no_more_logits_are_held_than_promised(monkeypatch):
     """Whatever the vocabulary, the lens is asked for a bounded number of logits at a time, and once for each stream."""
-    monkeypatch.setattr("probes.deviation.comparison._HELD", 97 * 8)
+    monkeypatch.setattr("probes.deviation.comparison._HELD", {"cpu": 97 * 8})
     asked = []
     plain_call = Lens.__call__
 
