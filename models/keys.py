@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from measures.covariance import Moments, components
 from measures.finite import refuse_nonsense
 from measures.precision import float64_device
+from models.batching import batches, pass_bytes, step_text
 from models.families import Family, cache_argument
 from models.view import View
 from refusal import Progress, Refusal, silent
@@ -83,10 +84,10 @@ def key_basis(view: View, tokens: Tensor, progress: Progress = silent) -> dict[i
         sums.setdefault(layer, Moments()).add(widened(states["post"], room))
 
     watch_keys(view, visit)
-    tokens = tokens.to(view.model.device)
-    for i, window in enumerate(tokens):
-        progress(i, len(tokens), f"keys of window {i + 1} of {len(tokens)}")
-        view.logits(window[None], last=True)
+    tokens = tokens.to(view.device)
+    for begin, batch in batches(tokens, view.device, pass_bytes(view, tokens.shape[1])):
+        progress(begin, len(tokens), f"keys of {step_text(begin, len(batch), len(tokens))}")
+        view.logits(batch, last=True)
         refuse_nonsense("The model's keys", *(seen.sum for seen in sums.values()))
     return {layer: components(seen.covariance()).float() for layer, seen in sums.items()}
 

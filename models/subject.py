@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from models.families import Family, context
 from models.loading import bundled
 from models.loading.memory import DEVICES, DTYPES
+from models.view import place_of
 from refusal import Refusal
 
 
@@ -84,9 +85,7 @@ class Subject:
     @property
     def device(self) -> torch.device:
         """Where token ids must be."""
-        embeddings = self.model.get_input_embeddings()
-        hook = getattr(embeddings, "_hf_hook", None)  # accelerate keeps offloaded weights on "meta"
-        return torch.device(getattr(hook, "execution_device", None) or embeddings.weight.device)
+        return place_of(self.model.get_input_embeddings())
 
     @property
     def context(self) -> int | None:

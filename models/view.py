@@ -45,6 +45,11 @@ class View:
         return self.model.get_submodule(self.family.layers)
 
     @property
+    def device(self) -> torch.device:
+        """Where token ids must be. The model's own ``device`` is that of any of its weights, and "meta" for those kept away."""
+        return place_of(self.model.get_input_embeddings())
+
+    @property
     def final_norm(self) -> nn.Module:
         """The norm before the head."""
         return self.model.get_submodule(self.family.final_norm)
@@ -83,6 +88,15 @@ class View:
             more[cache_argument(type(self.model).forward)] = cache
         out = self.model(input_ids=tokens, use_cache=cache is not None, **more).logits
         return out[:, -1:] if last else out
+
+
+def place_of(module: nn.Module) -> torch.device:
+    """The device that a module computes on, which is not where its weights are if accelerate fetches them for each call."""
+    for part in module.modules():
+        device = getattr(getattr(part, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    return next(module.parameters()).device
 
 
 def cache_bytes(cache: DynamicCache | None) -> int:

@@ -6,6 +6,7 @@ scaling, soft-cap, sinks and sliding window stay what they are. Masking saves no
 the model, not how fast a kernel would be.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -22,7 +23,14 @@ _ROUNDING = 1e-9  # 0.29 · 100 is 28.999999999999996 in floating point, and 29 
 
 
 def switch_on(
-    view: View, basis: dict[int, Tensor], dims: float, top: float, method: str = "loki", *, seed: int = 0, whole: bool = False
+    view: View,
+    basis: dict[int, Tensor],
+    dims: float,
+    top: float,
+    method: str = "loki",
+    *,
+    seeds: Sequence[int] = (0,),
+    whole: bool = False,
 ) -> None:
     """From now on every attention of this view chooses its keys; calling it again replaces the rule.
 
@@ -40,8 +48,9 @@ def switch_on(
     method : str
         How keys are chosen: ``loki`` by low-rank scores, ``exact`` by exact scores, ``random``, ``last`` the most recent.
         ``pca`` chooses none: it is softmax over the low-rank scores of all keys (PCAAttn in the paper).
-    seed : int
-        For ``random``, which draws anew in each forward pass, so decoding does not repeat what the full forward drew.
+    seeds : sequence of int
+        For ``random``: one for all windows, or one for each window of every pass. It draws anew in each forward pass, so
+        decoding does not repeat what the full forward drew.
     whole : bool
         Count keys as Loki's own code does: k = top · all keys, for every row. There a row attends to more of what it sees the
         earlier it is; by default k = top · the keys that the row sees, so that cached decoding equals the full forward.
@@ -56,7 +65,7 @@ def switch_on(
     shares = LowRank(dims, top)
     if method in ("loki", "pca") and (missing := [layer for layer in view.attentions if layer not in basis]):
         raise Refusal(f"The directions of the keys of layer {missing[0]} are missing. Calibrate the plan on this model again.")
-    draws = torch.Generator().manual_seed(seed)
+    draws = tuple(torch.Generator().manual_seed(seed) for seed in seeds)
     attend_by(view, {i: KeyChoice(shares, method, basis.get(i), whole, draws) for i in view.attentions})
 
 
@@ -68,14 +77,15 @@ class KeyChoice:
     method: str = "loki"
     basis: Tensor | None = None
     whole: bool = False
-    draws: torch.Generator = field(default_factory=torch.Generator)
+    draws: tuple[torch.Generator, ...] = field(default_factory=lambda: (torch.Generator(),))
 
     def __call__(self, attend: Attend, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.method == "pca":
             _check_basis(self.basis, key)
             return attend(projected(query, self.basis, components(self.shares.dims, key.shape[-1])), key, value, mask)
         seen = visible(mask, query, key)
-        chosen = best(self.scores(query, key), seen, key_counts(seen, self.shares.top, self.whole))
+        counts = key_counts(seen, self.shares.top, self.whole)
+        chosen = best(self.scores(query, key), seen, counts, most_keys(key.shape[2], self.shares.top))
         return attend(query, key, value, narrowed(mask, chosen, query.dtype))
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
@@ -87,7 +97,8 @@ class KeyChoice:
         shape = (*query.shape[:3], key.shape[2])
         if self.method == "last":
             return torch.arange(shape[3], dtype=torch.float32, device=query.device).expand(shape)
-        return torch.rand(shape, generator=self.draws).to(query.device)
+        each = shape[0] // len(self.draws)  # windows that one generator draws for
+        return torch.cat([torch.rand((each, *shape[1:]), generator=dice) for dice in self.draws]).to(query.device)
 
 
 def components(dims: float, head_dim: int) -> int:
@@ -109,6 +120,11 @@ def key_counts(seen: Tensor, top: float, whole: bool = False) -> Tensor:
     """
     counts = torch.full_like(seen[..., :1], seen.shape[-1], dtype=torch.int64) if whole else seen.sum(-1, keepdim=True)
     return (counts.double() * top + _ROUNDING).long().clamp_min(1)
+
+
+def most_keys(keys: int, top: float) -> int:
+    """The most that `key_counts` gives where rows see up to so many keys: known without asking the device."""
+    return max(1, int(keys * top + _ROUNDING))
 
 
 def exact_scores(query: Tensor, key: Tensor) -> Tensor:
@@ -149,7 +165,7 @@ def visible(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
     return mask > torch.finfo(mask.dtype).min
 
 
-def best(scores: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
+def best(scores: Tensor, seen: Tensor, counts: Tensor, most: int) -> Tensor:
     """The keys with the highest scores among those a row sees.
 
     Parameters
@@ -158,12 +174,14 @@ def best(scores: Tensor, seen: Tensor, counts: Tensor) -> Tensor:
     seen : bool tensor, broadcast to ``scores``
     counts : int64 tensor of shape (..., queries, 1)
         How many of each row; where it sees fewer, all it sees.
+    most : int
+        None of the counts is larger; see `most_keys`.
 
     Returns
     -------
     bool tensor of shape (windows, heads, queries, keys)
     """
-    most = min(int(counts.max()), scores.shape[-1])
+    most = min(most, scores.shape[-1])
     order = scores.masked_fill(~seen, -torch.inf).topk(most, dim=-1).indices
     kept = torch.arange(most, device=scores.device) < counts
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, kept.expand(order.shape)) & seen

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.keys import key_basis
-from models.view import View
+from models.view import View, place_of
 from plans.keys.choice import switch_on
 from plans.keys.shares import LowRank
 from plans.operation import Field, Keep, Kind, Pieces, Shape
@@ -62,8 +62,8 @@ class Keys:
         """Switch the rule on, if there is an attention left."""
         if view.attentions:
             there = (layer for layer in view.attentions if str(layer) in learned)
-            device = view.model.get_input_embeddings().weight.device
-            basis = {layer: torch.from_numpy(learned[str(layer)]["basis"]).to(device) for layer in there}
+            blocks = dict(zip(view.blocks, view.layers, strict=True))  # a split model has them on several devices
+            basis = {layer: torch.from_numpy(learned[str(layer)]["basis"]).to(place_of(blocks[layer])) for layer in there}
             switch_on(view, basis, self.shares.dims, self.shares.top)
         return view
 

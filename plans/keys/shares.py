@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from refusal import Refusal
 
+_MOST = 8  # shares per axis: every place of the grid is a pass over the text
+
 
 @dataclass(frozen=True)
 class LowRank:
@@ -40,3 +42,25 @@ class LowRank:
     def sentence(self) -> str:
         """What attention looks at, in words."""
         return f"attends to {self.top:.4g} of the keys, chosen in {self.dims:.4g} of their dimensions"
+
+
+def shares(text: str, noun: str) -> list[float]:
+    """The numbers of a text with commas between, each once, in their order.
+
+    Raises
+    ------
+    Refusal
+        There is none, there are too many, or one is not a number above 0 and at most 1.
+    """
+    found: dict[float, None] = {}
+    for item in filter(None, (each.strip() for each in text.split(","))):
+        try:
+            share = round(float(item), 4)  # as exact as a plan's text
+        except ValueError:
+            raise Refusal(f"'{item}' is not a number. Write shares of the {noun} with commas between, as 0.5,0.25.") from None
+        if not 0 < share <= 1:
+            raise Refusal(f"A share of {item} of the {noun} is not possible. Write numbers above 0 and at most 1, as 0.5,0.25.")
+        found[share] = None
+    if not 0 < len(found) <= _MOST:
+        raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, as 0.5,0.25.")
+    return list(found)

@@ -93,7 +93,7 @@ class _Pruning:
 
     def by_inputs(self, tokens: Tensor) -> None:
         """Prune with the sums over what each linear map is given."""
-        tokens = tokens.to(self.view.model.get_input_embeddings().weight.device)
+        tokens = tokens.to(self.view.device)
         self.states = [self._entering(window) for window in tokens]
         taken = []
         for place, block in enumerate(self.view.layers):

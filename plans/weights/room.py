@@ -33,7 +33,7 @@ def _check_room(view: View, found: list[list[Linear]], sparsity: Sparsity) -> No
         blocks = [[linear.matrices.shape for linear in block] for block in found if block]
         needs += max(sum(8 * n * width**2 for n, _, width in block) + 24 * max(s[2] for s in block) ** 2 for block in blocks)
         what += " and SparseGPT's products of one block's inputs"
-    free = free_memory(view.model.device.type)
+    free = free_memory(view.device.type)
     if needs > free:
         raise Refusal(
             f"Pruning needs {needs / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB are free. Take Wanda (w:wanda@0.5), prune one "

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from measures.sums import Means
 from models.attention import Attend
-from plans.keys.choice import best, components, exact_scores, key_counts, low_rank_scores, narrowed, visible
+from plans.keys.choice import best, components, exact_scores, key_counts, low_rank_scores, most_keys, narrowed, visible
 
 
 def overlap(chosen: Tensor, ideal: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ class Agreement:
         low = [low_rank_scores(query, key, self._basis, components(share, key.shape[3])) for share in self._dims]
         for top, means in zip(self._top, self._means, strict=True):
             begin = min(int(top * query.shape[2]), query.shape[2] - 1)
-            late = (seen[:, :, begin:], key_counts(seen[:, :, begin:], top))
+            late = (seen[:, :, begin:], key_counts(seen[:, :, begin:], top), most_keys(key.shape[2], top))
             ideal = best(exact[:, :, begin:], *late)
             for place, scores in enumerate(low):
                 chosen = best(scores[:, :, begin:], *late)

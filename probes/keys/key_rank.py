@@ -167,14 +167,14 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
             raise Refusal(f"Both texts are {params.other}. Name another one, or none to compare the halves of this one.")
         other = read_corpus(replace(corpus.ref, name=params.other), subject.tokenizer, subject.context)
     total = len(corpus.tokens) + (len(other.tokens) if other else 0)
-    sums = key_sums(subject, corpus, lambda i: progress(i, total, f"window {i + 1} of {total}"))
+    sums = key_sums(subject, corpus, lambda i, text: progress(i, total, text))
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
         compared = "halves" if len(corpus.tokens) > 1 else "halves of one window"
     else:
         before = len(corpus.tokens)
         one = sums.kinds
-        two = key_sums(subject, other, lambda i: progress(before + i, total, f"window {before + i + 1} of {total}")).kinds
+        two = key_sums(subject, other, lambda i, text: progress(before + i, total, f"other text, {text}")).kinds
         compared = "texts"
     return result_of(sums, one, two, params.level, compared, lambda: progress(total, total, "eigenvalues"))
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from measures.covariance import Moments
 from measures.finite import refuse_nonsense
+from models.batching import batches, pass_bytes, step_text
 from models.keys import watch_keys, widened
 from models.subject import Subject
 from plans.cut import cut
@@ -19,22 +20,29 @@ class KeySums:
 
     Keys are summed in two parts, the first ``middle`` tokens and the others, so that how stable they are costs no second
     pass; `finish` adds them up.
+
+    Parameters
+    ----------
+    length : int, optional
+        Tokens of a window, where several are added at once; without it, what is added at once is one window.
     """
 
     KINDS = ("pre", "post", "value", "query")
 
-    def __init__(self, middle: int) -> None:
+    def __init__(self, middle: int, length: int | None = None) -> None:
         self.kinds: dict[str, dict[int, Moments]] = {name: {} for name in (*self.KINDS, "first")}
         self.halves: dict[str, list[dict[int, Moments]]] = {"pre": [{}, {}], "post": [{}, {}]}
         self.rotary: dict[int, bool] = {}
-        self.middle, self.seen = middle, 0
+        self.middle, self.length, self.seen = middle, length, 0
+        self._rotated: dict[int, Tensor] = {}
         self._room: dict[tuple[int, ...], Tensor] = {}
         self._shape: tuple[torch.Size, ...] = ()
 
     def add(self, layer: int, states: dict[str, Tensor]) -> None:
-        """Add what `watch_keys` shows of one window, before ``seen`` grows by it."""
+        """Add what `watch_keys` shows of some windows, before ``seen`` grows by them."""
         self._check(states)
-        self.rotary[layer] = self.rotary.get(layer, False) or not torch.equal(states["pre"], states["post"])
+        rotated = (states["pre"] != states["post"]).any()
+        self._rotated[layer] = self._rotated[layer] | rotated if layer in self._rotated else rotated  # read by `finish`
         for name in ("value", "query"):
             _of(self.kinds[name], layer).add(widened(states[name], self._room))
         for name, halves in self.halves.items():
@@ -44,10 +52,13 @@ class KeySums:
                 if part.shape[1]:
                     _of(half, layer).add(part)
             if name == "post":
-                _of(self.kinds["first"], layer).add(keys[:, :1])
+                _of(self.kinds["first"], layer).add(keys[:, :: self.length or keys.shape[1]])
 
     def finish(self) -> None:
-        """Add the halves up."""
+        """Add the halves up, and read from the device which layers rotate their keys."""
+        device = next(iter(self._rotated.values())).device
+        found = torch.stack([rotated.to(device) for rotated in self._rotated.values()]).tolist()
+        self.rotary = dict(zip(self._rotated, found, strict=True))
         for name, (one, other) in self.halves.items():
             self.kinds[name] = {layer: one[layer] + other[layer] for layer in one}
 
@@ -72,17 +83,18 @@ def _of(sums: dict[int, Moments], layer: int) -> Moments:
     return sums.setdefault(layer, Moments())
 
 
-def key_sums(subject: Subject, corpus: Corpus, begins: Callable[[int], None]) -> KeySums:
-    """One pass of the dense model over a corpus; ``begins`` is called with the number of each window."""
+def key_sums(subject: Subject, corpus: Corpus, begins: Callable[[int, str], None]) -> KeySums:
+    """One pass of the dense model over a corpus; ``begins`` is called with the first window of each batch, and its name."""
     windows, length = corpus.tokens.shape
     # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
-    sums = KeySums(windows // 2 * length if windows > 1 else length // 2)
+    sums = KeySums(windows // 2 * length if windows > 1 else length // 2, length)
     view = cut(subject)
     watch_keys(view, sums.add)
-    for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
-        begins(i)
-        view.logits(window[None], last=True)
-        sums.seen += len(window)
+    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    for begin, batch in batches(tokens, subject.device, pass_bytes(view, length)):
+        begins(begin, step_text(begin, len(batch), windows))
+        view.logits(batch, last=True)
+        sums.seen += batch.numel()
         refuse_nonsense("The model's keys", *(seen.sum for seen in sums.everything()))
     sums.finish()
     return sums

@@ -15,25 +15,26 @@ from torch import Tensor
 
 from measures.chunks import row_chunks
 from measures.divergence import kl
-from measures.finite import refuse_nonsense
+from measures.finite import FiniteCheck
 from measures.fronts import pareto_front
 from measures.likelihood import perplexity
 from measures.sums import Means
 from models.attention import attend_by, replaceable
+from models.batching import batches, pass_bytes, step_text
 from models.keys import key_basis
 from models.subject import Subject
 from models.view import View
 from plans.cut import cut
 from plans.keys.choice import switch_on
+from plans.keys.shares import shares
 from plans.plan import Plan
 from probes.base import Probe
 from probes.keys.attention_cost import cost_ratio
 from probes.keys.key_agreement import Agreement
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 from texts.corpus import Corpus, CorpusRef, read_corpus, text_digest
 
-_CHUNK = 2**20  # logits compared at a time
-_MOST = 8  # shares per axis: every place of the grid is a pass over the text
+_CHUNK = {"cpu": 2**20, "cuda": 2**24}  # logits compared at a time: on a CPU so many that they stay in its cache
 # A model to try: how keys are chosen, its place in the arrays, and its shares of dimensions and keys
 Variant = tuple[str, tuple[int, ...], float, float]
 
@@ -127,28 +128,6 @@ class LowRankResult:
     front: list[list[int]]
 
 
-def shares(text: str, noun: str) -> list[float]:
-    """The numbers of a text with commas between, each once, in their order.
-
-    Raises
-    ------
-    Refusal
-        There is none, there are too many, or one is not a number above 0 and at most 1.
-    """
-    found: dict[float, None] = {}
-    for item in filter(None, (each.strip() for each in text.split(","))):
-        try:
-            share = round(float(item), 4)  # as exact as a plan's text
-        except ValueError:
-            raise Refusal(f"'{item}' is not a number. Write shares of the {noun} with commas between, as 0.5,0.25.") from None
-        if not 0 < share <= 1:
-            raise Refusal(f"A share of {item} of the {noun} is not possible. Write numbers above 0 and at most 1, as 0.5,0.25.")
-        found[share] = None
-    if not 0 < len(found) <= _MOST:
-        raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, as 0.5,0.25.")
-    return list(found)
-
-
 def calibration_text(measured: CorpusRef, name: str) -> CorpusRef:
     """The windows whose keys give the directions: of the measured text those that follow, so that no token is in both."""
     if not name or name == measured.name or text_digest(name) == text_digest(measured.name):
@@ -169,17 +148,24 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
     agreements = {layer: Agreement(dims, top, basis[layer]) for layer in layers}
     means: dict[Variant | None, Means] = {variant: Means() for variant in (None, *variants)}
     done = len(learned)
-    for i, window in enumerate(torch.from_numpy(corpus.tokens).to(subject.device)):
-        text = f"window {i + 1} of {len(corpus.tokens)}"
+    attend_by(view, agreements)
+    check = FiniteCheck()
+    for begin, batch in batches(
+        torch.from_numpy(corpus.tokens).to(subject.device), subject.device, _window_bytes(view, corpus)
+    ):
+        text, targets = step_text(begin, len(batch), len(corpus.tokens)), batch[:, 1:].flatten()
         progress(done, steps, f"{text}, dense")
         attend_by(view, agreements)
-        log_p = _logits(view, window, "dense").log_softmax(-1)
-        means[None].add(nll=_nll(log_p, window))
-        for number, (method, _, share, keys) in enumerate(variants, start=1):
-            progress(done + number, steps, f"{text}, {method} {share:g}/{keys:g}")
-            switch_on(view, basis, share, keys, method, seed=(params.seed + i) % 2**63)
-            _compare(means[variants[number - 1]], log_p, _logits(view, window, method), window)
-        done += 1 + len(variants)
+        log_p = _logits(view, batch, "dense", check).log_softmax(-1)
+        means[None].add(nll=_nll(log_p, targets))
+        seeds = [(params.seed + begin + i) % 2**63 for i in range(len(batch))]
+        for number, variant in enumerate(variants, start=1):
+            method, _, share, keys = variant
+            progress(done + number * len(batch), steps, f"{text}, {method} {share:g}/{keys:g}")
+            switch_on(view, basis, share, keys, method, seeds=seeds)
+            _compare(means[variant], log_p, _logits(view, batch, method, check), targets)
+        check.refuse()
+        done += len(batch) * (1 + len(variants))
     text = "the measured text" if ref.name == corpus.ref.name else "another text"
     calibrated_on = f"windows {ref.skip} to {ref.skip + len(learned) - 1} of {text}"
     return _result(dims, top, agreements, means, (corpus.tokens[:, 1:].size, learned.size, calibrated_on))
@@ -194,23 +180,28 @@ def _variants(dims: list[float], top: list[float], baselines: bool) -> list[Vari
     return variants
 
 
-def _logits(view: View, window: Tensor, name: str) -> Tensor:
-    """Float32 logits of shape (tokens - 1, vocab) that predict the tokens of the window but the first."""
-    logits = view.logits(window[None])[0, :-1].float()
-    refuse_nonsense(f"The model's logits with {name} attention", logits)
+def _window_bytes(view: View, corpus: Corpus) -> int:
+    """Memory that a window takes: its pass, and logits of the dense and of another model with their log-probabilities."""
+    length = corpus.tokens.shape[1]
+    return pass_bytes(view, length) + 16 * length * view.head.weight.shape[0]
+
+
+def _logits(view: View, batch: Tensor, name: str, check: FiniteCheck) -> Tensor:
+    """Float32 logits of shape (windows · (tokens - 1), vocab) that predict the tokens of each window but the first."""
+    logits = view.logits(batch)[:, :-1].flatten(0, 1).float()
+    check.look(f"The model's logits with {name} attention", logits)
     return logits
 
 
-def _nll(log_p: Tensor, window: Tensor) -> Tensor:
-    return -log_p.gather(-1, window[1:, None].to(log_p.device))[:, 0]
+def _nll(log_p: Tensor, targets: Tensor) -> Tensor:
+    return -log_p.gather(-1, targets[:, None].to(log_p.device))[:, 0]
 
 
-def _compare(means: Means, log_p: Tensor, logits: Tensor, window: Tensor) -> None:
+def _compare(means: Means, log_p: Tensor, logits: Tensor, targets: Tensor) -> None:
     """Negative log-likelihood and KL(dense‖this) of every predicted token, a few rows at a time."""
-    for rows in row_chunks(*logits.shape, _CHUNK):
+    for rows in row_chunks(*logits.shape, _CHUNK.get(logits.device.type, _CHUNK["cpu"])):
         log_q = logits[rows].log_softmax(-1)
-        nll = _nll(log_q, window[rows.start : rows.stop + 1])
-        means.add(nll=nll, kl=kl(log_p[rows], log_q))
+        means.add(nll=_nll(log_q, targets[rows]), kl=kl(log_p[rows], log_q))
 
 
 def _result(

@@ -9,6 +9,7 @@ from plans.keys.choice import (
     exact_scores,
     key_counts,
     low_rank_scores,
+    most_keys,
     narrowed,
     projected,
     visible,
@@ -46,7 +47,7 @@ def test_the_published_rule_on_six_keys():
     torch.testing.assert_close(first.flatten(), numbers(0.167509, 0.296264, 0.415456, 0.271738, -0.046215, -0.182689), **near)
     torch.testing.assert_close(second.flatten(), numbers(1.898087, 2.012323, 0.763062, 0.161276, 0.919613, 0.273708), **near)
     seen, counts = visible(None, QUERY, KEYS), torch.full((1, 1, 1, 1), 3)
-    chosen, ideal = best(first, seen, counts), best(exact, seen, counts)
+    chosen, ideal = (best(scores, seen, counts, 3) for scores in (first, exact))
     assert chosen.flatten().nonzero().flatten().tolist() == [1, 2, 3]
     assert ideal.flatten().nonzero().flatten().tolist() == [0, 1, 4]
     dense = exact.softmax(-1)
@@ -91,13 +92,14 @@ def test_counts_are_rounded_down_and_never_zero():
     for top in (1, 0.5, 0.29, 0.25, 0.01):
         expected = [max(1, (i * round(top * 100)) // 100) for i in range(1, 101)]
         assert key_counts(seen, top).flatten().tolist() == expected
+        assert most_keys(100, top) == max(expected)
     assert key_counts(seen, 0.29, whole=True).flatten().tolist() == [29] * 100
 
 
 def test_a_row_that_sees_few_keys_attends_to_these():
     seen = torch.ones(1, 1, 6, 6, dtype=torch.bool).tril()
     scores = torch.randn(1, 2, 6, 6, generator=torch.Generator().manual_seed(0))
-    chosen = best(scores, seen, key_counts(seen, 0.5, whole=True))
+    chosen = best(scores, seen, key_counts(seen, 0.5, whole=True), most_keys(6, 0.5))
     assert chosen.sum(-1).tolist() == [[[1, 2, 3, 3, 3, 3]] * 2]
     assert not (chosen & ~seen).any()
     masked = narrowed(None, chosen, torch.float32)

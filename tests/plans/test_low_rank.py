@@ -84,7 +84,9 @@ def test_scores_in_all_dimensions_choose_the_exact_best_keys(models, name):
 def test_cached_decoding_chooses_the_same_keys(models, name):
     model, ids = model_of(models, name), tokens(length=14)
     dense = model(input_ids=ids, use_cache=False).logits
-    cases = [("loki", "a0,b2"), ("loki", "")] + [("exact", ""), ("last", ""), ("pca", "")] * (name == "llama")
+    cases = [("loki", "a0,b2"), ("loki", "")]
+    if name == "llama":
+        cases += [("exact", ""), ("last", ""), ("pca", "")]
     for method, plan in cases:
         view = view_of(model, plan)
         switch_on(view, random_basis(model), 0.5, 0.5, method)
@@ -202,7 +204,7 @@ def test_the_rule_can_be_replaced_and_random_is_seeded(models):
     view, basis = view_of(model), random_basis(model)
 
     def logits(seed):
-        switch_on(view, basis, 1, 0.4, "random", seed=seed)
+        switch_on(view, basis, 1, 0.4, "random", seeds=[seed])
         return view.logits(ids)
 
     first = logits(3)

@@ -122,7 +122,7 @@ def test_predictions_are_those_of_a_view_run_by_hand(subject, corpus):
         view = cut(subject)
         logits = []
         for i, window in enumerate(ids):
-            switch_on(view, basis, dims, top, method, seed=5 + i)
+            switch_on(view, basis, dims, top, method, seeds=[5 + i])
             logits.append(view.logits(window[None])[:, :-1].double())
         log_q, log_p = torch.cat(logits).log_softmax(-1), dense.log_softmax(-1)
         nll = torch.nn.functional.nll_loss(log_q.flatten(0, 1), ids[:, 1:].flatten())
