@@ -47,7 +47,7 @@ def eigen(subject: Subject, rounds: int) -> list[Line]:
     times = in_turns(
         rounds,
         {
-            "forward": lambda: subject.model.base_model(input_ids=tokens, use_cache=False) and None,
+            "forward": lambda: subject.model.base_model(input_ids=tokens, use_cache=False),
             "own": lambda: _decomposed(own),
             "large": lambda: _decomposed(large),
         },

@@ -61,7 +61,10 @@ def tiny_folder(tmp_path_factory) -> Path:
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            weight.normal_(1.0, 0.2) if "norm" in name else weight.mul_(5)
+            if "norm" in name:
+                weight.normal_(1.0, 0.2)
+            else:
+                weight.mul_(5)
     model.save_pretrained(folder)
     return folder
 

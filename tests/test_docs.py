@@ -83,7 +83,7 @@ def test_a_tree_names_what_is_there_and_only_once(tree):
 
 def test_the_trees_name_everything():
     ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
-    names = {path.name + "/" * path.is_dir() for path in ROOT.iterdir() if not path.name.startswith(".")}
+    names = {f"{path.name}/" if path.is_dir() else path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     top = {name for name in names if not any(fnmatch(name.rstrip("/"), each) for each in ignored)} - {"README.md"}
     assert top - set(listed(README)) == set()
     modules = {path for folder in FOLDERS for kind in ("py", "sh") for path in (ROOT / folder).glob(f"**/*.{kind}")}
@@ -122,7 +122,7 @@ def test_each_family_is_named():
 def test_each_option_of_the_shell_is_named():
     section = README.partition("## From a shell")[2].partition("\n## ")[0]
     options = {name for action in _parser()._actions for name in action.option_strings if name.startswith("--")}
-    assert options - {"--help"} <= set(re.findall(r"--[a-z]+", section))
+    assert options - {"--help"} <= set(re.findall(r"--[a-z-]+", section))
 
 
 def test_the_licence_is_whole():

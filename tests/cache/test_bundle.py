@@ -63,7 +63,8 @@ def test_equal_answers_give_equal_bytes_and_packing_is_no_use_of_them(store, tmp
 
 
 def test_what_would_be_refused_is_left_out_and_the_log_says_so(store, tmp_path, caplog):
-    store.put("damaged", b"PK nonsense", {}), store.put("a\nb", ANSWERS["b/b"][0], {})
+    store.put("damaged", b"PK nonsense", {})
+    store.put("a\nb", ANSWERS["b/b"][0], {})
     assert pack(store, store.keys(""), tmp_path / "file", {}) == 2
     assert "Left 'damaged' out" in caplog.text and r"Left 'a\nb' out" in caplog.text
     assert unpack(Store(tmp_path / "others"), tmp_path / "file").added == 2

@@ -98,10 +98,11 @@ def test_of_several_processes_one_does_the_work(tmp_path):
     askers = [subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
     assert [asker.stdout.readline() for asker in askers] == ["ready\n"] * 3
     for asker in askers:
-        asker.stdin.write("go\n"), asker.stdin.flush()
-    told = [asker.communicate(timeout=60) for asker in askers]
-    assert [asker.returncode for asker in askers] == [0] * 3, told
-    assert sum(out.count("computed") for out, _ in told) == 20
+        asker.stdin.write("go\n")
+        asker.stdin.flush()
+    output = [asker.communicate(timeout=60) for asker in askers]
+    assert [asker.returncode for asker in askers] == [0] * 3, output
+    assert sum(out.count("computed") for out, _ in output) == 20
     assert list((tmp_path / "locks").iterdir()) == []
 
 
@@ -111,7 +112,8 @@ def test_sweep_removes_what_nobody_holds(tmp_path):
         sweep(tmp_path)
         [held] = tmp_path.iterdir()
         assert held.name != "left.lock"
-    sweep(tmp_path), sweep(tmp_path / "missing")
+    sweep(tmp_path)
+    sweep(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -83,7 +83,8 @@ def test_waiting_for_one_that_is_being_loaded(folders, pool):
     second = pool.submit(used, leases, b, waiting)
     waiting.wait()
     loading.go_on.set()
-    first.result(SECONDS), second.result(SECONDS)
+    first.result(SECONDS)
+    second.result(SECONDS)
     assert names(leases) == ["b"]
 
 

@@ -50,7 +50,8 @@ def test_a_changed_folder_is_another_model(folders, tmp_path):
 def test_a_changed_folder_leaves_its_copy(folders, tmp_path):
     a = folders[0]
     leases, twin = Leases(), ModelRef(str(shutil.copytree(a.name, tmp_path / "twin")), device="cpu")
-    used(leases, a), used(leases, twin)
+    used(leases, a)
+    used(leases, twin)
     spoilt(Path(a.name), rms_norm_eps=0.1)
     used(leases, a)
     assert {each.fingerprint for each in leases.residents()} == {identify(a), identify(twin)}
@@ -75,22 +76,22 @@ def test_release(folders):
 @pytest.mark.parametrize(
     "spoil, says",
     [
-        (lambda folder: ModelRef("/no/such/folder"), "no folder or GGUF file"),
         (lambda folder: spoilt(folder, architectures=["BertForMaskedLM"]), "is an encoder"),
         (lambda folder: spoilt(folder, model_type="novel"), "'novel' is not supported"),
-        (lambda folder: [each.unlink() for each in folder.glob("tokenizer*")] and None, "tokenizer"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"1234567890") and None, "broken or cut short"),
+        (lambda folder: [each.unlink() for each in folder.glob("tokenizer*")], "tokenizer"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"1234567890"), "broken or cut short"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"no model\.safetensors"),
+        (shutil.rmtree, "no folder or GGUF file"),
     ],
-    ids=["name", "encoder", "family", "tokenizer", "weights", "none"],
+    ids=["encoder", "family", "tokenizer", "weights", "none", "folder"],
 )
 def test_what_is_refused_costs_nobody_a_model(folders, spoil, says):
     a, b, _ = folders
     leases = Leases(fits(1.5, a))
     kept = used(leases, a)
-    wrong = spoil(Path(b.name)) or b
+    spoil(Path(b.name))
     with pytest.raises(Refusal, match=says):
-        used(leases, wrong)
+        used(leases, b)
     assert names(leases) == ["a"] and kept() is not None
 
 

@@ -62,7 +62,8 @@ def test_two_people_load_two_models_at_once(link, deeper):
     one, two = Visitor(**link), Visitor(**(link | {"model": deeper}))
     one.click("load_main")
     two.click("load_main")
-    one.wait(), two.wait()
+    one.wait()
+    two.wait()
     names = {each.ref.name for each in one.bench.leases.residents()}
     assert names == {str(link["model"]), str(deeper)}
     assert "4 layers" in one.texts() and "5 layers" not in one.texts()
@@ -76,10 +77,12 @@ def test_two_people_write_with_two_models_at_once(visit, link, other):
     assert alone[0] != alone[1]
     bench = one.bench
     threads = [threading.Thread(target=bench.leases.release) for _ in range(8)]
-    one.click("answer"), two.click("answer")
+    one.click("answer")
+    two.click("answer")
     for thread in threads:  # somebody unloads all that nobody holds
         thread.start()
-    one.wait(), two.wait()
+    one.wait()
+    two.wait()
     both = [[token.id for token in live.tokens[0]] for live in bench.lives()[-2:]]
     assert both == alone and not one.errors() and not two.errors()
 

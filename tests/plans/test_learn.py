@@ -137,7 +137,12 @@ def test_one_operation_alone_keeps_what_it_learned(subject):
 def test_interrupted_after_any_block_it_is_taken_up_there(subjects, monkeypatch, name, text):
     subject, chosen = subjects[name], []
     plain = pruning._pruned
-    monkeypatch.setattr(pruning, "_pruned", lambda linear, full, *more: chosen.append(full) or plain(linear, full, *more))
+
+    def noted(linear, full, *more):
+        chosen.append(full)
+        return plain(linear, full, *more)
+
+    monkeypatch.setattr(pruning, "_pruned", noted)
     whole = pieces_of(subject, text)
     every = list(chosen)
     for done in range(LAYERS):

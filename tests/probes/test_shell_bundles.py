@@ -156,7 +156,10 @@ def damaged(file):
 def test_a_damaged_bundle_is_refused_as_a_whole(capsys, packed, elsewhere, case):
     _, file, _ = packed
     content, says = damaged(file)[case]
-    file.unlink() if content is None else file.write_bytes(content)
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
     elsewhere()
     assert says in refused(capsys, "unpack", file)
     assert open_store().entries() == []

@@ -54,7 +54,8 @@ def test_ranks_are_those_of_sklearn_on_keys_taken_by_hand(subject, corpus, keys)
     for layer in (0, 14, 29):
         view = cut(subject)
         view.layers[layer].self_attn.k_proj.register_forward_hook(lambda module, args, out: before.append(out))
-        before.clear(), after.clear()
+        before.clear()
+        after.clear()
         for window in torch.from_numpy(corpus.tokens):
             view.logits(window[None], cache := view.cache(), last=True)
             after.append(cache.layers[layer].keys[0])

@@ -19,7 +19,12 @@ PROSE = "4e1ec3026acaac368c62e8481d42b889e9b6b3f8c35b69e3bd9975f9c8aaecb1"
 def opened(monkeypatch):
     """The names of the texts that were read since the test began."""
     names, read = [], reading._text
-    monkeypatch.setattr(reading, "_text", lambda name: names.append(name) or read(name))
+
+    def noted(name):
+        names.append(name)
+        return read(name)
+
+    monkeypatch.setattr(reading, "_text", noted)
     return names
 
 
