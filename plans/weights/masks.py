@@ -40,7 +40,8 @@ def lowest(scores: Tensor, count: int) -> Tensor:
         return torch.zeros_like(scores, dtype=torch.bool)
     limit = _kth(scores, count)
     found = scores <= limit
-    if bool((found.sum(-1) == count).all()):
+    # Without ties that is all. A GPU is not asked whether there are any: the answer would take longer than what follows.
+    if scores.device.type == "cpu" and bool((found.sum(-1) == count).all()):
         return found
     below, level = scores < limit, scores == limit
     return below | (level & (level.cumsum(-1) <= count - below.sum(-1, keepdim=True)))
@@ -116,11 +117,11 @@ def sparsegpt(weight: Tensor, hessian: Tensor, sparsity: Sparsity, compat: bool 
     columns = weight.to(hessian.device, torch.float64).T.contiguous()  # (in, out): one input's weights lie together
     hessian = hessian.to(torch.float64, copy=True)
     dead = hessian.diagonal() == 0
-    hessian.diagonal()[dead] = 1.0
+    hessian.diagonal().masked_fill_(dead, 1.0)
     factor = _inverse_factor(hessian)
     if compat:
         columns[dead] = 0.0
-    factor.diagonal()[dead] = torch.inf  # a score of 0, and nothing to make up for
+    factor.diagonal().masked_fill_(dead, torch.inf)  # a score of 0, and nothing to make up for
     step = BLOCK - BLOCK % sparsity.group if sparsity.group else BLOCK
     for start in range(0, width, step):
         stop = min(start + step, width)

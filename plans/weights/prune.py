@@ -1,8 +1,9 @@
 """Pruning the linear maps of a view: block by block, each on what the already pruned blocks before it hand on.
 
-One forward pass of the first window is held at each block in turn. There the other windows run through the block as well,
-the inputs of its linear maps are summed, its weights are replaced, and the pruned block lets all windows go on. So every
-block is called as its model calls it, with its own mask and positions, and no block runs more than twice.
+One forward pass of the first batch of windows (on a CPU, of the first window) is held at each block in turn. There the other
+batches run through the block as well, the inputs of its linear maps are summed, its weights are replaced, and the pruned block
+lets all of them go on. So every block is called as its model calls it, with its own mask and positions, and no block runs more
+than twice.
 
 References
 ----------
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.batching import batches, pass_bytes
 from models.linears import Linear, linears
 from models.stream import first
 from models.view import View
@@ -69,7 +71,7 @@ class _EnoughError(Exception):
 
 
 class _Pruning:
-    """Blocks pruned in order, and the hidden states of all windows on their way through them."""
+    """Blocks pruned in order, and the hidden states of all windows, batch by batch, on their way through them."""
 
     def __init__(
         self, view: View, found: list[list[Linear]], sparsity: Sparsity, known: Pieces, keep: Keep, progress: Progress
@@ -77,7 +79,7 @@ class _Pruning:
         self.view, self.found, self.sparsity = view, found, sparsity
         self.known, self.keep, self.progress = known, keep, progress
         self.states: list[Tensor] = []
-        self._dense: list[Tensor] = []  # weights of the block that the first window is in
+        self._dense: list[Tensor] = []  # weights of the block that the first batch is in
         # Places of the blocks that are still to be pruned; no block after the last of them has to run.
         self.missing = [place for place, inside in enumerate(found) if inside and self._piece(place) not in known]
 
@@ -94,19 +96,22 @@ class _Pruning:
     def by_inputs(self, tokens: Tensor) -> None:
         """Prune with the sums over what each linear map is given."""
         tokens = tokens.to(self.view.device)
-        self.states = [self._entering(window) for window in tokens]
+        # Of equal size, because a block is called with all batches as the model calls it with the first one.
+        parts = batches(tokens, tokens.device, pass_bytes(self.view, tokens.shape[1]), equal=True)
+        inputs = [batch for _, batch in parts]
+        self.states = [self._entering(batch) for batch in inputs]
         taken = []
         for place, block in enumerate(self.view.layers):
             taken.append(block.register_forward_pre_hook(self._at(place), with_kwargs=True))
             taken.append(block.register_forward_hook(self._after(place)))
         try:
-            self._forward(tokens[0])
+            self._forward(inputs[0])
         finally:
             for hook in taken:
                 hook.remove()
 
-    def _entering(self, window: Tensor) -> Tensor:
-        """What the first block is given, of shape (1, tokens, width)."""
+    def _entering(self, batch: Tensor) -> Tensor:
+        """What the first block is given, of shape (windows, tokens, width)."""
         held: list[Tensor] = []
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -114,25 +119,25 @@ class _Pruning:
             raise _EnoughError
 
         taken = self.view.layers[0].register_forward_pre_hook(hook, with_kwargs=True)
-        self._forward(window)
+        self._forward(batch)
         taken.remove()
         return held[0]
 
-    def _forward(self, window: Tensor) -> None:
+    def _forward(self, batch: Tensor) -> None:
         try:
-            self.view.model(input_ids=window[None], use_cache=False)
+            self.view.model(input_ids=batch, use_cache=False)
         except _EnoughError:
             return
 
     def _at(self, place: int) -> Callable:
-        """The hook that prunes a block before the first window enters it."""
+        """The hook that prunes a block before the first batch enters it."""
 
         def hook(block: nn.Module, args: tuple, kwargs: dict) -> None:
             self.states[0], more, named = _split(args, kwargs)
 
-            def call(window: int) -> Tensor:
+            def call(batch: int) -> Tensor:
                 # Not block(…), which would come back to this hook.
-                return first(block.forward(self.states[window], *more, **named))
+                return first(block.forward(self.states[batch], *more, **named))
 
             dense = [linear.weight for linear in self.found[place]]
             if place in self.missing:
@@ -148,7 +153,7 @@ class _Pruning:
         return hook
 
     def _after(self, place: int) -> Callable:
-        """The hook that gives a block its dense weights back when the first window has left it."""
+        """The hook that gives a block its dense weights back when the first batch has left it."""
 
         def hook(block: nn.Module, args: tuple, output: Any) -> None:
             self._put_back(place, self._dense)
@@ -156,10 +161,10 @@ class _Pruning:
         return hook
 
     def _pass_on(self, place: int, call: Callable[[int], Tensor]) -> None:
-        """Let the other windows through; the first one goes on by itself."""
-        for window in range(1, len(self.states)):
-            self._tell(place, 0.6 + 0.4 * window / len(self.states))
-            self.states[window] = call(window)
+        """Let the other batches through; the first one goes on by itself."""
+        for batch in range(1, len(self.states)):
+            self._tell(place, 0.6 + 0.4 * batch / len(self.states))
+            self.states[batch] = call(batch)
 
     def _put_back(self, place: int, dense: list[Tensor]) -> None:
         """Give a block its dense weights again: the pruned ones are kept, and need no place in memory."""
@@ -167,7 +172,7 @@ class _Pruning:
             linear.put_weight(weight)
 
     def _collected(self, place: int, call: Callable[[int], Tensor]) -> Inputs:
-        """Run a block on every window, as far as its last linear map, and sum what they are given."""
+        """Run a block on every batch, as far as its last linear map, and sum what they are given."""
         inputs, last = Inputs(squares if self.sparsity.method == "wanda" else products), ""
 
         def stop(name: str) -> None:
@@ -175,11 +180,11 @@ class _Pruning:
                 raise _EnoughError
 
         taken = [hook for linear in self.found[place] if (hook := inputs.watch(linear, stop))]
-        for window in range(len(self.states)):
-            self._tell(place, 0.5 * window / len(self.states))
+        for batch in range(len(self.states)):
+            self._tell(place, 0.5 * batch / len(self.states))
             try:
-                call(window)
-                last = inputs.latest  # the first window goes to the end, and tells which is the last one
+                call(batch)
+                last = inputs.latest  # the first batch goes to the end, and tells which is the last one
             except _EnoughError:
                 continue
         for hook in taken:
