@@ -131,4 +131,3 @@ def _memory(text: str) -> tuple[tuple[str, int], ...]:
         size_in_bytes = int(float(found[1]) * _BYTES[found[2].upper()])
         limits |= dict.fromkeys([name.lower()] if named else MEMORIES, size_in_bytes)
     return tuple(limits.items())
-

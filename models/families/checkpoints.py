@@ -21,7 +21,7 @@ _DERIVED = re.compile(r"(?:.*\.)?(?:rotary_emb\.inv_freq|(?:attn|attention)\.(?:
 
 
 def block_pattern(family: Family) -> re.Pattern[str]:
-    """Matches names of tensors inside a block: prefix, layer index, name inside; the prefix of the base model may be missing."""
+    """Matches names of tensors in blocks: prefix, layer index, name inside. The base model's prefix may be missing."""
     base, _, rest = family.layers.partition(".")
     return re.compile(rf"((?:{re.escape(base)}\.)?{re.escape(rest)}\.)(\d+)\.(.+)")
 
@@ -57,8 +57,8 @@ def linear_of(family: Family, inside: str) -> tuple[str, tuple[Any, ...]]:
     Returns
     -------
     str, tuple
-        The name of the map inside its block, as `models.linears` has it, and which part of the map's weight is stored: empty for
-        all of it, else ``(expert, "first" or "second" half of the rows, or "all")``.
+        The name of the map inside its block, as `models.linears` has it, and which part of its weight is stored: empty for all
+        of it, else ``(expert, "first" or "second" half of the rows, or "all")``.
     """
     stem = f"{family.mlp.module}.experts"
     if found := _EXPERT.fullmatch(inside):

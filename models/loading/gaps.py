@@ -60,7 +60,7 @@ def _indices(given: Any, layers: int, key: str) -> frozenset[int]:
     if isinstance(given, list) and all(type(each) is int and 0 <= each < layers for each in given):
         return frozenset(given)
     raise Refusal(
-        f"{key} in config.json must list layer indices from 0 to {layers - 1}, or true or false for each of the {layers} layers."
+        f"{key} in config.json must list layer indices from 0 to {layers - 1}, or true or false for each of {layers} layers."
     )
 
 

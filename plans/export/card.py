@@ -103,7 +103,9 @@ def _card(form: Format, checkpoint: Checkpoint, origin: Provenance, record: dict
     if origin.measured:
         lines += ["## Measured", "", "| question | text | | |", "|---|---|---|---|"]
         lines += [
-            f"| {each.title} | {each.text} | {key} | {value:.6g} |" for each in origin.measured for key, value in each.numbers.items()
+            f"| {each.title} | {each.text} | {key} | {value:.6g} |"
+            for each in origin.measured
+            for key, value in each.numbers.items()
         ]
         lines += [""]
     return "\n".join(lines)
@@ -131,8 +133,8 @@ def _facts(checkpoint: Checkpoint, origin: Provenance, record: dict[str, Any]) -
 
 def _check(origin: Provenance) -> str:
     return (
-        "Before this folder was given its name, it was read back in a fresh process. The largest difference of a log-probability "
-        f"from the pruned model in memory was {origin.difference:.3g} nats, computed in {origin.dtype}."
+        "Before this folder was given its name, it was read back in a fresh process. The largest difference of a "
+        f"log-probability from the pruned model in memory was {origin.difference:.3g} nats, computed in {origin.dtype}."
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -50,7 +50,7 @@ class Order:
     plan: Plan
     form: str
     folder: str
-    text: CorpusRef = CorpusRef()
+    text: CorpusRef = field(default_factory=CorpusRef)
     overwrite: bool = False
 
 
@@ -142,5 +142,3 @@ def _dtype(checkpoint: Checkpoint, subject: Subject) -> torch.dtype:
     if checkpoint.source.gguf:
         return subject.dtype
     return stored_dtype(stored(checkpoint.source, checkpoint.config, checkpoint.family))
-
-

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,9 +101,6 @@ def unwritable(plan: Plan) -> str:
     others = [op for op in plan.operations if not isinstance(op, Drops | Weights)]
     if not others:
         return ""
-    rest: Any = plan - Plan(tuple(others))
-    return (
-        f"'{others[0]}' changes how the model computes and not its weights, and no checkpoint can say that. Take it out of the "
-        f"plan: {rest}." if rest else f"'{others[0]}' changes how the model computes and not its weights, and no checkpoint can "
-        "say that."
-    )
+    rest = Plan(tuple(op for op in plan.operations if op not in others))
+    instead = f" Without it the plan is {rest}." if rest else ""
+    return f"'{others[0]}' changes how the model computes and not its weights, and no checkpoint can say that.{instead}"

@@ -69,12 +69,14 @@ def difference(form: Format, folder: Path, live: Live, progress: Progress) -> fl
     """
     found = form.reads(folder, live.tokens, live.dtype, live.device, progress)
     if found.shape != live.logarithms.shape:
-        raise Refusal(f"What was written predicts {list(found.shape)} numbers, and the live model {list(live.logarithms.shape)}.")
+        raise Refusal(
+            f"What was written predicts {list(found.shape)} numbers, and the live model {list(live.logarithms.shape)}."
+        )
     largest = float((found.double() - live.logarithms.double()).abs().max())
     allowed = form.tolerance[live.dtype]
     if not largest <= allowed:  # so that NaN is refused too
         raise Refusal(
             f"What was written does not say what the pruned model says: a log-probability differs by {largest:.3g} nats, and "
-            f"rounding explains {allowed:g}. Nothing was exported. The format '{form.name}' may not know this model well enough."
+            f"rounding explains {allowed:g}. Nothing was exported. The format '{form.name}' may not fit this model."
         )
     return largest

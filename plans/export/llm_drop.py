@@ -47,7 +47,7 @@ def _layout(checkpoint: Checkpoint) -> Layout:
 
 FORMAT = Format(
     name="llm-drop",
-    sentence="Lists of dropped sublayers in the config, for LLM-Drop's model classes; weights of dropped sublayers are left out.",
+    sentence="Lists of dropped sublayers in the config, for LLM-Drop's model classes; dropped weights are left out.",
     expresses=f"a, m, b and w:, of {' and '.join(_CLASSES)}",
     runtimes=(
         Runtime(

@@ -47,8 +47,8 @@ def _no_first_attention(checkpoint: Checkpoint) -> str:
     if not left:
         return "A model without any block is no model that others load."
     if left[0] in drops.attention:
-        first = "layer 0" if left[0] == 0 else f"layer {left[0]}, which is the first one left,"
-        return f"vLLM's DeciLM needs the attention of {first} to start its residual stream. Keep a{left[0]} out of the plan."
+        first = "layer 0" if left[0] == 0 else f"layer {left[0]}, the first one left,"
+        return f"vLLM's DeciLM needs the attention of {first} to start. Keep a{left[0]} out of the plan."
     return ""
 
 

@@ -102,7 +102,7 @@ def _stock(folder: Path, dtype: torch.dtype, device: str) -> torch.nn.Module:
     model, loaded = _loaded(folder, dtype, device)
     wrong = {what: sorted(map(str, loaded[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     if any(wrong.values()):
-        raise Refusal(f"weights do not match the config: {({what: keys[:3] for what, keys in wrong.items() if keys})}")
+        raise Refusal(f"weights do not match the config: { ({what: keys[:3] for what, keys in wrong.items() if keys}) }")
     return model
 
 

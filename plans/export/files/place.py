@@ -32,11 +32,11 @@ def destination(name: str, overwrite: bool) -> Path:
     root = exports_directory().resolve()
     target = (root / Path(name).expanduser()).resolve()  # links are followed before it is looked where they lead
     if not name.strip() or target == root or not target.is_relative_to(root):
-        raise Refusal(f"'{name}' is no folder inside {root}, and exports go nowhere else. PRUNESCOPE_EXPORTS names that folder.")
+        raise Refusal(f"'{name}' is no folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
     if target.exists() and not overwrite:
         raise Refusal(f"{target} exists. Give another name, or say --overwrite to replace it.")
     if target.exists() and not (target / RECORD).is_file():
-        raise Refusal(f"{target} was not exported by PruneScope (it has no {RECORD}), so it is not replaced. Give another name.")
+        raise Refusal(f"{target} is no export (it has no {RECORD}), so it is not replaced. Give another name.")
     return target
 
 
@@ -66,4 +66,3 @@ def whole(target: Path) -> Iterator[Path]:
             scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # gone already when all went well
-

@@ -28,7 +28,7 @@ class Pruned:
 
     def __init__(self, family: Family, learned: Pieces, computed: torch.dtype) -> None:
         self._family, self._computed = family, computed
-        self._layer = lru_cache(maxsize=1)(lambda layer: learned[layer] if layer in learned else {})
+        self._layer = lru_cache(maxsize=1)(lambda layer: learned.get(layer, {}))
         # Experts are stored one by one, and learned in one piece.
         self._bits = lru_cache(maxsize=2)(self._unpacked)
 

@@ -30,7 +30,7 @@ def size_of(pieces: Sequence[Piece]) -> int:
     return sum(piece.stored.size for piece in pieces)
 
 
-def write_shards(pieces: Sequence[Piece], folder: Path, progress: Progress = silent, shard: int = SHARD) -> None:
+def write_shards(pieces: Sequence[Piece], folder: Path, progress: Progress = silent) -> None:
     """Write ``model.safetensors``, or numbered shards with their index.
 
     Raises
@@ -38,7 +38,7 @@ def write_shards(pieces: Sequence[Piece], folder: Path, progress: Progress = sil
     Refusal
         The disk takes no more.
     """
-    groups = list(_grouped(pieces, shard))
+    groups = list(_grouped(pieces, SHARD))
     names = [f"model-{n:05}-of-{len(groups):05}.safetensors" for n in range(1, len(groups) + 1)]
     names = names if len(groups) > 1 else ["model.safetensors"]
     done, total = 0, size_of(pieces)
@@ -69,8 +69,8 @@ def _grouped(pieces: Sequence[Piece], shard: int) -> Iterator[list[Piece]]:
 def _write_one(target: Path, group: list[Piece], done: int, total: int, progress: Progress) -> int:
     tensors: dict[str, Tensor] = {}
     for file in sorted({piece.stored.file for piece in group}):
-        # Opened anew for each new file: pages of the old one stay in memory for as long as it is open.
-        with safe_open(file, framework="pt") as opened:
+        # Read, not mapped: a mapping of a file that is larger than the memory is refused.
+        with safe_open(file, framework="pt", backend="pread") as opened:
             for piece in (each for each in group if each.stored.file == file):
                 progress(done, total, f"writing {target.name}")
                 tensor = opened.get_tensor(piece.stored.name)

@@ -86,7 +86,8 @@ def stored_dtype(tensors: list[Stored]) -> torch.dtype:
 
 
 def _of_file(file: Path, block: object) -> Iterator[Stored]:
-    with safe_open(file, framework="pt") as tensors:
+    # Not "pt", which maps the file so that all of it counts as memory to come: refused where it is larger than the machine.
+    with safe_open(file, framework="np") as tensors:
         for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
             if is_derived(name):
                 continue
