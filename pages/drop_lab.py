@@ -8,7 +8,7 @@ from measures.text import first_divergence
 from models.anatomy import Anatomy
 from models.generate import Settings
 from pages import shell
-from pages.lab import exports, fields, presets, tried
+from pages.lab import exports, fields, presets, speed, tried
 from pages.shell import KEPT
 from plans.cost import shape_of
 from plans.drops import Drops, dropped
@@ -27,7 +27,7 @@ def _grid(layers: int, plan: Plan) -> None:
         st.pills(
             label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid,
             help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
-            "A block is attention and MLP together; dropping both in one layer is the same.",
+            "A block is the attention and the MLP of one layer; dropping both drops the block.",
         )  # fmt: skip
 
 
@@ -43,12 +43,12 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
         return
     rows = [
         ("Parameters", dense.parameters, left.parameters, style.count,
-         f"What the plan leaves{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
+         f"Parameters that the plan leaves{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
         ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB",
-         "Memory of the weights that are left; zeros take as much as other weights."),
+         "Memory that the remaining weights take; a zero takes as much as any other weight."),
         ("KV cache per token", dense.cache_bytes, left.cache_bytes, lambda b: f"{b / 1024:.1f} KiB",
-         "Only dropped attention frees it."),
-        ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Of the weights, per token."),
+         "Only dropping attention makes it smaller."),
+        ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Attention scores are not counted."),
     ]  # fmt: skip
     shell.metrics(
         [
@@ -81,12 +81,12 @@ def _stop() -> None:
 def _prompt_form(plan: Plan, has_template: bool) -> None:
     st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The longest answer.", **KEPT)
+    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The maximum per answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
-        help="0 always takes the most likely token. Above 0, both models use the same random numbers.",
+        help="At 0, the most likely token is always taken. Above 0, both models draw with the same random numbers.",
     )  # fmt: skip
-    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Of the random numbers, above temperature 0.", **KEPT)
+    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="For temperatures above 0.", **KEPT)
     row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
     row.button("Stop", key="stop", on_click=_stop, width=100)
     row.toggle(
@@ -127,7 +127,7 @@ def _answers(live: shell.Live) -> None:
         st.error(live.error, icon=":material/error:")
     for name, written in zip(names[1:], tokens[1:], strict=True):
         _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
-    st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted: probability below ½.")
+    st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½.")
     if live.over.is_set():
         with st.expander("Every step as a table"):
             labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
@@ -148,7 +148,7 @@ def _parted(dense: list, pruned: list, name: str, live: shell.Live) -> None:
     if apart is not None:
         st.caption(f"{name}First difference at token {apart + 1}.")
     elif live.over.is_set() and not live.error:
-        st.caption(name + ("Token for token the same." if len(dense) == len(pruned) else "One is a prefix of the other."))
+        st.caption(name + ("Identical, token for token." if len(dense) == len(pruned) else "One is a prefix of the other."))
 
 
 def _measured(anatomy: Anatomy, plan: Plan) -> None:
@@ -157,7 +157,7 @@ def _measured(anatomy: Anatomy, plan: Plan) -> None:
         st.caption("The plan is empty. Drop something to measure its perplexity and KL.")
     else:
         answer = shell.ask(
-            "fidelity", "Measure this plan", "Dense and pruned predict the same text: perplexity, KL, agreement.", str(plan)
+            "fidelity", "Measure this plan", "Measures perplexity, KL and agreement on the same text.", str(plan)
         )
         if answer is not None:
             there[str(plan)] = answer
@@ -169,15 +169,15 @@ def _measured(anatomy: Anatomy, plan: Plan) -> None:
 def _fidelity(result: FidelityResult) -> None:
     cells = [
         ("Perplexity", f"{result.perplexity:.2f}", f"{result.perplexity / result.dense_perplexity - 1:+.1%}",
-         f"exp of the mean negative log-likelihood, in nats per token; dense: {result.dense_perplexity:.2f}."),
-        ("KL(dense‖pruned), nats", f"{result.kl:.4f}", None, f"Per token. Reversed: {result.reverse_kl:.4f} nats."),
+         f"The exponential of the mean negative log-likelihood per token; dense: {result.dense_perplexity:.2f}."),
+        ("KL(dense‖pruned), nats", f"{result.kl:.4f}", None, f"Mean per token. Reversed: {result.reverse_kl:.4f} nats."),
         ("Same top token", f"{result.top1_agreement:.1%}", None,
-         f"And {result.top5_agreement:.1%} of the five most likely are shared."),
+         f"Of the five most likely tokens, {result.top5_agreement:.1%} are shared."),
         ("Logit cosine", f"{result.logit_cosine:.4f}", None, "Mean over tokens."),
         ("Probability cosine", f"{result.prob_cosine:.4f}", None, "Mean over tokens."),
     ]  # fmt: skip
     shell.metrics(cells)
-    with st.expander("Where it hurts, token by token"):
+    with st.expander("KL, token by token"):
         windows = len(result.token_kl)
         window = st.slider("Window", 0, windows - 1, key="window") if windows > 1 else 0
         shell.chart(fidelity.damage(result, result.pieces, window), "damage", "KL at each token of a window")
@@ -193,7 +193,9 @@ _savings(anatomy, plan)
 st.subheader("Side by side", anchor=False)
 _prompt_form(plan, anatomy.chat)
 _side_by_side()
-st.subheader("Measured", anchor=False)
+st.subheader("Perplexity and KL", anchor=False)
 _measured(anatomy, plan)
-st.subheader("Take it with you", anchor=False)
+st.subheader("Speed and memory", anchor=False)
+speed.draw(plan)
+st.subheader("Export", anchor=False)
 exports.draw(anatomy.layers, plan)

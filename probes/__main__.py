@@ -1,6 +1,7 @@
 """The probes from a shell: the same questions, the same cache and the same numbers as the app."""
 
 import argparse
+import importlib
 import json
 import logging
 import math
@@ -22,30 +23,50 @@ from plans.registry import help_text
 from probes import PROBES, bundles
 from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
+from probes.gate import conditions, refuse_unknown
 from probes.known import Known
 from probes.question import Asked, Question, probe_named, resolve
-from refusal import Refusal
+from probes.terminal import progress_bar
+from refusal import Progress, Refusal
 from texts.corpus import BUNDLED, NAMES, CorpusRef
+
+# Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
+_ABOVE = {"report": "charts.report.command"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one probe or one of the commands beside them; 0, or 2 with one line on stderr."""
+    """Run one probe or one of the commands beside them.
+
+    Returns
+    -------
+    int
+        0; 1 where a condition of ``--fail-if`` holds; 2 where there is no answer. Both of these with one line on stderr.
+    """
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if arguments[:1] in (["pack"], ["unpack"]):
             print(bundles.run(_bundle_parser().parse_args(arguments)))
             return 0
-        options = _parser().parse_args(arguments)
+        if arguments and arguments[0] in _ABOVE:
+            print(importlib.import_module(_ABOVE[arguments[0]]).run(arguments[1:]))
+            return 0
+        options = _options(arguments)
         if options.list:
             _list()
             return 0
         if not options.probe:
             raise Refusal("Name a probe; python -m probes --list shows them.")
-        question = _question(options)
+        question, gate = _question(options), conditions(options.fail_if)
+        probe = probe_named(question.probe)
+        refuse_unknown(probe.result, gate)
         begun = time.perf_counter()
-        answer = _answer(question)
-        _write(options.json, _document(answer, time.perf_counter() - begun), probe_named(question.probe).title)
+        with progress_bar() as progress:
+            answer = _answer(question, progress)
+        _write(options.json, _document(answer, time.perf_counter() - begun), probe.title)
+        if failures := list(filter(None, (condition.failure(as_dict(answer.result)) for condition in gate))):
+            print(f"probes: failed: {' '.join(failures)}", file=sys.stderr)
+            return 1
     except (Refusal, StoreError, BundleError, OSError, MemoryError) as error:
         print(f"probes: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
@@ -66,7 +87,7 @@ class _OneLine(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLine(prog="python -m probes", description=__doc__)
+    parser = _OneLine(prog="python -m probes", description=__doc__, allow_abbrev=False)
     parser.add_argument("probe", nargs="?", metavar="NAME", help="which probe; see --list")
     parser.add_argument("--list", action="store_true", help="list the probes and their parameters")
     parser.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")
@@ -82,7 +103,28 @@ def _parser() -> argparse.ArgumentParser:
         "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe; =@FILE takes its content"
     )
     parser.add_argument("--json", metavar="FILE", help="write question, result and circumstances; - for stdout")
+    parser.add_argument(
+        "--fail-if", action="append", default=[], metavar="CONDITION", help="exit with 1 if it holds, as in kl>0.1"
+    )
     return parser
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """The options, with those that are named like a parameter of the probe among its parameters: ``--batch 4``."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not options.probe:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    names = {field.name for field in fields(probe_named(options.probe).params)} if rest else set()
+    while rest:
+        given = rest.pop(0)
+        name, equals, value = given.removeprefix("--").partition("=")
+        if not given.startswith("--") or name.replace("-", "_") not in names:
+            parser.error(f"unrecognized arguments: {' '.join([given, *rest])}")
+        if not equals and not rest:
+            parser.error(f"argument {given}: expected one argument")
+        options.param.append(f"{name.replace('-', '_')}={value if equals else rest.pop(0)}")
+    return options
 
 
 def _bundle_parser() -> argparse.ArgumentParser:
@@ -119,10 +161,10 @@ def _content(path: str) -> str:
         raise Refusal(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
 
 
-def _answer(question: Question) -> Answer:
+def _answer(question: Question, progress: Progress) -> Answer:
     store = open_store()
     known, leases = Known(store), Leases()
-    asked = _resolved(question, known)
+    asked = _resolved(question, known, progress)
     found = find(store, asked)
     if found is not None:
         return found
@@ -131,7 +173,7 @@ def _answer(question: Question) -> Answer:
     job = submit(jobs, asked, leases.lease)
     try:
         while not job.wait(0.2):
-            _tell(job.done, job.total, job.text)
+            progress(job.done, job.total, job.text)
     except KeyboardInterrupt:
         job.cancel()
         raise Refusal("Cancelled.") from None
@@ -145,19 +187,14 @@ def _answer(question: Question) -> Answer:
     return Answer(answer.result, answer.about | {"from_cache": False})
 
 
-def _resolved(question: Question, known: Known) -> Asked:
+def _resolved(question: Question, known: Known, progress: Progress) -> Asked:
     """The question with what follows from it; its model is downloaded if it was never seen here."""
     resolve(question, lambda _: "")  # so that what is wrong with plan, text and parameters is told before any download
     try:
         known.identify(question.model)
     except Refusal:
-        fetch(question.model, _tell)
+        fetch(question.model, progress)
     return resolve(question, known.identify)
-
-
-def _tell(done: float, total: float, text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
 
 
 def _document(answer: Answer, elapsed: float) -> dict[str, Any]:

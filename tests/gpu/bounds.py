@@ -33,6 +33,7 @@ FLOAT32_OTHERS: dict[str, tuple[float | None, str]] = {
     "key_rank.overlap_*": (0.05, "overlap of so many dimensions as the rank"),
     "key_rank.chance_*": (0.05, "rank over dimension"),
     "key_rank.lowest_*": (None, "layers by rank, which may be one apart"),
+    "speed.*": (None, "times and memory belong to the device"),
 }
 
 # In bfloat16 a number has 8 bits, so each addition to the stream rounds by 0.4 %. Both devices round, each in its own place.

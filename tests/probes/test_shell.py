@@ -30,7 +30,11 @@ from texts.corpus import CorpusRef
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
 ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
-SHORTER = {"choice_subspace": ["--param", f"items={ITEM}"], "generation_drift": ["--param", "length=3"]}  # for a tiny model
+SHORTER = {  # for a tiny model
+    "choice_subspace": ["--param", f"items={ITEM}"],
+    "generation_drift": ["--param", "length=3"],
+    "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"],
+}
 PROSE = "The capital of France is Paris, and the capital of the arts. " * 9
 
 

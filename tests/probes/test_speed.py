@@ -19,7 +19,7 @@ from probes.question import Question, resolve
 from probes.speed import machine as machines
 from probes.speed import speed
 from probes.speed.pace import SAME, pace
-from probes.speed.runs import Run, resident, timed, warmed
+from probes.speed.runs import Run, resident, timed, warmed, weighed
 from probes.speed.speed import PROBE, SpeedParams, SpeedResult
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
@@ -67,7 +67,7 @@ def test_models_take_turns_and_every_second_round_goes_backwards(monkeypatch):
 
     monkeypatch.setattr(speed, "timed", written)
     run(subject_of(tiny_model("llama")), "a1")
-    assert "".join(each[0] for each in seen) == "dp" "pd" "dp" "pd" "dp"
+    assert "".join(each[0] for each in seen) == "dppddppddp"
 
 
 # What is run
@@ -144,10 +144,10 @@ def test_the_resident_set_sees_what_a_work_takes():
 
 
 def test_the_peak_holds_the_prompt_that_is_read():
-    subject = subject_of(tiny_model("llama", max_position_embeddings=20_000, hidden_size=64))
-    found = run(subject, params=SpeedParams(batch=4, prompt=8192, new=1, rounds=5)).memory
-    assert found.dense_peak - found.dense_before > 4 * 8192 * 64 * 4  # one state, in bytes
-    assert found.kind == "resident set of the whole process"
+    subject = subject_of(tiny_model("llama", max_position_embeddings=1024, hidden_size=64))
+    before, peak = weighed(Run(cut(subject), tokens(16, 512), tokens(16, 1)))
+    assert peak - before > 16 * 512 * 64 * 4  # one state, in bytes
+    assert run(subject).memory.kind == "resident set of the whole process"
 
 
 # Whose answer it is
@@ -233,10 +233,10 @@ def test_who_holds_a_model_is_counted_and_oneself_is_not(tiny_folder):
 
 
 def test_work_of_other_processes_is_noticed(monkeypatch):
-    seconds = iter([100.0, 190.0])
-    monkeypatch.setattr(machines, "_busy", lambda: next(seconds))
-    monkeypatch.setattr(machines.time, "monotonic", lambda clock=iter([0.0, 30.0]): next(clock))
-    monkeypatch.setattr(machines, "_ours", lambda clock=iter([10.0, 40.0]): next(clock))
+    everybody, clock, ours = iter([100.0, 190.0]), iter([0.0, 30.0]), iter([10.0, 40.0])
+    monkeypatch.setattr(machines, "_busy", lambda: next(everybody))
+    monkeypatch.setattr(machines.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(machines, "_ours", lambda: next(ours))
     found = machines.Watch().over(torch.device("cpu"), torch.float32, "sdpa")
     assert found.busy_elsewhere == pytest.approx(2.0) and not found.quiet
     assert found.says == "not measured in quiet: other processes took 2.0 cores"

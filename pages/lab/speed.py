@@ -1,0 +1,76 @@
+"""How fast the plan is and what memory it takes, measured on the machine that serves the app."""
+
+import streamlit as st
+
+from charts.speed import speed as charts
+from pages import shell
+from pages.shell import KEPT
+from plans.drops import Drops
+from plans.plan import Plan
+from probes.answer import Answer
+from probes.speed.speed import SpeedResult
+
+
+def draw(plan: Plan) -> None:
+    """Fields, the question, its answer, and every plan that was timed the same way on this machine."""
+    params = _fields()
+    there: dict[str, Answer] = {}
+    if not plan:
+        st.caption("The plan is empty. Drop something to compare its speed with the dense model's.")
+    else:
+        answer = shell.ask(
+            "speed", "Measure the speed", "Runs the dense and the pruned model in turns; other work would disturb it.",
+            str(plan), params,
+        )  # fmt: skip
+        if answer is not None:
+            there[str(plan)] = answer
+            _answer(answer, plan)
+    timed = {name: answer.result for name, answer in shell.tried("speed", there, params)}
+    if len(timed) > 1:
+        st.markdown("**Plans timed on this machine**")
+        shell.chart(charts.ratios(timed), "speed_ratios", "Speed of every plan, as a multiple of the dense model's")
+        with st.expander("Every plan as a table"):
+            st.dataframe(charts.table(timed), hide_index=True, key="speed_table", alt="Speed and memory of every plan")
+
+
+def _fields() -> dict[str, int]:
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    batch = row.number_input("Batch", 1, 4096, 1, key="speed_batch", width=110, help="Sequences that are read at once.", **KEPT)
+    prompt = row.number_input(
+        "Prompt, tokens", 1, 1_000_000, 128, key="speed_prompt", width=140, help="Tokens that are read in one pass.", **KEPT
+    )
+    new = row.number_input(
+        "New tokens", 1, 100_000, 32, key="speed_new", width=130, help="Tokens that follow, one step each.", **KEPT
+    )
+    return {"batch": int(batch or 1), "prompt": int(prompt or 1), "new": int(new or 1)}
+
+
+def _answer(answer: Answer, plan: Plan) -> None:
+    result: SpeedResult = answer.result
+    memory = result.memory
+    cells = []
+    for phase, title in charts.PHASES.items():
+        pace = getattr(result, phase)
+        interval = f"95 % interval {pace.ratio_low:.2f} to {pace.ratio_high:.2f}, over {result.rounds} rounds."
+        cells.append((f"{title}, times as fast", f"{pace.ratio:.2f}", None, f"Dense ÷ pruned. {interval}"))
+        cells.append(
+            (f"{title}, tokens/s", f"{pace.rate:,.0f}", None, f"At the median; dense: {pace.dense_rate:,.0f} tokens/s.")
+        )
+    cells += [
+        ("KV cache", f"{memory.cache / 1e6:.2f} MB", None,
+         f"Measured after the last step; dense: {memory.dense_cache / 1e6:.2f} MB. Counted: {memory.cache_expected / 1e6:.2f} "
+         "MB; layers with a sliding window keep less than that."),
+        ("Peak memory", f"{memory.peak / 1e6:,.0f} MB", None,
+         f"Of the {memory.kind}, which holds the dense weights in both cases; dense: {memory.dense_peak / 1e6:,.0f} MB."),
+    ]  # fmt: skip
+    shell.metrics(cells)
+    said = " · ".join(f"**{title}**: {getattr(result, phase).says}" for phase, title in charts.PHASES.items())
+    st.markdown(said)
+    if plan.without(Drops.name):
+        st.caption("Zeros are multiplied like other weights, and chosen keys are still read: only drops can make this faster.")
+    shell.chart(charts.rounds(result), "speed_rounds", "Time of every round, dense and pruned")
+    shell.chart(charts.memory(memory), "speed_memory", "Memory of weights, cache and the rest, dense and pruned")
+    where = result.circumstances
+    text = f"{where.device_name}, {where.threads} threads · {where.attention} attention · load {where.load_before:.1f}"
+    st.caption(f"{text} before, {where.load_after:.1f} after · {'' if where.quiet else ':orange[⚠] '}{where.says}")
+    shell.provenance(answer)

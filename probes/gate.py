@@ -1,0 +1,98 @@
+"""Conditions on an answer, for scripts: ``kl>0.1`` fails a build where a plan does more harm than it may."""
+
+import math
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from refusal import Refusal
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_CONDITION = re.compile(rf"\s*([A-Za-z_][\w.]*)\s*({'|'.join(_COMPARE)})\s*([-+]?[\w.+-]+)\s*")
+_NUMBERS = (int, float, bool)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A field of a result, compared with a number. ``field`` is dotted where results are nested: ``decode.ratio``."""
+
+    field: str
+    sign: str
+    limit: float
+
+    def __str__(self) -> str:
+        return f"{self.field}{self.sign}{self.limit:g}"
+
+    def failure(self, result: dict[str, Any]) -> str:
+        """Why an answer fails; empty: it passes. A value that is no number fails, since it keeps no promise."""
+        value = _value(result, self.field)
+        if not math.isfinite(value):
+            return f"{self} cannot be told, because {self.field} is {value}."
+        return f"{self}: {self.field} is {value:.6g}." if _COMPARE[self.sign](value, self.limit) else ""
+
+
+def conditions(texts: list[str]) -> tuple[Condition, ...]:
+    """Read conditions, several of them in one text with commas between.
+
+    Raises
+    ------
+    Refusal
+        A text is no condition.
+    """
+    return tuple(_condition(part) for text in texts for part in text.split(",") if part.strip())
+
+
+def _condition(text: str) -> Condition:
+    found = _CONDITION.fullmatch(text)
+    try:
+        limit = float(found[3]) if found else math.nan
+    except ValueError:
+        limit = math.nan
+    if found is None or math.isnan(limit):
+        signs = " ".join(_COMPARE)
+        raise Refusal(f"'{text.strip()}' is no condition. Write a field, one of {signs}, and a number, as in kl>0.1.")
+    return Condition(found[1], found[2], limit)
+
+
+def refuse_unknown(result: type, asked: tuple[Condition, ...]) -> None:
+    """Refuse conditions on fields that a result of this type cannot have, before it is computed.
+
+    Raises
+    ------
+    Refusal
+        Which lists the fields there are.
+    """
+    known = numeric(result)
+    for condition in asked:
+        if condition.field not in known:
+            raise Refusal(f"'{condition.field}' is no number in this probe's result. There are: {', '.join(known)}.")
+
+
+def numeric(result: type, prefix: str = "") -> list[str]:
+    """Names of the single numbers in a result type, dotted where they are nested."""
+    hints, found = get_type_hints(result), []
+    for field in fields(result):
+        kind = hints[field.name]
+        if is_dataclass(kind):
+            found += numeric(kind, f"{prefix}{field.name}.")
+        elif kind in _NUMBERS:
+            found.append(prefix + field.name)
+    return found
+
+
+def _value(result: dict[str, Any], field: str) -> float:
+    value: Any = result
+    for name in field.split("."):
+        value = value[name]
+    return float(np.asarray(value))
