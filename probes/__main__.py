@@ -20,7 +20,7 @@ from models.lease import Leases
 from models.loading.load import fetch
 from models.subject import ModelRef
 from plans.registry import help_text
-from probes import PROBES, bundles
+from probes import PROBES, bundles, export
 from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
 from probes.gate import conditions, refuse_unknown
@@ -47,6 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments[:1] in (["pack"], ["unpack"]):
             print(bundles.run(_bundle_parser().parse_args(arguments)))
+            return 0
+        if arguments[:1] == ["export"]:
+            parser = _OneLine(prog="python -m probes export", description=export.__doc__)
+            print(export.command(parser, arguments[1:]))
             return 0
         if arguments and arguments[0] in _ABOVE:
             print(importlib.import_module(_ABOVE[arguments[0]]).run(arguments[1:]))
