@@ -18,7 +18,7 @@ _FIELDS = ("T", "tokens", "drift_steps", "chat_turn", "text_read", "curve_prompt
 _QUESTIONS = {
     "transitions": (
         "transitions", "Measure the layers",
-        "Each sublayer alone and the whole plan, on the text of the sidebar: where do states and probabilities drift away?",
+        "Measures each sublayer alone and the whole plan on the sidebar's text: where do states and probabilities drift?",
     ),
     "drift": (
         "generation_drift", "Measure the steps",
@@ -26,7 +26,7 @@ _QUESTIONS = {
     ),
     "choice": (
         "choice_subspace", "Measure the choices",
-        "Both models answer multiple-choice items: do they still choose the same, and why?",
+        "Both models answer multiple-choice items: do they still make the same choices, and why?",
     ),
 }  # fmt: skip
 
@@ -66,8 +66,8 @@ def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         temperature = _temperature()
         last = st.segmented_control(
-            "Layers are read at", ["last tokens", "all tokens"], default="last tokens", key="tokens", required=True, **KEPT,
-            help="Of each window of the text: the last one as in the paper, or all of them, which takes longer.",
+            "Read layers at", ["last tokens", "all tokens"], default="last tokens", key="tokens", required=True, **KEPT,
+            help="Tokens of each window that count: the last one, as in the paper, or all of them, which takes longer.",
         )  # fmt: skip
         measured = st.empty()
     left, right = shell.beside("settings")
@@ -118,5 +118,5 @@ plans = plan_fields.fields(anatomy)
 if plans:
     _draw(plans, _ask(anatomy.chat, plans))
 else:
-    st.info("No plan to look at yet: write one in the sidebar, or add one of those above.")
+    st.info("There is no plan to measure yet: write one in the sidebar, or add one of the plans above.")
 shell.warn_of_link(asked)

@@ -22,26 +22,26 @@ def _numbers(result: KeyRankResult, level: float) -> None:
     without, _ = charts.mean_rank(charts.ranks(result, "without_first", level))
     by_layer = charts.ranks(result, "post", level).mean(axis=1)
     lowest = sorted(range(result.layers), key=lambda i: (by_layer[i], i))[:3]
-    of = f"of {result.head_dim}, mean over heads, then ± standard deviation over layers"
+    of = f"of {result.head_dim}, mean over heads ± standard deviation over layers"
     cells = [
-        ("Rank of the keys", f"{post:.1f} ± {spread:.1f}", None, f"As attention compares them, {of}."),
-        ("Before rotation", f"{pre:.1f} ± {pre_spread:.1f}", None, f"After the projection and its norm, {of}."),
-        ("Values", f"{value:.1f}", None, f"For comparison, of {result.value_dim} dimensions."),
+        ("Rank of the keys", f"{post:.1f} ± {spread:.1f}", None, f"Keys as attention compares them: dimensions {of}."),
+        ("Before rotation", f"{pre:.1f} ± {pre_spread:.1f}", None, f"Keys after the projection and its norm: dimensions {of}."),
+        ("Values", f"{value:.1f}", None, f"Rank of the values, for comparison, of {result.value_dim} dimensions."),
         ("Without position 0", f"{without:.1f}", f"{without - post:+.1f}",
-         "Rotated keys again without the first position of each window, whose key is often huge and may hold the variance."),
+         "Rotated keys without the first position of each window, whose key is often huge and may hold most of the variance."),
         ("Lowest layers", ", ".join(map(str, lowest)), None,
          f"Fewest dimensions: {', '.join(f'{by_layer[i]:.1f}' for i in lowest)}."),
     ]  # fmt: skip
     shell.metrics(cells if any(result.rotary) else [cells[0], *cells[2:]])
-    st.caption(f"Fewest leading principal directions that explain {100 * level:g} % of the variance, of {result.head_dim}.")
+    st.caption(f"The fewest principal directions that explain {100 * level:g} % of the variance, of {result.head_dim}.")
     if result.limited:
         st.warning(
-            f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: no rank can be higher than the "
-            "number of keys less one, so these numbers describe the text, not the model. Use more or longer windows."
+            f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: a rank cannot exceed the "
+            "number of keys minus one, so these numbers describe the text, not the model. Use more or longer windows."
         )
     elif result.tokens < _PLENTY * result.head_dim:
         st.caption(
-            f"With few keys, ranks look low: {result.tokens:,} keys for {result.head_dim} dimensions here. Above about "
+            f"Ranks look low where keys are few: here, {result.tokens:,} keys for {result.head_dim} dimensions. Above about "
             f"{_PLENTY * result.head_dim:,} keys they hardly change."
         )
     still = [i for i, rotated in enumerate(result.rotary) if not rotated]
@@ -91,9 +91,9 @@ def _heads(result: KeyRankResult, level: float) -> None:
 def _stability(result: KeyRankResult) -> None:
     """Whether the directions found on one text are those of another."""
     against = st.selectbox(
-        "Compare with", low_rank.texts(st.session_state.get("against")), key="against", accept_new_options=True, width=320,
-        format_func=lambda name: name or "the two halves of this text", **KEPT,
-        help="Another text: as in the sidebar, a name or the path of a .txt or .jsonl file.",
+        "Second text", low_rank.texts(st.session_state.get("against")), key="against", accept_new_options=True, width=320,
+        format_func=lambda name: name or "none: compare the halves of this one", **KEPT,
+        help="Name another text as in the sidebar, or write the path of a .txt or .jsonl file.",
     )  # fmt: skip
     if against:
         answer = shell.ask(
@@ -111,13 +111,13 @@ def _stability(result: KeyRankResult) -> None:
 
 asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop()
-answer = shell.ask("key_rank", "Measure key rank", "One forward pass: how many dimensions the keys of each head really use.")
+answer = shell.ask("key_rank", "Measure key rank", "One forward pass counts how many dimensions the keys of each head use.")
 if answer is None:
     st.stop()
 result: KeyRankResult = answer.result
 shell.provenance(answer)
 chosen = st.segmented_control(
-    "Variance to explain, %", list(_LEVELS), default="90", key="level", required=True, **KEPT,
+    "Variance to explain (%)", list(_LEVELS), default="90", key="level", required=True, **KEPT,
     help="A rank is the fewest dimensions that explain so much of the variance of a head's keys.",
 )  # fmt: skip
 level = _LEVELS[chosen or "90"]
@@ -131,6 +131,6 @@ st.caption(
 )
 st.subheader("Does the basis generalise?", anchor=False)
 _stability(result)
-st.subheader("What it would save", anchor=False)
+st.subheader("Low-rank attention", anchor=False)
 low_rank.draw(result, anatomy)
 shell.warn_of_link(asked)

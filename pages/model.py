@@ -30,7 +30,7 @@ def _estimate() -> None:
     """Callback: what the named model would take; fetches small files of a hub model, so a click asks for it."""
     try:
         found = estimate(shell.model_ref())
-        st.session_state.estimate = (found.fits, f"{shell.model_ref().name}: {found}")
+        st.session_state.estimate = (found.fits, f"{shell.model_ref().name} {found}.")
     except Refusal as refusal:
         st.session_state.estimate = (False, str(refusal))
 
@@ -38,9 +38,9 @@ def _estimate() -> None:
 def _welcome() -> None:
     """Before anything is known of the model in the URL."""
     st.markdown(
-        "See which layers of a language model are redundant, drop some, and read the dense and the pruned model "
-        "answering side by side. Name a model on the left, or begin with the one that is included: "
-        "**SmolLM2-135M-Instruct**, 30 layers, works offline."
+        "See which layers of a language model are redundant, drop some, and compare the answers of the dense and the "
+        "pruned model side by side. Name a model on the left, or start with the included one: **SmolLM2-135M-Instruct** "
+        "has 30 layers and works offline."
     )
     left, right = st.columns(2)
     job = shell.workbench().loading(shell.model_ref())
@@ -48,19 +48,19 @@ def _welcome() -> None:
         f"Load {st.session_state.model}", key="load_main", type="primary", width="stretch",
         on_click=shell.load_clicked, disabled=job is not None and job.active,
     )  # fmt: skip
-    right.button("How much memory would it take?", key="estimate_button", on_click=_estimate, width="stretch")
+    right.button("Estimate memory", key="estimate_button", on_click=_estimate, width="stretch")
 
 
 def _parts(known: Anatomy) -> None:
     """What the model is made of, as numbers, a chart and a table."""
     st.markdown(f"**{st.session_state.model}** · {known.family} · {known.layers} layers · width {known.width}")
-    st.button("How much memory would it take?", key="estimate_button", on_click=_estimate)
+    st.button("Estimate memory", key="estimate_button", on_click=_estimate)
     shell.metrics(
         [
-            ("Parameters", style.count(known.parameters), None, "Each weight once, shared embeddings too."),
-            ("Weights", f"{known.bytes / 1e9:.2f} GB", None, "Parameters times bytes of each."),
-            ("KV cache per token", f"{known.cache_bytes / 1024:.1f} KiB", None, "Keys and values that a token adds."),
-            ("Multiply-adds per token", style.count(known.multiply_adds), None, "Of the weights; attention's come on top."),
+            ("Parameters", style.count(known.parameters), None, "Each weight counts once, shared embeddings too."),
+            ("Weights", f"{known.bytes / 1e9:.2f} GB", None, "Parameters times bytes per parameter."),
+            ("KV cache per token", f"{known.cache_bytes / 1024:.1f} KiB", None, "Keys and values that each token adds."),
+            ("Multiply-adds per token", style.count(known.multiply_adds), None, "Attention scores are not counted."),
         ]
     )
     parts = known.parts
@@ -94,8 +94,8 @@ if verdict := st.session_state.pop("estimate", None):
 if known is not None:
     _parts(known)
 
-with st.expander("Own text as the corpus"):
-    st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of it.")
+with st.expander("Use your own text"):
+    st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of text.")
     st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file", max_upload_size=_LARGEST)
     st.button("Use this text", key="own_use", on_click=_keep)
     if error := st.session_state.pop("own_error", None):

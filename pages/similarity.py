@@ -32,7 +32,7 @@ shell.anatomy_or_stop()
 answer = shell.ask(
     "similarity",
     "Measure similarity",
-    "One forward pass over the text: how far each attention, MLP and block turns the residual stream.",
+    "One forward pass over the text measures how far each attention, MLP and block turns the residual stream.",
 )
 if answer is None:
     st.stop()
@@ -41,24 +41,24 @@ plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)
 
 without = st.toggle(
-    "Leave position 0 out", key="without_first", bind="query-params",
+    "Leave out position 0", key="without_first", bind="query-params",
     help="The first token of a window has huge activations whose direction hardly changes; without it, scores are higher.",
 )  # fmt: skip
 means = result.without_first if without else result
 
 with st.container(border=True):
     kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
-    kind.selectbox("Take", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
+    kind.selectbox("Drop", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
     count.number_input("How many", 1, 2 * result.layers, 4, key="take_count")
     chosen = st.session_state.take_kind
     take.button(
-        f"Take the {st.session_state.take_count} most redundant {chosen} layers", key="take", type="primary",
+        f"Drop the {st.session_state.take_count} most redundant {chosen} layers", key="take", type="primary",
         on_click=_take, args=(means,), width="stretch",
     )  # fmt: skip
-    length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Blocks in a row.")
+    length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Consecutive blocks.")
     best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
     span.button(
-        f"Take {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
+        f"Drop {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
         width="stretch", help=f"The span of this length whose ends are most alike: angular distance {best['angular']:.3f}.",
     )  # fmt: skip
 
@@ -75,8 +75,8 @@ with states:
     figure = charts.states(result, plan, measure=_MEASURES[measure], first=not without)
     shell.clickable(figure, "states", "Distance between the states of any two layers")
     st.caption(
-        "State l is the stream entering layer l; the last one is before the final norm. A cell is what dropping the span "
-        "between two states would skip; squares mark the best span of a length. Click a cell to drop it."
+        "State l is the stream entering layer l; the last one is before the final norm. A cell shows what dropping the "
+        "span between two states would skip; squares mark the best span of each length. Click a cell to drop it."
     )
 with spans:
     shell.clickable(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
@@ -84,7 +84,7 @@ with spans:
 with added:
     shell.chart(charts.contributions(result, first=not without), "contributions", "Contributions")
     st.caption(
-        "Above: how long what a part adds is, over the stream it is added to. Below: the cosine of the two; under 0 the "
+        "Above: the length of what a part adds, relative to the stream. Below: the cosine of the two; below 0 the "
         "part erases, near 0 it writes something new, above 0 it strengthens what is there."
     )
 with table:

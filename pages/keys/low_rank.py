@@ -38,7 +38,7 @@ def _choice(grid: list[float]) -> LowRank:
     fields = {
         "dims": (
             "Dimensions scored, d_f",
-            "Share of a key's leading directions that the scores for choosing are computed in.",
+            "Share of a key's leading directions in which keys are scored.",
         ),
         "top": ("Keys attended to, k_f", "Share of the visible keys that each token attends to, with exact scores."),
     }
@@ -51,8 +51,8 @@ def _choice(grid: list[float]) -> LowRank:
             state.setdefault(name, "0.25")  # not the field's own default, which must not be there where a click writes it
         chosen[name] = row.selectbox(title, options, key=name, width=210, help=why, **KEPT)
     row.number_input(
-        "Context length, tokens", 1, 100_000_000, 4096, key="context", width=200, **KEPT,
-        help="Cached tokens when one more is decoded. A sliding window sees fewer of them, and saves less.",
+        "Context length (tokens)", 1, 100_000_000, 4096, key="context", width=200, **KEPT,
+        help="Tokens in the cache when the next one is decoded. A sliding window sees fewer of them and saves less.",
     )  # fmt: skip
     return LowRank(**{name: float(share) for name, share in chosen.items()})
 
@@ -107,9 +107,7 @@ def _damage(found: LowRankResult, chosen: LowRank) -> None:
         f"**By layer: {charts.percent(chosen.top)} of the keys, chosen in {charts.percent(chosen.dims)} of the dimensions**"
     )
     shell.chart(charts.by_layer(found, chosen.dims, chosen.top), "by_layer", "Recall and attention captured")
-    st.caption(
-        "Measured inside the dense model, layer for layer. Attention captured can be no higher than that of the best keys."
-    )
+    st.caption("Measured inside the dense model, layer by layer. No choice captures more attention than the best keys do.")
 
 
 def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
@@ -137,7 +135,7 @@ def _asked(params: dict[str, str], wrong: str) -> Answer | None:
         return None
     return shell.ask(
         "low_rank_attention", "Measure the grid",
-        "Replaces attention by this rule, for every cell of the grid: perplexity, KL, and which keys are found.",
+        "Replaces attention by this rule in every cell of the grid, and measures perplexity, KL and which keys it finds.",
         params=params,
     )  # fmt: skip
 
@@ -149,12 +147,12 @@ def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None
     plan = shell.current_plan() | Plan((Keys(chosen),))
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
-        "Put it into the plan", key="take_keys", on_click=shell.set_plan, args=(plan,), disabled=chosen.top == 1,
+        "Add to the plan", key="take_keys", on_click=shell.set_plan, args=(plan,), disabled=chosen.top == 1,
         help=f"Sets the plan to {plan}.",
     )  # fmt: skip
     if chosen.top < 1 and shell.current_plan() == plan:
         # A link and not st.switch_page, which cannot leave a page whose fields are bound to the address.
-        row.page_link("pages/drop_lab.py", label="Try it in the drop lab", icon=":material/content_cut:")
+        row.page_link("pages/drop_lab.py", label="Try it in the Drop lab", icon=":material/content_cut:")
     return chosen
 
 

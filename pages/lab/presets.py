@@ -59,4 +59,4 @@ def draw(layers: int, current: Plan) -> None:
     )
     many = count.number_input("How many", 1, layers, min(4, layers), key="preset_count")
     plan = known[chosen](int(many), layers) | current.without(Drops.name)
-    use.button("Use it", key="preset_use", on_click=shell.set_plan, args=(plan,), width="stretch", help=str(plan))
+    use.button("Apply", key="preset_use", on_click=shell.set_plan, args=(plan,), width="stretch", help=str(plan))

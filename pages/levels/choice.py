@@ -89,9 +89,9 @@ def _flipped(there: dict[str, ChoiceResult], way: str) -> None:
     result, remarks = there[plan], getattr(there[plan], way).remarks
     if rows := charts.flipped(result, way):
         _table(rows, "flipped", "Items that flipped")
-        st.caption(f"{len(rows)} of {result.items} items; those that the dense model was surest of first.")
+        st.caption(f"{len(rows)} of {result.items} items, those that the dense model was surest of first.")
     else:
-        st.caption(f"None of {result.items} items: both models choose the same everywhere.")
+        st.caption(f"None of the {result.items} items flipped: both models make the same choices.")
     if remarks:
         with st.expander(f"{len(remarks)} items without an option subspace"):
             st.markdown("\n".join(f"- {plain(each)}" for each in remarks))

@@ -27,9 +27,9 @@ def story(
     """The whole plans: over depth at the left, over steps at the right."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     prompt, free = steps.which(row, drift) if any(drift.values()) else (None, False)
-    band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions at the left, over prompts at the right.")
+    band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions on the left, over prompts on the right.")
     guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
-        "Dashed: expected for a small change (arXiv 2603.24652, theorems 1 to 3). Far from the lines, the change is not small."
+        "Dashed: estimates for a small change (arXiv 2603.24652, theorems 1 to 3). Far from these, the change is not small."
     ))  # fmt: skip
     left, right = shell.beside("story")
     with left:
@@ -42,7 +42,7 @@ def story(
         else:
             st.caption("Measure the layers first.")
     with right:
-        st.markdown("**Over steps**: while a text is written")
+        st.markdown("**Over steps**: as a text is generated")
         if any(drift.values()):
             shell.chart(drift_charts.steps(drift, prompt, free, band, guess), "steps_chart", "Deviation over steps")
             provenance(answers["drift"])

@@ -64,13 +64,13 @@ def fields(anatomy: Anatomy) -> list[str]:
     current = str(shell.current_plan(shape))
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input(
-        "Plan of the sidebar", current or "none", key=f"plan1_{current}", disabled=True, width=215,
+        "Plan in the sidebar", current or "none", key=f"plan1_{current}", disabled=True, width=215,
         help="Change it in the sidebar, or with the presets while it is empty.",
     )  # fmt: skip
     for name in MORE:
         row.text_input(
             f"Plan {name[-1]}", key=name, width=215, placeholder="a25,m3 or w:wanda@0.5", **KEPT,
-            help="Another plan to draw in the same axes; written as in the sidebar.",
+            help="Another plan to draw on the same axes, written as in the sidebar.",
         )  # fmt: skip
     plans = {current: None} if current else {}
     for name in MORE:

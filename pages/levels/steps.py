@@ -18,14 +18,14 @@ def settings(has_template: bool) -> dict:
     """Fields for what is continued; the parameters of the question."""
     with st.expander("Prompts and length"):
         st.text_area(
-            "Prompts, one per line", key="drift_prompts", height=120, placeholder="Empty: eight built-in ones", **KEPT,
+            "Prompts, one per line", key="drift_prompts", height=120, placeholder="Empty: eight built-in prompts", **KEPT,
             help="Both models continue each of them, always with the likeliest token.",
         )  # fmt: skip
         row = st.container(horizontal=True, vertical_alignment="bottom")
-        row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="The most tokens written per prompt.")
+        row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="The maximum per prompt.")
         row.toggle(
-            "As a user turn", has_template, key="chat_turn", disabled=not has_template, **KEPT,
-            help="In the format that the model was tuned on." if has_template else "This tokenizer has no chat template.",
+            "Chat template", has_template, key="chat_turn", disabled=not has_template, **KEPT,
+            help="Send each prompt as a user turn." if has_template else "This tokenizer has no chat template.",
         )  # fmt: skip
     state = st.session_state
     return {
@@ -41,8 +41,8 @@ def which(row, results: dict[str, DriftResult | None]) -> tuple[int | None, bool
     read = row.segmented_control(
         "Text over steps", ["the dense model's", "each its own"], default="the dense model's", key="text_read",
         required=True, **KEPT,
-        help="On the dense model's text both have the same context, and a distance is one between models. On their own texts, "
-        "after the first token that differs, it is also one between texts.",
+        help="On the dense model's text both models have the same context, so a distance is one between models. On their own "
+        "texts, after the first token that differs, it is also one between texts.",
     )  # fmt: skip
     chosen = _choice(row, "Prompts over steps", [_ALL, *names], "curve_prompt", 240)
     return names.index(chosen) if chosen in names else None, read == "each its own"
@@ -125,7 +125,7 @@ def _jump(step: int) -> None:
 
 def _free(result: DriftResult, prompt: int, plan: str) -> None:
     """What each writes on its own."""
-    st.markdown("**What each writes on its own**")
+    st.markdown("**What each model writes on its own**")
     left, right = shell.beside("texts")
     for column, name, pruned in ((left, "Dense", False), (right, f"Pruned · {plan}", True)):
         with column.container(border=True, height="stretch"):
@@ -135,13 +135,13 @@ def _free(result: DriftResult, prompt: int, plan: str) -> None:
                 getattr(result, prefix + name)[prompt] for name in ("length", "ended", "distinct", "repetition")
             )
             st.caption(
-                f"{length} tokens, {'ended on its own' if ended else 'cut at the limit'} · distinct-1, -2, -3: "
+                f"{length} tokens, {'stopped by itself' if ended else 'cut at the limit'} · distinct-1, -2, -3: "
                 f"{', '.join('–' if each != each else f'{each:.2f}' for each in distinct)} · repeated 4-grams: "
                 + ("–" if repeated != repeated else f"{repeated:.0%}")
             )
     apart = result.divergence[prompt]
     st.caption(
-        "Token for token the same." if apart is None else
+        "Identical, token for token." if apart is None else
         f"First difference at step {apart + 1} (red edge); amber is not in the other text. "
         f"ROUGE-L {result.rouge_l[prompt]:.2f}: the share of words, in order, that both have."
     )  # fmt: skip

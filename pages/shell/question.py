@@ -31,7 +31,7 @@ def anatomy_or_stop() -> Anatomy:
     name = st.session_state.model
     job = workbench().loading(model_ref())
     if job is not None and job.active:
-        st.info(f"**{name}** is being loaded; this page goes on when it is there.")
+        st.info(f"**{name}** is loading; this page continues when the model is in memory.")
     else:
         st.info(f"Nothing is known about **{name}** yet: it was never loaded here.")
         st.button(f"Load {name}", type="primary", on_click=load_clicked, key="load_here")
@@ -96,7 +96,7 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
     for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
         st.error(error, icon=":material/error:")
     if any(job.state == "cancelled" for job in jobs):
-        st.info("Cancelled. Nothing else was lost; ask again when you like.")
+        st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
     # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing,), width=210)
@@ -157,7 +157,7 @@ def _watch_job(name: str, behind: int = 0) -> None:
     if job is None or not job.active:
         st.rerun()
     left, right = st.columns([5, 1], vertical_alignment="center")
-    after = f" · {behind} more behind it" if behind else ""
+    after = f" · {behind} more in the queue" if behind else ""
     draw_progress(job, left, after)
     right.button("Cancel", key=f"cancel_{name[:12]}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
 

@@ -39,11 +39,11 @@ def _model_fields() -> None:
     )  # fmt: skip
     with st.expander("Revision, dtype, device"):
         st.text_input("Revision of a hub id", key="revision", bind="query-params", placeholder="main")
-        st.selectbox("Computed in", list(DTYPES), key="dtype", bind="query-params")
+        st.selectbox("Compute in", list(DTYPES), key="dtype", bind="query-params")
         st.selectbox("Device", list(DEVICES), key="device", bind="query-params")
         st.caption(
-            "This CPU computes bfloat16 itself: half the memory of float32, and faster." if native_bfloat16() else
-            "This CPU has no bfloat16 of its own; float32 is faster on it."
+            "This CPU computes bfloat16 natively: it takes half the memory of float32 and is faster." if native_bfloat16() else
+            "This CPU does not compute bfloat16 natively, so float32 is faster."
         )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
         st.error(error)
@@ -70,7 +70,7 @@ def _standing(known: Anatomy | None) -> None:
         return
     st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
     if known:
-        st.caption(f"**{ref.name}** · {known.layers} layers · not in memory; what is known is shown all the same.")
+        st.caption(f"**{ref.name}** · {known.layers} layers · not in memory; stored answers are shown.")
 
 
 @st.fragment(run_every=POLL)
@@ -91,11 +91,11 @@ def _text_fields(known: Anatomy | None) -> None:
         "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
     )  # fmt: skip
     left, right = st.columns(2)
-    left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many stretches of text.")
-    right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="Length of a window.")
+    left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many windows of text are read.")
+    right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="The length of a window.")
     st.toggle("Begin with BOS", key="bos", bind="query-params", help="Put the beginning-of-text token before each window.")
     if known is not None and known.expects_bos != st.session_state.bos:
-        habit = "expects a BOS token first; without it its numbers mean little" if known.expects_bos else (
+        habit = "expects a BOS token first; without it, its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip
         st.caption(f":orange[⚠] {st.session_state.model} {habit}.")
 

@@ -43,7 +43,7 @@ def provenance(answer: Answer) -> None:
     about = answer.about
     text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
     if learned := about.get("calibration"):
-        text += f"calibrated on the {learned['tokens']:,} that follow in {learned['windows']} windows · "
+        text += f"calibrated on the {learned['tokens']:,} tokens that follow, in {learned['windows']} windows · "
     seconds = about["seconds"]
     st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {seconds:.1f} s, {age(about['created'])}")
 

@@ -85,4 +85,4 @@ def warn_of_link(asked: dict[str, str]) -> None:
     for name, given in asked.items():
         taken = st.session_state.get(name)
         if taken is not None and str(taken).lower() != given.lower():
-            st.warning(f"The link says {name}={given}, which is not possible; {name}={taken} is used.")
+            st.warning(f"The link asks for {name}={given}, which is not possible; {name}={taken} is used instead.")

@@ -97,7 +97,7 @@ class Workbench:
                 self.known.note(ref, subject.fingerprint)
                 asked = resolve(Question("anatomy", ref), lambda _: subject.fingerprint)
                 if self.store.about(asked.key) is None:
-                    progress(0, 0, "counting its parts")
+                    progress(0, 0, "counting parameters")
                     self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
 
         return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work, "another process is loading this model")

@@ -72,7 +72,7 @@ def test_the_main_job(open_page):
     load(page)
     page.get_by_role("link", name="Similarity").click()
     page.get_by_role("button", name="Measure similarity").click()
-    expect(page.get_by_role("button", name="Take the 4 most redundant attention layers")).to_be_visible(timeout=LONG)
+    expect(page.get_by_role("button", name="Drop the 4 most redundant attention layers")).to_be_visible(timeout=LONG)
     settled(page)
 
     click_mark(page, "importance", ".barlayer .trace.bars .point path", 7)
@@ -81,7 +81,7 @@ def test_the_main_job(open_page):
     click_mark(page, "importance", ".barlayer .trace.bars .point path", 7)
     expect(plan_of(page)).to_have_value("")
     settled(page)
-    page.get_by_role("button", name="Take the 4 most redundant attention layers").click()
+    page.get_by_role("button", name="Drop the 4 most redundant attention layers").click()
     expect(plan_of(page)).to_have_value(re.compile(r"^a\d+,a\d+,a\d+,a\d+$"))
     settled(page)
 
@@ -124,7 +124,7 @@ def test_the_main_job(open_page):
     expect(page.get_by_text("Plans tried on this model and text")).to_be_visible(timeout=LONG)
     settled(page)
     expect(page.get_by_test_id("stMetric").filter(has_text="Perplexity")).to_be_visible()
-    expect(page.get_by_text("Take it with you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Export")).to_be_visible()
     expect(page.get_by_test_id("stCode").first).to_contain_text("drop_attention")
 
 
@@ -141,9 +141,9 @@ def test_from_the_rank_of_keys_to_low_rank_answers(open_page):
     page.mouse.click(x, y)
     page.wait_for_url(re.compile(r"layer=1\d"))
     settled(page)
-    page.get_by_role("button", name="Put it into the plan").click()
+    page.get_by_role("button", name="Add to the plan").click()
     expect(plan_of(page)).to_have_value("k:0.25/0.25")
-    page.get_by_role("link", name="Try it in the drop lab").click()
+    page.get_by_role("link", name="Try it in the Drop lab").click()
     expect(page.get_by_text("Side by side", exact=True)).to_be_visible()
     settled(page)
     page.get_by_role("button", name="Answer", exact=True).click()

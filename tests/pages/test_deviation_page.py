@@ -81,7 +81,7 @@ def test_one_button_asks_for_every_plan_that_is_missing(deviation, slow):
     visitor = deviation().click("ask_generation_drift")
     assert slow.begun.wait(SECONDS)
     [bar] = visitor.look().at.get("progress")
-    assert "1 more behind it" in bar.proto.text
+    assert "1 more in the queue" in bar.proto.text
     slow.gate.set()
     visitor.wait()
     assert len(visitor.bench.jobs.list()) == 3 and "steps_chart" in visitor.figures()
@@ -93,7 +93,7 @@ def test_one_button_asks_for_every_plan_that_is_missing(deviation, slow):
 
 def test_without_a_plan_presets_are_offered(visit):
     visitor = visit("deviation")
-    assert "No plan to look at yet" in visitor.texts() and not any(visitor.has(button) for button in ASKS)
+    assert "There is no plan to measure yet" in visitor.texts() and not any(visitor.has(button) for button in ASKS)
     visitor.click("add_0")
     assert visitor.plan == "a0,a1,a2" and visitor.has("ask_transitions")
     visitor.click("add_all")
@@ -210,7 +210,7 @@ def test_the_texts_of_both_stand_beside_each_other(deviation):
     visitor = deviation().click("ask_generation_drift").wait()
     assert "<b>Dense</b>" in "".join(shown(visitor)) and "<b>Pruned · a1</b>" in "".join(shown(visitor))
     assert visitor.texts().count("distinct-1, -2, -3") == 2
-    assert "First difference at step" in visitor.texts() or "Token for token the same." in visitor.texts()
+    assert "First difference at step" in visitor.texts() or "Identical, token for token." in visitor.texts()
 
 
 def test_every_view_can_be_drawn(deviation):

@@ -119,13 +119,13 @@ def test_both_models_answer_side_by_side(lab):
     assert answers(lab) == [html.escape("".join(token.piece for token in each)) for each in live.tokens]
     assert "**Dense**" in lab.texts() and "**Pruned · a1**" in lab.texts()
     assert lab.texts().count("6 tokens · ") == 2 and lab.texts().count("tokens/s") == 2
-    assert "First difference at token" in lab.texts() or "Token for token the same" in lab.texts()
+    assert "First difference at token" in lab.texts() or "Identical, token for token" in lab.texts()
     assert len(lab.table("step")) == 6
 
 
 def test_without_a_plan_both_are_the_same(lab):
     lab.click("clear").click("answer").wait()
-    assert len(set(answers(lab))) == 1 and "Token for token the same." in lab.texts()
+    assert len(set(answers(lab))) == 1 and "Identical, token for token." in lab.texts()
 
 
 def test_an_answer_is_shown_while_it_grows_and_stops_at_once(lab, held):

@@ -139,7 +139,7 @@ def test_choose_measure_and_try(measured):
     assert not measured.at.get("page_link")
     measured.click("take_keys")
     assert measured.plan == "a1,k:0.25/0.5"
-    assert [each.proto.label for each in measured.at.get("page_link")] == ["Try it in the drop lab"]
+    assert [each.proto.label for each in measured.at.get("page_link")] == ["Try it in the Drop lab"]
     assert measured.go("drop_lab").plan == "a1,k:0.25/0.5" and measured.has("answer")
 
 

@@ -49,7 +49,7 @@ def everything_is_shown(folder, link):
         visitor.go(page)
         assert chart in visitor.figures(), page
         assert not visitor.errors() and not visitor.has("load_here") and not visitor.has(PAGES.get(page, "load_main")), page
-        assert "4 layers · not in memory; what is known is shown all the same" in visitor.texts()
+        assert "4 layers · not in memory; stored answers are shown" in visitor.texts()
     assert not visitor.bench.leases.residents() and not visitor.bench.jobs.list()
     return visitor
 
