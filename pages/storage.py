@@ -32,9 +32,9 @@ def _entries() -> None:
     everything = store.entries()
     entries = [entry for entry in everything if _is_answer(entry.about)]
     beside = len(everything) - len(entries)
-    more = f" and {beside} rows of what was learned or counted for them" if beside else ""
+    more = f" and {beside} rows that were learned or counted for them" if beside else ""
     st.caption(
-        f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB, in {store.directory}."
+        f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in {store.directory}."
     )
     if not entries:
         st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
@@ -60,9 +60,9 @@ def _entries() -> None:
         f"Forget {len(chosen)} selected", key="forget", disabled=not chosen, on_click=_forget, args=(chosen,),
         width="stretch",
     )  # fmt: skip
-    name = model.selectbox("Of model", sorted({row["model"] for row in rows}), key="forget_model_name")
+    name = model.selectbox("Model", sorted({row["model"] for row in rows}), key="forget_model_name")
     of_model = [entry.key for entry, row in zip(entries, rows, strict=True) if row["model"] == name]
-    button.button(f"Forget all {len(of_model)} of it", key="forget_model", on_click=_forget, args=(of_model,), width="stretch")
+    button.button(f"Forget all {len(of_model)} on it", key="forget_model", on_click=_forget, args=(of_model,), width="stretch")
     with every.popover("Forget everything", width="stretch"):
         st.write("Every answer would have to be computed again.")
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
