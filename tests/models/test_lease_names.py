@@ -133,7 +133,7 @@ def test_a_hub_model_is_identified_when_it_is_here(hub, tiny_folder, tmp_path):
     with pytest.raises(Refusal, match="'owner/tiny' is not on this machine yet; load it first"):
         identify(ref)
     estimate(ref)  # brings the small files
-    with pytest.raises(Refusal, match="'owner/tiny' is not completely on this machine yet; load it first"):
+    with pytest.raises(Refusal, match="'owner/tiny' is only partly on this machine; load it first"):
         identify(ref)
     assert not list((tmp_path / "hub").rglob("*.safetensors"))
     fetch(ref)

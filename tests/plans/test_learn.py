@@ -108,7 +108,7 @@ def test_a_plan_of_drops_learns_nothing(subject):
 @pytest.mark.parametrize("plan", ["w:wanda@0.5", "a1,k:0.5/0.5"])
 def test_a_plan_that_was_not_calibrated_cannot_be_applied(subject, plan):
     for given in (parse(plan), Calibrated(parse(plan))):
-        with pytest.raises(Refusal, match=f"The plan {plan} has to look at a text before .* calibrate it first"):
+        with pytest.raises(Refusal, match=f"The plan {plan} learns from a text before .* calibrate it first"):
             cut(subject, given)
 
 

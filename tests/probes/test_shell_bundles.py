@@ -143,10 +143,10 @@ def damaged(file):
     middle = len(whole) // 2
     return {
         "no such file": (None, "There is no file"),
-        "no zip": (b"not a zip archive", "damaged, or is no bundle"),
+        "no zip": (b"not a zip archive", "damaged, or is not a PruneScope bundle"),
         "cut short": (
             whole[:middle],
-            "is no bundle",
+            "is not a PruneScope bundle",
         ),  # an answer is an archive too, so its end is taken for the end of this one
         "a bit flipped": (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], "damaged"),
     }
