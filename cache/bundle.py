@@ -151,7 +151,7 @@ def _manifest(archive: zipfile.ZipFile, limit: int) -> tuple[dict, list[dict]]:
     """Read ``bundle.json`` and check all that can be known without reading the answers."""
     members = {member.filename: member for member in archive.infolist()}
     if _MANIFEST not in members:
-        raise BundleError(f"This zip archive is no bundle of PruneScope: {_MANIFEST} is missing.")
+        raise BundleError(f"This zip archive is not a PruneScope bundle: {_MANIFEST} is missing.")
     _check_stored(members[_MANIFEST])
     if members[_MANIFEST].file_size > _LONGEST:
         raise BundleError(f"{_MANIFEST} of this bundle has more than {_LONGEST:,} bytes. Pack fewer answers.")
@@ -160,7 +160,7 @@ def _manifest(archive: zipfile.ZipFile, limit: int) -> tuple[dict, list[dict]]:
     if type(version) is int and version > VERSION:
         raise BundleError(f"This bundle is from a newer PruneScope (format {version}, here {VERSION}): update PruneScope.")
     if type(version) is not int or version != VERSION or set(manifest) != {"version", "told", "rows"}:
-        raise BundleError(f"{_MANIFEST} is not one that PruneScope writes. Pack the bundle again.")
+        raise BundleError(f"{_MANIFEST} was not written by PruneScope. Pack the bundle again.")
     told, rows = manifest["told"], manifest["rows"]
     if not isinstance(told, dict) or not isinstance(rows, list):
         raise BundleError(f"{_MANIFEST} is damaged: told must be an object and rows a list. Pack the bundle again.")
@@ -208,7 +208,7 @@ def _payload(archive: zipfile.ZipFile, number: int, row: dict) -> bytes:
     """Read one member; its checksum, its length and its digest must be as declared."""
     payload = archive.read(str(number))
     if len(payload) != row["bytes"] or hashlib.sha256(payload).hexdigest() != row["sha256"]:
-        raise BundleError(f"Answer {number} of this bundle is damaged: its sha256 is another one. Get the bundle again.")
+        raise BundleError(f"Answer {number} of this bundle is damaged: its sha256 does not match. Get the bundle again.")
     return payload
 
 
@@ -222,4 +222,4 @@ def _in_words() -> Iterator[None]:
     except FileNotFoundError as error:
         raise BundleError(f"There is no file {error.filename}. Choose a bundle that PruneScope has packed.") from error
     except DAMAGE as error:
-        raise BundleError(f"This file is damaged, or is no bundle of PruneScope ({error}). Get it again.") from error
+        raise BundleError(f"This file is damaged, or is not a PruneScope bundle ({error}). Get it again.") from error

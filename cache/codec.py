@@ -67,7 +67,7 @@ def decode(payload: bytes) -> dict:
             members = {member.filename: archive.read(member) for member in stored}
         result = _lower(json.loads(members[_TREE]), members)
     except DAMAGE as error:
-        raise CodecError(f"These {len(payload)} bytes are no readable result ({error}); compute it again.") from error
+        raise CodecError(f"These {len(payload)} bytes are not a readable result ({error}); compute it again.") from error
     if not isinstance(result, dict):
         raise CodecError("These bytes hold no result: a result is a dict. Compute it again.")
     return result

@@ -176,7 +176,7 @@ class Jobs:
             self._unkept[key] = answer
             while len(self._unkept) > UNKEPT:
                 del self._unkept[next(iter(self._unkept))]
-            raise StoreError(f"{error} What was computed waits in memory: ask again, and it is only stored.") from error
+            raise StoreError(f"{error} The answer is held in memory: ask again, and it only has to be stored.") from error
 
 
 def sentence(error: BaseException) -> str:
@@ -184,6 +184,6 @@ def sentence(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _MEMORY):
         reason = f" ({text.splitlines()[0]})" if text else ""
-        return f"The memory is not enough. Ask with fewer windows, shorter windows or a smaller dtype.{reason}"
+        return f"There is not enough memory. Use fewer windows, shorter windows or a smaller dtype.{reason}"
     # ours speak to the person; a KeyError without its name would only say 'x'
     return text if text and isinstance(error, ValueError | RuntimeError) else f"{type(error).__name__}: {text}"

@@ -203,7 +203,7 @@ def plan_name(plan: str) -> str:
 
 def invitation(dropped: bool) -> str:
     """The last line of a hover text: what a click does."""
-    return "<i>dropped; click to keep it</i>" if dropped else "<i>click to drop</i>"
+    return "<i>dropped; click to put it back</i>" if dropped else "<i>click to drop</i>"
 
 
 def capital(text: str) -> str:

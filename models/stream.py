@@ -76,7 +76,7 @@ def refuse_gap(view: View, gaps: list[torch.Tensor]) -> float:
     if (worst := found.max().item()) > _TOLERANCE[view.model.dtype]:
         raise Refusal(
             f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "
-            "output. Its wiring is not understood, so no score of its sublayers would be right."
+            "output. PruneScope does not know its wiring, so any score of its sublayers would be wrong."
         )
     return worst
 

@@ -77,5 +77,5 @@ def _pieces(operation: Operation, learned: Mapping[str, Pieces], plan: Plan) -> 
     if operation.basis() is None:
         return {}
     if operation.name not in learned:
-        raise Refusal(f"The plan {plan} has to look at a text before it can be applied: calibrate it first.")
+        raise Refusal(f"The plan {plan} learns from a text before it can be applied: calibrate it first.")
     return learned[operation.name]

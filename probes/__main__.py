@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe; =@FILE takes its content"
     )
-    parser.add_argument("--json", metavar="FILE", help="write question, result and circumstances; - for stdout")
+    parser.add_argument("--json", metavar="FILE", help="write question, result and metadata as JSON; - for stdout")
     parser.add_argument(
         "--fail-if", action="append", default=[], metavar="CONDITION", help="exit with 1 if it holds, as in kl>0.1"
     )
@@ -132,7 +132,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _bundle_parser() -> argparse.ArgumentParser:
-    parser = _OneLine(prog="python -m probes", description="Take all answers on a model along in one file.")
+    parser = _OneLine(prog="python -m probes", description="Pack all answers on a model into one file.")
     commands = parser.add_subparsers(dest="command", required=True)
     pack = commands.add_parser("pack", help="write all answers on a model into a file")
     pack.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")
@@ -140,7 +140,7 @@ def _bundle_parser() -> argparse.ArgumentParser:
     pack.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     pack.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
     pack.add_argument("--pieces", action="store_true", help="also what plans learned and the dense model's states: large")
-    unpack = commands.add_parser("unpack", help="take in the answers of such a file")
+    unpack = commands.add_parser("unpack", help="add the answers of such a file to the store")
     for command in (pack, unpack):
         command.add_argument("file", metavar="FILE")
     return parser

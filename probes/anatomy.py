@@ -19,8 +19,8 @@ def _cost(subject: Subject, corpus: Any, plan: Plan, params: NoParams, progress:
     return cost(subject, plan, anatomy(subject))
 
 
-ANATOMY = Probe("anatomy", "What the model is made of", 1, NoParams, Anatomy, _anatomy, takes_plan=False, takes_corpus=False)
-COST = Probe("cost", "What a plan leaves", 1, NoParams, Cost, _cost, takes_plan=True, takes_corpus=False, applies_plan=False)
+ANATOMY = Probe("anatomy", "Model anatomy", 1, NoParams, Anatomy, _anatomy, takes_plan=False, takes_corpus=False)
+COST = Probe("cost", "Plan cost", 1, NoParams, Cost, _cost, takes_plan=True, takes_corpus=False, applies_plan=False)
 
 
 def counting(known: Anatomy) -> Probe:

@@ -119,11 +119,11 @@ def _pieces(
                 learn(subject, step.operation, before, tokens, kept, kept.__setitem__, progress)
                 store.put(step.key, encode({"pieces": sorted(kept)}), about)
                 if not _complete(store, step.key, kept):
-                    raise Refusal("What the plan learned could not be kept. Is the limit of the store too low for it?")
+                    raise Refusal("What the plan learned could not be stored. Is the limit of the store too low for it?")
     return kept
 
 
-_WAITING = "the same plan is being calibrated for somebody else"
+_WAITING = "another job is calibrating the same plan"
 
 
 def _complete(store: Store, key: str, kept: Kept) -> bool:

@@ -28,7 +28,7 @@ class Kept(MutableMapping[str, dict[str, Any]]):
             return decode(row.payload)
         except CodecError as error:  # whoever reads it relies on its being there, so it is told and not left out
             del self[name]
-            raise Refusal("Something kept for this plan was damaged, so it was forgotten. Ask again.") from error
+            raise Refusal("A stored part of this computation was damaged, so it was forgotten. Ask again.") from error
 
     def __setitem__(self, name: str, piece: dict[str, Any]) -> None:
         self._store.put(f"{self._key}/{name}", encode(piece), self._about | {"piece": name})

@@ -51,7 +51,7 @@ class CorpusRef:
         if self.skip < 0:
             raise Refusal(f"{self.skip} windows cannot be skipped. Ask for 0 or more.")
         if self.windows < 1:
-            raise Refusal(f"{self.windows} windows is no corpus. Ask for 1 or more.")
+            raise Refusal(f"A corpus cannot have {self.windows} windows. Ask for 1 or more.")
         if self.length < 2:
             raise Refusal(f"A window of {self.length} tokens predicts nothing. Ask for a length of 2 or more.")
 

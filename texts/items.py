@@ -89,22 +89,22 @@ def _item(line: str) -> Item:
     try:
         given = json.loads(line)
     except (ValueError, RecursionError):
-        raise ValueError("this is no JSON") from None
+        raise ValueError("this is not JSON") from None
     if not isinstance(given, dict):
-        raise ValueError("this is no JSON object")
+        raise ValueError("this is not a JSON object")
     if missing := [name for name in ("question", "options", "answer") if name not in given]:
         raise ValueError(f"it has no {' and no '.join(missing)}")
     question, category = given["question"], given.get("category", OWN)
     for name, value in (("question", question), ("category", category)):
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"its {name} is no text")
+            raise ValueError(f"its {name} is not text")
     options = _options(given["options"])
     return Item(question.strip(), options, _place(given["answer"], options), category.strip())
 
 
 def _options(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not 2 <= len(given) <= len(LETTERS):
-        raise ValueError(f"its options are no list of 2 to {len(LETTERS)} texts")
+        raise ValueError(f"its options are not a list of 2 to {len(LETTERS)} texts")
     if not all(isinstance(option, str | int | float) and not isinstance(option, bool) for option in given):
         raise ValueError("an option is neither a text nor a number")
     options = tuple(str(option).strip() for option in given)
@@ -120,7 +120,7 @@ def _place(answer: Any, options: tuple[str, ...]) -> int:
     letters = LETTERS[: len(options)]
     if isinstance(answer, int) and not isinstance(answer, bool):
         if not 0 <= answer < len(options):
-            raise ValueError(f"its answer {answer} is no place from 0 to {len(options) - 1}")
+            raise ValueError(f"its answer {answer} is not an index from 0 to {len(options) - 1}")
         return answer
     text = answer.strip() if isinstance(answer, str) else ""
     if text in options:

@@ -55,7 +55,7 @@ def understood(ref: ModelRef, progress: Progress = silent, room: Callable[[str],
     Refusal
         Not found, not supported, not trusted, or without a tokenizer.
     """
-    progress(0, 0, "looking at the files")
+    progress(0, 0, "checking the files")
     source = find(ref.name, ref.revision, progress)
     config = config_of(source)
     family = family_of(config)
@@ -104,7 +104,7 @@ def load(ref: ModelRef, progress: Progress = silent) -> Subject:
     if not wanted.expected.fits:
         expected = wanted.expected
         raise Refusal(
-            f"{ref.name} {expected} on {expected.device} in {expected.dtype}. Choose bfloat16, another device, a "
+            f"{ref.name} {expected} on {expected.device} in {expected.dtype}. Choose bfloat16, another device or a "
             "smaller model, or unload what fills the memory."
         )
     return read(present(wanted, progress), progress)

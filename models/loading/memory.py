@@ -48,7 +48,7 @@ class Estimate:
         return self.needs <= self.free
 
     def __str__(self) -> str:
-        return f"needs {format_bytes(self.needs)}, {format_bytes(self.free)} free"
+        return f"needs {format_bytes(self.needs)}, and {format_bytes(self.free)} is free"
 
 
 def estimated(parameters: int, stored: str, dtype: str, device: str, room: Callable[[str], int] | None = None) -> Estimate:

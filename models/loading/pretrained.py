@@ -34,7 +34,7 @@ def config_of(source: Source) -> PreTrainedConfig:
     raw = read_json(source.folder / "config.json")
     kind = raw.get("model_type")
     if not kind:
-        raise Refusal(f"The config.json of {source.name} names no model_type, so it is no transformers model.")
+        raise Refusal(f"The config.json of {source.name} names no model_type, so it is not a transformers model.")
     if raw.get("is_encoder_decoder") or not all(name.endswith(_DECODERS) for name in raw.get("architectures") or ()):
         raise Refusal(
             f"{source.name} is an encoder ({', '.join(raw.get('architectures') or [kind])}). PruneScope looks into "
@@ -42,7 +42,7 @@ def config_of(source: Source) -> PreTrainedConfig:
         )
     if kind not in CONFIG_MAPPING and "auto_map" in raw and not source.trusted:
         raise Refusal(
-            f"{source.name} brings code of its own ('{kind}'), which may do anything on this machine. The operator can "
+            f"{source.name} comes with its own code ('{kind}'), which could do anything on this machine. The operator can "
             "list it in PRUNESCOPE_TRUST to allow that."
         )
     if kind not in CONFIG_MAPPING and "auto_map" not in raw:

@@ -84,7 +84,7 @@ def find(name: str, revision: str | None = None, progress: Progress = silent) ->
     code = ["*.py"] if source.trusted else []
     source = replace(source, folder=_snapshot(name, revision, allow_patterns=[*_SMALL, *code]))
     if not (source.folder / "config.json").is_file():
-        raise Refusal(f"The hub repository '{name}' has no config.json, so it is no transformers model. {_INSTEAD}")
+        raise Refusal(f"The hub repository '{name}' has no config.json, so it is not a transformers model. {_INSTEAD}")
     return source
 
 
@@ -110,7 +110,7 @@ def here(name: str, revision: str | None = None) -> Source:
         raise Refusal(f"'{name}' is not on this machine yet; load it first.") from error
     source = Source(name, folder, revision=revision, remote=True)
     if not source.complete:
-        raise Refusal(f"'{name}' is not completely on this machine yet; load it first.")
+        raise Refusal(f"'{name}' is only partly on this machine; load it first.")
     return source
 
 
@@ -123,10 +123,10 @@ def _local(name: str) -> Source | None:
         return Source(name, path.parent, gguf=path.name)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise Refusal(f"{name} has no config.json, so it is no model. Save one there with `save_pretrained`.")
+            raise Refusal(f"{name} has no config.json, so it is not a model. Save one there with `save_pretrained`.")
         return Source(name, path)
     if path.exists():
-        raise Refusal(f"{name} is no model. Name a folder with safetensors files, or a .gguf file.")
+        raise Refusal(f"{name} is not a model. Name a folder with safetensors files, or a .gguf file.")
     if name.count("/") > 1 or name[:1] in ("/", ".", "~") or name.endswith(".gguf"):
         raise Refusal(f"There is no folder or GGUF file '{name}'. {_INSTEAD}")
     return None
@@ -159,7 +159,7 @@ def gguf_size(path: Path) -> tuple[int, str]:
     try:
         return sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors), "float32"
     except ValueError as error:
-        raise Refusal(f"{path} is broken or no GGUF file ({error}). Copy or download it again.") from error
+        raise Refusal(f"{path} is broken or not a GGUF file ({error}). Copy or download it again.") from error
 
 
 def _dtype(config: dict) -> str:

@@ -39,7 +39,7 @@ def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
         shards = sorted({folder / name for name in read_json(folder / _INDEX).get("weight_map", {}).values()})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:
-            raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {_INDEX}. Copy it completely.")
+            raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {_INDEX}. Copy the whole folder again.")
         return shards
     pickled = sorted(folder.glob("*.bin"))
     if pickled and trusted:

@@ -161,7 +161,7 @@ def _inverse_factor(hessian: Tensor) -> Tensor:
         damping = 10 * damping
     raise Refusal(
         "SparseGPT cannot invert the products of a linear map's inputs, even with much damping: the inputs are too large, "
-        "or not numbers. Load the model in float32 or bfloat16, or take Wanda."
+        "or not numbers. Load the model in float32 or bfloat16, or use Wanda."
     )
 
 

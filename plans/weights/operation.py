@@ -102,7 +102,7 @@ KIND = Kind(
         Field(
             "method", "Prune weights by", ("none", *METHODS), "none",
             "Sets weights inside the layers to zero. Wanda and SparseGPT look at the windows of the text that follow the "
-            "measured ones. Zeros save time and memory only where the runtime has sparse kernels; this one has not.",
+            "measured ones. Zeros save time and memory only where the runtime has sparse kernels; PruneScope has none.",
             METHODS | {"magnitude": "Magnitude", "none": "None"},
         ),
         Field(

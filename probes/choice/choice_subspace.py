@@ -172,7 +172,7 @@ def _ask(
 
 PROBE = Probe(
     "choice_subspace",
-    "Why multiple choice survives",
+    "Multiple choice",
     1,
     ChoiceParams,
     ChoiceResult,

@@ -111,5 +111,5 @@ def _mean(values: np.ndarray) -> float:
 def _remark(place: int, item: Item) -> str:
     return (
         f"Item {place} ('{item.question}'): some of its options begin with the same token, so it has no option subspace and "
-        "is left out of those means; it is chosen by its whole text all the same."
+        "is left out of those means; it is still chosen by its whole text."
     )

@@ -150,5 +150,5 @@ def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, check:
 
 
 PROBE = Probe(
-    "fidelity", "What a plan does to predictions", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide
+    "fidelity", "Perplexity and KL", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide
 )

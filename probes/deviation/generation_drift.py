@@ -236,7 +236,7 @@ def _result(
 
 PROBE = Probe(
     "generation_drift",
-    "Where generation falls apart",
+    "Deviation by generation step",
     1,
     DriftParams,
     DriftResult,

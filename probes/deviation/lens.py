@@ -64,7 +64,7 @@ class Lens:
         if not apart <= _TOLERANCE[logits.dtype]:
             raise Refusal(
                 f"The last hidden state of this {self._view.family.name} does not give its logits: they are {apart:.1e} "
-                "apart. How they are made is not understood, so no deviation of them would be right."
+                "apart. PruneScope does not know how they are made, so any deviation would be wrong."
             )
         return apart
 

@@ -140,11 +140,11 @@ def _check_room(subject: Subject, length: int) -> None:
     needs, free = states_bytes(subject.layers, length, subject.width), free_memory(subject.device.type)
     if needs > free:
         raise Refusal(
-            f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Make the "
+            f"The states of a window of {length} tokens need {needs / 1e9:.1f} GB, and {free / 1e9:.1f} GB is free. Make the "
             "windows shorter, or look at their last tokens only."
         )
 
 
 PROBE = Probe(
-    "transitions", "Where a plan hurts, layer by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True
+    "transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True
 )

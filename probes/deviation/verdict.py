@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # 1 − 0.98 is a little more than 0.02, and so is a mean of e
 
 THRESHOLDS = (
     ("Hidden states", f"1 − cos(h) ≤ {HIDDEN:g}",
-     "A turn of 11 degrees: what ranks texts by their hidden states hardly notices. Mean over tokens, at each depth; ranking "
+     "A turn of 11 degrees, which hardly changes how texts rank by their hidden states. Mean over tokens, at each depth; ranking "
      "is judged at the last one."),
     ("Probabilities", f"1 − cos(p) ≤ {PROBABILITIES:g}",
      "Beyond it the likeliest tokens begin to change places. Mean over prompts, at each step of the dense text."),
@@ -33,11 +33,11 @@ THRESHOLDS = (
     ("Generation, far", f"KL > {FAR:g} nat per step",
      "On average they have become e times less likely: another text, seldom as good."),
     ("Repetition", f"> {100 * REPEATED:.0f} % of the 4-grams, and {100 * MORE_REPEATED:.0f} points more than the dense texts",
-     "Nearly every third sequence of four tokens was there before: the text turns in circles."),
+     "Nearly every third sequence of four tokens was there before: the text repeats itself."),
     ("Choice", f"same choice ≥ {100 * AGREEMENT:.0f} %, accuracy lost ≤ {100 * LOST:.0f} points",
      "Judged by letter or by text, whichever the dense model is better at."),
     ("Guessing", f"accuracy − chance > {100 * GUESSING:.0f} points",
-     "A dense model that guesses has no choices that could survive."),
+     "A dense model that guesses makes no choices that a plan could preserve."),
 )  # fmt: skip
 
 _WELL, _PARTLY, _BADLY = "well", "partly", "badly"
@@ -91,7 +91,7 @@ def _depth(found: TransitionsResult) -> list[str]:
     if not len(beyond):
         sentence = f"Hidden states stay within 1 − cos = {HIDDEN:g} at every depth: at most {_g(turned[most])}, {_at(most)}."
     elif beyond[0] <= 1:
-        sentence = f"Hidden states leave 1 − cos = {HIDDEN:g} at once: {_past(turned[beyond[0]])} {_at(beyond[0])}."
+        sentence = f"Hidden states exceed 1 − cos = {HIDDEN:g} at once: {_past(turned[beyond[0]])} {_at(beyond[0])}."
     else:
         sentence = (
             f"Hidden states stay within 1 − cos = {HIDDEN:g} up to layer {beyond[0] - 2} and are at "
@@ -116,7 +116,7 @@ def _steps(found: DriftResult) -> list[str]:
     beyond = np.flatnonzero(_above(mean, PROBABILITIES))  # a NaN, where every text has ended, is not beyond
     steps = int(np.isfinite(mean).sum())
     if len(beyond):
-        first = f"On the dense text, probabilities leave 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
+        first = f"On the dense text, probabilities exceed 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
     else:
         first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {steps} steps"
     kl = found.forced["kl"]
@@ -132,7 +132,7 @@ def _texts(found: DriftResult) -> list[str]:
     count, parted = len(found.prompts), [each for each in found.divergence if each is not None]
     if not parted:
         return [f"Written freely, all {count} texts are the same as the dense ones."]
-    when = f"{len(parted)} of {count} texts part, the median one at step {int(np.median(parted)) + 1}"
+    when = f"{len(parted)} of {count} texts diverge, the median at step {int(np.median(parted)) + 1}"
     rouge = f"they share {_percent(_mean(found.rouge_l))} of their words in order (ROUGE-L)"
     ours, dense = _mean(found.repetition), _mean(found.dense_repetition)
     if repeats(found):

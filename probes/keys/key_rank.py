@@ -45,7 +45,7 @@ class KeyRankParams:
 
     def __post_init__(self) -> None:
         if not 0 < self.level <= 1:
-            raise Refusal(f"A level of {self.level} is no share of the variance. Give a number above 0 and at most 1.")
+            raise Refusal(f"A level of {self.level} is not a share of the variance. Write a number above 0 and at most 1.")
 
 
 @dataclass(frozen=True)

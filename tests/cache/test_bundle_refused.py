@@ -148,7 +148,7 @@ def test_two_answers_of_one_key_are_refused():
 
 def test_all_are_checked_before_the_first_is_stored():
     bad = b"PK nonsense"
-    refused(crafted(listed(row(GOOD), row(bad, key="l")), GOOD, bad), "These 11 bytes are no readable result")
+    refused(crafted(listed(row(GOOD), row(bad, key="l")), GOOD, bad), "These 11 bytes are not a readable result")
 
 
 def test_any_other_zip_is_refused():
@@ -210,5 +210,5 @@ def test_nothing_in_a_bundle_runs(tmp_path):
     with zipfile.ZipFile(answer, "w") as archive:
         archive.writestr("tree.json", json.dumps({"x": {"\0array": 0}}))
         archive.writestr("0.npy", planted.getvalue())
-    refused(crafted(listed(row(answer.getvalue())), answer.getvalue()), "no readable result")
+    refused(crafted(listed(row(answer.getvalue())), answer.getvalue()), "not a readable result")
     assert not (tmp_path / "ran").exists()

@@ -104,7 +104,7 @@ def test_every_flipped_bit_is_noticed_or_harmless():
 def test_every_cut_is_noticed():
     payload = encode(RESULT)
     for length in range(len(payload)):
-        with pytest.raises(CodecError, match=f"These {length} bytes are no readable result"):
+        with pytest.raises(CodecError, match=f"These {length} bytes are not a readable result"):
             decode(payload[:length])
 
 
@@ -124,7 +124,7 @@ def test_planted_object_arrays_are_not_loaded(tmp_path):
     planted = io.BytesIO()
     np.save(planted, np.array([Boom()], dtype=object), allow_pickle=True)
     tree = json.dumps({"x": {"\0array": 0}}).encode()
-    with pytest.raises(CodecError, match="no readable result"):
+    with pytest.raises(CodecError, match="not a readable result"):
         decode(archive(**{"tree_json": tree, "0_npy": planted.getvalue()}))
     assert not (tmp_path / "ran").exists()
 
@@ -133,7 +133,7 @@ def test_an_array_has_one_place():
     planted = io.BytesIO()
     np.save(planted, np.zeros(1000))
     tree = json.dumps({"x": [{"\0array": 0}] * 2}).encode()  # a million of these would fill the memory
-    with pytest.raises(CodecError, match="no readable result"):
+    with pytest.raises(CodecError, match="not a readable result"):
         decode(archive(**{"tree_json": tree, "0_npy": planted.getvalue()}))
 
 

@@ -90,7 +90,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(jobs, store, caplog, error
 )
 def test_too_little_memory_names_what_helps(error):
     said = sentence(error)
-    assert said.startswith("The memory is not enough. Ask with fewer windows, shorter windows or a smaller dtype.")
+    assert said.startswith("There is not enough memory. Use fewer windows, shorter windows or a smaller dtype.")
     assert (str(error).split("\n")[0] in said) and "\n" not in said
 
 
@@ -131,7 +131,7 @@ def test_what_a_full_disk_refuses_is_not_computed_again(tmp_path):
     jobs = Jobs(store)
     failed = jobs.submit("k", "label", work)
     assert failed.wait(10) and failed.state == "failed"
-    assert "disk is full" in failed.error and "waits in memory" in failed.error
+    assert "disk is full" in failed.error and "held in memory" in failed.error
     store.full = False
     again = jobs.submit("k", "label", work)
     assert again.wait(10) and again.state == "done"

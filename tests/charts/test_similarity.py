@@ -90,7 +90,7 @@ def test_what_is_dropped_is_hatched_and_says_so():
     for bars, gone in zip(_bars(figure), ({0, 1, 2}, {0, 1, 3}, {0, 1}), strict=True):
         hatched = {i for i, shape in enumerate(bars.marker.pattern.shape) if shape}
         assert hatched == gone
-        assert {i for i, row in enumerate(bars.customdata) if "click to keep" in row[1]} == gone
+        assert {i for i, row in enumerate(bars.customdata) if "click to put it back" in row[1]} == gone
     assert "dropped by the plan" in {trace.name for trace in figure.data}
     assert "dropped by the plan" not in {trace.name for trace in similarity.importance(similar(5), Plan()).data}
 
@@ -147,7 +147,7 @@ def test_the_spans_of_the_plan_are_crossed_in_both_maps():
     plan = parse("a4,b0-1,b3")
     assert _marked(similarity.states(similar(5), plan), "dropped by the plan") == [(2, 0), (4, 3)]
     assert _marked(similarity.spans(similar(5), plan), "dropped by the plan") == [(0, 2), (3, 1)]
-    kept = {row[0] for row in _targets(similarity.states(similar(5), plan)).customdata if "click to keep" in row[1]}
+    kept = {row[0] for row in _targets(similarity.states(similar(5), plan)).customdata if "click to put it back" in row[1]}
     assert kept == {"b0", "b1", "b0-1", "b3"}
 
 

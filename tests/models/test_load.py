@@ -185,7 +185,7 @@ def test_code_of_a_trusted_hub_model_is_fetched_before_its_config_is_read(hub, m
     (hub.folder / "novel.py").write_text(
         "from transformers import PreTrainedConfig\nclass NovelConfig(PreTrainedConfig):\n    model_type = 'novel'\n"
     )
-    with pytest.raises(Refusal, match="brings code of its own"):
+    with pytest.raises(Refusal, match="comes with its own code"):
         fetch(ModelRef("owner/tiny"))
     monkeypatch.setenv("PRUNESCOPE_TRUST", "owner/tiny")
     with pytest.raises(Refusal, match="'novel' is not supported"):

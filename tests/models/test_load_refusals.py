@@ -47,7 +47,7 @@ def test_folder_without_config(tmp_path):
         ({"model_type": "t5", "is_encoder_decoder": True}, "is an encoder"),
         ({"model_type": "mamba", "architectures": ["MambaForCausalLM"]}, "'mamba' is not supported"),
         ({"model_type": "novel"}, "'novel' is not supported"),
-        ({"model_type": "novel", "auto_map": {"AutoConfig": "a.B"}}, "brings code of its own"),
+        ({"model_type": "novel", "auto_map": {"AutoConfig": "a.B"}}, "comes with its own code"),
         ({"model_type": None}, "names no model_type"),
     ],
 )

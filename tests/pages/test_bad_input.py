@@ -214,7 +214,7 @@ def test_out_of_memory(visit, link, monkeypatch, error):
     with monkeypatch.context() as patch:
         patch.setattr(visitor.bench.leases, "lease", run)
         visitor.go("drop_lab").click("answer").wait()
-        assert any("memory is not enough" in each for each in visitor.errors())
+        assert any("not enough memory" in each for each in visitor.errors())
     del visitor.at.session_state["live"]
     works(visitor, link)
 

@@ -135,7 +135,7 @@ def test_the_same_plan_twice_is_one(deviation):
 def test_items_that_cannot_be_read_are_told(deviation):
     visitor = fill(deviation(), [ITEMS[0], "nonsense", '{"question": "?", "options": ["a"], "answer": 0}'])
     [error] = visitor.errors()
-    assert "line 2: this is no JSON" in error and "line 3: its options are no list" in error
+    assert "line 2: this is not JSON" in error and "line 3: its options are not a list" in error
     assert not visitor.has("ask_choice_subspace") and visitor.has("ask_transitions")
     fill(visitor)
     assert not visitor.errors() and "3 own items." in visitor.texts()

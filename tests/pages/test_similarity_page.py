@@ -65,7 +65,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=full))
         visitor.look().click("ask_similarity").wait()
-        assert ["memory is not enough" in each for each in visitor.errors()] == [True]
+        assert ["not enough memory" in each for each in visitor.errors()] == [True]
     visitor.look().click("ask_similarity").wait()
     assert visitor.figures() and not visitor.errors()
 

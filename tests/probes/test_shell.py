@@ -321,7 +321,7 @@ def test_model_too_large_for_the_memory(capsys, tiny_folder, monkeypatch):
 )
 def test_out_of_memory_while_computing(capsys, tiny_folder, monkeypatch, error):
     line = failing(capsys, tiny_folder, monkeypatch, error)
-    assert "memory is not enough" in line and "fewer windows" in line
+    assert "not enough memory" in line and "fewer windows" in line
 
 
 def test_a_fault_of_ours_is_one_line_too(capsys, tiny_folder, monkeypatch):

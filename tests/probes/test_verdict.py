@@ -64,8 +64,8 @@ def test_the_paper_s_case_suits_ranking_and_choice_but_not_generation():
         "The largest step is in layer 2, from 0.004 to 0.02."
     )
     assert output == "At the output, 1 − cos: hidden states 0.02 < logits 0.04 < probabilities 0.2; KL 0.01 nats."
-    assert probabilities.startswith("On the dense text, probabilities leave 1 − cos = 0.1 at step 3; KL is 0.4 nats per step")
-    assert "2 of 2 texts part, the median one at step 5" in free
+    assert probabilities.startswith("On the dense text, probabilities exceed 1 − cos = 0.1 at step 3; KL is 0.4 nats per step")
+    assert "2 of 2 texts diverge, the median at step 5" in free
     assert "free generation repeats itself: 50 % of the 4-grams were there before (dense 0 %)" in free
     assert "Multiple choice, by letter: the same choice in 96 % of 100 items, accuracy 60 % (dense 60 %" in multiple
 
@@ -80,7 +80,7 @@ def test_a_harmless_plan_suits_everything():
 def test_a_ruinous_plan_suits_nothing():
     said = verdict(layers(0, 0.3, 0.5), steps((0.8,) * 4, kl=6.0), choices(agreement=0.3, accuracy=0.25))
     assert said.conclusion == "This plan does not suit ranking, choice or generation."
-    assert said.findings[0].startswith("Hidden states leave 1 − cos = 0.02 at once: 0.3 after layer 0.")
+    assert said.findings[0].startswith("Hidden states exceed 1 − cos = 0.02 at once: 0.3 after layer 0.")
     assert "at step 1;" in said.findings[2]
 
 

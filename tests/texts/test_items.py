@@ -54,20 +54,20 @@ def test_an_answer_is_a_place_a_text_or_a_letter(answer, place):
 @pytest.mark.parametrize(
     "line, says",
     [
-        ("nonsense", "line 2: this is no JSON"),
-        ("[" * 100_000, "line 2: this is no JSON"),
-        ("[1]", "line 2: this is no JSON object"),
+        ("nonsense", "line 2: this is not JSON"),
+        ("[" * 100_000, "line 2: this is not JSON"),
+        ("[1]", "line 2: this is not a JSON object"),
         ("{}", "line 2: it has no question and no options and no answer"),
-        (lines(GOOD | {"question": " "}), "line 2: its question is no text"),
-        (lines(GOOD | {"category": 3}), "line 2: its category is no text"),
-        (lines(GOOD | {"options": "ab"}), "line 2: its options are no list of 2 to 5 texts"),
-        (lines(GOOD | {"options": ["a"]}), "no list of 2 to 5 texts"),
-        (lines(GOOD | {"options": list("abcdef")}), "no list of 2 to 5 texts"),
+        (lines(GOOD | {"question": " "}), "line 2: its question is not text"),
+        (lines(GOOD | {"category": 3}), "line 2: its category is not text"),
+        (lines(GOOD | {"options": "ab"}), "line 2: its options are not a list of 2 to 5 texts"),
+        (lines(GOOD | {"options": ["a"]}), "not a list of 2 to 5 texts"),
+        (lines(GOOD | {"options": list("abcdef")}), "not a list of 2 to 5 texts"),
         (lines(GOOD | {"options": ["a", None]}), "an option is neither a text nor a number"),
         (lines(GOOD | {"options": ["a", " "]}), "an option is empty"),
         (lines(GOOD | {"options": ["a", "a "]}), "two of its options are equal"),
-        (lines(GOOD | {"answer": 2}), "its answer 2 is no place from 0 to 1"),
-        (lines(GOOD | {"answer": -1}), "its answer -1 is no place"),
+        (lines(GOOD | {"answer": 2}), "its answer 2 is not an index from 0 to 1"),
+        (lines(GOOD | {"answer": -1}), "its answer -1 is not an index"),
         (lines(GOOD | {"answer": True}), "its answer true is none of its options"),
         (lines(GOOD | {"answer": "C"}), 'its answer "C" is none of its options, nor a letter from A to B'),
         (lines(GOOD | {"answer": None}), "its answer null is none"),
@@ -83,7 +83,7 @@ def test_a_bad_line_is_told_by_its_number(line, says):
 
 
 def test_many_bad_lines_are_told_together():
-    with pytest.raises(Refusal, match=r"line 1: .*; line 5: this is no JSON; and 3 more\. Write one item per line, as"):
+    with pytest.raises(Refusal, match=r"line 1: .*; line 5: this is not JSON; and 3 more\. Write one item per line, as"):
         read_items("x\n" * 8)
 
 
