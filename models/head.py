@@ -4,12 +4,17 @@ What the head reads (after the final norm) is tokens × width numbers, the logit
 kept of a model's predictions, and one projection gives the logits again, exactly as the model makes them.
 """
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from models.removal import removed
 from models.subject import Subject
 from models.view import View, shared
+
+_ROWS = 2**13  # rows of a half-precision head that are widened at a time
 
 
 @torch.inference_mode()
@@ -40,12 +45,20 @@ def last_states(view: View, tokens: Tensor) -> Tensor:
 
 
 class Head:
-    """The model without its blocks: head, scaling and soft-cap as the family does them."""
+    """The model without its blocks: head, scaling and soft-cap as the family does them.
 
-    def __init__(self, subject: Subject) -> None:
+    Parameters
+    ----------
+    wide : bool
+        Logits in float32 where the model computes in half precision; the states then have to be `widen`ed ones.
+    """
+
+    def __init__(self, subject: Subject, wide: bool = False) -> None:
         view = shared(subject.model, subject.family)
         self._view = removed(view, frozenset(), frozenset(), frozenset(view.blocks))
         self._device, self._states = subject.device, torch.empty(0)
+        if wide:
+            widen(self._view)
         self._view.head.register_forward_pre_hook(lambda head, args: (self._states,))
 
     @property
@@ -61,5 +74,38 @@ class Head:
     @torch.inference_mode()
     def __call__(self, states: Tensor) -> Tensor:
         """Logits of shape (tokens, vocab) in the model's dtype, from states of shape (tokens, width) as `last_states` gives."""
-        self._states = states[None]
-        return self._view.logits(torch.zeros(1, len(states), dtype=torch.int64, device=self._device))[0]
+        self._states = states[:, None]  # each is a window of one token, so that many of them are not too long for the model
+        return self._view.logits(torch.zeros(len(states), 1, dtype=torch.int64, device=self._device))[:, 0]
+
+
+def widen(view: View) -> None:
+    """Let the final norm and the head of a private view compute in float32, if the model computes in half precision."""
+    if view.model.dtype in (torch.bfloat16, torch.float16):
+        _compute(view.final_norm, _wide_norm(view.final_norm))
+        _compute(view.head, _wide_head(view.head))
+
+
+def _compute(module: nn.Module, how: Callable[[Tensor], Tensor]) -> None:
+    """Let a private module compute in another way. Where accelerate brings the weights, it still does, around that."""
+    setattr(module, "_old_forward" if hasattr(module, "_old_forward") else "forward", how)
+
+
+def _wide_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    def forward(states: Tensor) -> Tensor:
+        wide = copy.copy(norm)
+        wide._parameters = {name: weight if weight is None else weight.float() for name, weight in norm._parameters.items()}
+        return type(norm).forward(wide, states.float())
+
+    return forward
+
+
+def _wide_head(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    def forward(states: Tensor) -> Tensor:
+        weight, bias = head.weight, getattr(head, "bias", None)
+        logits = states.new_empty(*states.shape[:-1], len(weight), dtype=torch.float32)
+        for begin in range(0, len(weight), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            logits[..., part] = states.float() @ weight[part].float().mT
+        return logits if bias is None else logits + bias.float()
+
+    return forward

@@ -39,7 +39,7 @@ class Probe:
         ``run`` needs the plan with what it learned; if not, the plan is looked at alone.
     dense_side : callable or None
         ``dense_side(subject, tokens, kept)`` makes what ``run`` takes as ``dense``: the dense model's side of the comparison,
-        whose pieces are kept for the next plan.
+        whose pieces are kept for the next plan. ``tokens`` is None where the probe takes no corpus.
     by_machine : bool
         The answer holds times or memory, so it belongs to the machine and the device where it was measured.
     """

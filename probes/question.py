@@ -122,7 +122,7 @@ def resolve(question: Question, identify: Identify) -> Asked:
         corpus=corpus,
         learned_on=question.corpus.following if learns else None,
         learning=tuple(_learning(plan, identity)) if learns else (),
-        dense_key=_dense_key(identity) if probe.keeps_dense else "",
+        dense_key=_dense_key(probe, identity) if probe.keeps_dense else "",
         fingerprint=fingerprint,
         key=key_of(identity | ({"learning": LEARNING} if learns else {})),
         record=record,
@@ -163,5 +163,7 @@ def _learning(plan: Plan, identity: dict[str, Any]) -> list[Learning]:
     return found
 
 
-def _dense_key(identity: dict[str, Any]) -> str:
-    return key_of({name: identity[name] for name in ("model", "corpus", "versions")} | {"dense": dense.VERSION})
+def _dense_key(probe: Probe, identity: dict[str, Any]) -> str:
+    """What the dense model does on prompts depends on no text, though a plan may have learned from one."""
+    about = {name: identity[name] for name in ("model", "corpus", "versions")}
+    return key_of(about | ({} if probe.takes_corpus else {"corpus": {}}) | {"dense": dense.VERSION})

@@ -97,17 +97,17 @@ def batches_by_length(items: Sequence[OptionTokens], vocab: int) -> Iterator[lis
         yield batch
 
 
-def padded(items: Sequence[OptionTokens]) -> tuple[Tensor, Tensor]:
-    """Token ids and the positions that predict the continuations, both of shape (windows, tokens), one row after another.
+def padded(items: Sequence[OptionTokens]) -> tuple[Tensor, list[int]]:
+    """Token ids of shape (windows, tokens), and the positions that predict the continuations, counted row by row through all.
 
     Rows are padded at the right with a token that no position looks at: each one only sees what is before it.
     """
     rows = [(row, each.start) for each in items for row in each.rows]
     tokens = torch.zeros(len(rows), max(len(row) for row, _ in rows) - 1, dtype=torch.int64)
-    wanted = torch.zeros_like(tokens, dtype=torch.bool)
+    wanted: list[int] = []
     for i, (row, start) in enumerate(rows):  # the last token of a row is predicted and not read
         tokens[i, : len(row) - 1] = torch.tensor(row[:-1])
-        wanted[i, start - 1 : len(row) - 1] = True
+        wanted += range(i * tokens.shape[1] + start - 1, i * tokens.shape[1] + len(row) - 1)
     return tokens, wanted
 
 

@@ -95,9 +95,7 @@ def predictions(readout: Readout, prompt: Tensor, ids: list[int]) -> tuple[Tenso
         Hidden states as the head reads them, and logits. Those of step t have seen the prompt and ``ids[:t]``.
     """
     text = torch.cat([prompt, torch.tensor([ids[:-1]], dtype=prompt.dtype, device=prompt.device)], 1)
-    wanted = torch.zeros_like(text, dtype=torch.bool)
-    wanted[:, prompt.shape[1] - 1 :] = True
-    return readout(text, wanted)
+    return readout(text, range(prompt.shape[1] - 1, text.shape[1]))
 
 
 def deviation(dense: tuple[Tensor, Tensor], pruned: tuple[Tensor, Tensor], temperature: float) -> dict[str, np.ndarray]:
@@ -107,8 +105,9 @@ def deviation(dense: tuple[Tensor, Tensor], pruned: tuple[Tensor, Tensor], tempe
         hidden, logits = ([each[kind][rows] for each in (dense, pruned)] for kind in (0, 1))
         found = hidden_deviation(*hidden) | logit_deviation(*logits, temperature)
         for name in MEASURES:
-            parts[name].append(found[name].cpu())
-    return {name: torch.cat(values).numpy() for name, values in parts.items()}
+            parts[name].append(found[name])
+    columns = torch.stack([torch.cat(values) for values in parts.values()]).cpu().numpy()  # fetched once
+    return dict(zip(parts, columns, strict=True))
 
 
 def spread(values: np.ndarray) -> np.ndarray:

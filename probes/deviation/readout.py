@@ -3,12 +3,15 @@
 The head is by far the widest map of a small model, and a vocabulary of 150,000 tokens times a long prompt fills the memory.
 """
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from measures.finite import refuse_nonsense
 from measures.precision import at_least_float32, float64_device
+from models.head import widen
 from models.view import View
-from probes.deviation.lens import widen
 
 
 class Readout:
@@ -30,15 +33,15 @@ class Readout:
         widen(view)  # a difference of half-precision logits is mostly rounding
         view.head.register_forward_pre_hook(self._select)
 
-    def __call__(self, tokens: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, tokens: Tensor, wanted: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Hidden states and logits at some positions of a batch of texts.
 
         Parameters
         ----------
         tokens : int64 tensor of shape (windows, tokens)
             Padded at the right where needed: no position looks at what follows it.
-        wanted : bool tensor of shape (windows, tokens)
-            The positions, read row by row.
+        wanted : sequence of int
+            The positions, counted row by row through all windows. Known to the host, so that nobody waits to learn how many.
 
         Returns
         -------
@@ -51,7 +54,7 @@ class Readout:
         Refusal
             Some of it is not a number.
         """
-        self._wanted = wanted
+        self._wanted = torch.tensor(wanted)
         logits = _wide(self.view.logits(tokens)[0])
         hidden, self._hidden, self._wanted = _wide(self._hidden), None, None
         refuse_nonsense(f"The {self.name} model's logits", logits, hidden)
@@ -60,7 +63,7 @@ class Readout:
     def _select(self, head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor] | None:
         if self._wanted is None:
             return None
-        self._hidden = args[0][self._wanted.to(args[0].device)]
+        self._hidden = args[0].flatten(0, 1)[self._wanted.to(args[0].device)]
         return (self._hidden[None],)
 
 

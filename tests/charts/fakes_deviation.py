@@ -145,7 +145,7 @@ def chosen(size: float = 1.0, seed: int = 0, left_out: bool = True) -> ChoiceRes
             z[item.answer] += 3
             changed = z + size * _states(random, _VOCAB)
             options = None if left_out and way == "texts" and item is ITEMS[-1] else range(len(item.options))
-            row = deviations(z, changed, options)
+            row = {name: value.item() for name, value in deviations(z, changed, options).items()}
             for name, logits in (("scores", changed), ("dense_scores", z)):
                 row[name] = logits.log_softmax(-1)[: len(item.options)].tolist()
             rows.append(row)

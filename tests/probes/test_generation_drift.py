@@ -225,7 +225,7 @@ def test_half_precision_is_read_in_single():
     view, states = cut(subject), []
     view.layers[-1].register_forward_hook(lambda _, args, out: states.append(out))
     text = subject.tokenizer("Why is the sky blue?", return_tensors="pt").input_ids
-    hidden, logits = Readout(view, "dense")(text, torch.ones_like(text, dtype=torch.bool))
+    hidden, logits = Readout(view, "dense")(text, range(text.numel()))
     wide = copy.deepcopy(subject.model).float()
     with torch.inference_mode():
         expected = wide.model.norm(states[0][0].float())
