@@ -135,9 +135,9 @@ def _complete(store: Store, key: str, kept: Kept) -> bool:
         return False  # damaged: what is missing is learned again
 
 
-def _dense(asked: Asked, subject: Subject, corpus: Corpus, store: Store) -> Any:
+def _dense(asked: Asked, subject: Subject, corpus: Corpus | None, store: Store) -> Any:
     about = {"dense": asked.dense_key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}}
-    tokens = torch.from_numpy(corpus.tokens).to(subject.device)
+    tokens = None if corpus is None else torch.from_numpy(corpus.tokens).to(subject.device)
     return asked.probe.dense_side(subject, tokens, Kept(store, asked.dense_key, about))
 
 

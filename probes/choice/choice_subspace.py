@@ -87,31 +87,65 @@ class ChoiceResult:
     texts: Choices
 
 
-def deviations(dense: Tensor, pruned: Tensor, options: Sequence[int] | None, temperature: float = 1.0) -> dict[str, float]:
-    """Measures at one position, from two logit vectors of shape (vocab,); without ``options`` those are NaN."""
+@dataclass(frozen=True)
+class Way:
+    """A way of choosing.
+
+    Attributes
+    ----------
+    tokens : callable
+        The tokens whose probabilities are looked up for an item.
+    score : callable
+        From logits (positions, vocab) and these tokens to a float64 tensor of shape (options,).
+    length : callable
+        What an option's score is divided by, from its text.
+    """
+
+    tokens: Callable[[OptionTokens], Sequence[int]]
+    score: Callable[[Tensor, Tensor, OptionTokens], Tensor]
+    length: Callable[[str], int]
+
+
+def deviations(
+    dense: Tensor, pruned: Tensor, options: Sequence[int] | Tensor | None, temperature: float = 1.0
+) -> dict[str, Tensor]:
+    """Measures at one position, from two logit vectors of shape (vocab,); without ``options`` those are NaN.
+
+    Returns
+    -------
+    dict of float64 tensors without axes, where the logits are: nobody waits for them here
+    """
     found = logit_deviation(dense, pruned, temperature)
-    values = {name: found[key].item() for name, key in MEASURES.items()}
+    values = {name: found[key] for name, key in MEASURES.items()}
     inside = [f"option_{name}" for name in MEASURES]
     if options is None:
-        return values | dict.fromkeys([*inside, "option_mass", "dense_option_mass"], float("nan"))
-    found = logit_deviation(dense[list(options)], pruned[list(options)], temperature)
-    values |= {name: found[key].item() for name, key in zip(inside, MEASURES.values(), strict=True)}
+        nothing = torch.full_like(values["kl"], torch.nan)
+        return values | dict.fromkeys([*inside, "option_mass", "dense_option_mass"], nothing)
+    options = torch.as_tensor(options, device=dense.device)
+    found = logit_deviation(dense[options], pruned[options], temperature)
+    values |= {name: found[key] for name, key in zip(inside, MEASURES.values(), strict=True)}
     for name, logits in (("option_mass", pruned), ("dense_option_mass", dense)):
-        values[name] = (logits.double() / temperature).softmax(-1)[list(options)].sum().item()
+        values[name] = (logits.to(values["kl"].device).double() / temperature).softmax(-1)[options].sum()
     return values
 
 
-def by_letter(logits: Tensor, item: Item, each: OptionTokens) -> list[float]:
+def _letter_scores(logits: Tensor, tokens: Tensor, each: OptionTokens) -> Tensor:
     """Log-probability of each letter's token, from the logits (1, vocab) at the position where the letters diverge."""
-    return logits[-1].double().log_softmax(-1)[list(each.firsts)].tolist()
+    return logits[-1].double().log_softmax(-1)[tokens]
 
 
-def by_text(logits: Tensor, item: Item, each: OptionTokens) -> list[float]:
-    """Log-likelihood per byte of each option, from the logits (positions, vocab) of all its rows, one after another."""
-    targets = torch.tensor([token for row in each.rows for token in row[each.start :]], device=logits.device)
-    chances = logits.double().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-    parts = chances.split([len(row) - each.start for row in each.rows])
-    return [part.sum().item() / len(option.encode()) for part, option in zip(parts, item.options, strict=True)]
+def _text_scores(logits: Tensor, tokens: Tensor, each: OptionTokens) -> Tensor:
+    """Log-likelihood of each option, from the logits (positions, vocab) of all its rows, one after another."""
+    chances = logits.double().log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
+    return torch.stack([part.sum() for part in chances.split([len(row) - each.start for row in each.rows])])
+
+
+BY_LETTER = Way(lambda each: each.firsts, _letter_scores, lambda option: 1)
+BY_TEXT = Way(
+    lambda each: [token for row in each.rows for token in row[each.start :]],
+    _text_scores,
+    lambda option: len(option.encode()),
+)
 
 
 def _run(
@@ -124,14 +158,14 @@ def _run(
     cuts = [cut(subject, each) for each in (Plan(), plan)]
     readouts = [Readout(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
     found = {}
-    for way, (options, score) in {"letters": (letters, by_letter), "texts": (texts, by_text)}.items():
+    for name, (options, way) in {"letters": (letters, BY_LETTER), "texts": (texts, BY_TEXT)}.items():
         rows: dict[int, dict[str, Any]] = {}
         for batch in batches_by_length(options, subject.config.vocab_size):
             done = len(found) * len(items) + len(rows)
-            progress(done, 2 * len(items), f"{way} of {len(rows)} of {len(items)} items")
+            progress(done, 2 * len(items), f"{name} of {len(rows)} of {len(items)} items")
             asked = [(items[place], options[place]) for place in batch]
-            rows |= zip(batch, _ask(asked, score, readouts, params.temperature, subject.device), strict=True)
-        found[way] = choices(items, [rows[place] for place in range(len(items))])
+            rows |= zip(batch, _ask(asked, way, readouts, params.temperature, subject.device), strict=True)
+        found[name] = choices(items, [rows[place] for place in range(len(items))])
     return ChoiceResult(
         items=len(items),
         chance=float(np.mean([1 / len(item.options) for item in items])),
@@ -152,21 +186,45 @@ def _lettered(subject: Subject, item: Item, name: str) -> OptionTokens:
 
 
 def _ask(
-    batch: Sequence[tuple[Item, OptionTokens]],
-    score: Callable,
-    readouts: list[Readout],
-    temperature: float,
-    device: torch.device,
+    batch: Sequence[tuple[Item, OptionTokens]], way: Way, readouts: list[Readout], temperature: float, device: torch.device
 ) -> list[dict[str, Any]]:
     """For each item the scores of dense and pruned model, and the measures at the answer's position."""
-    tokens, wanted = (each.to(device) for each in padded([each for _, each in batch]))
+    tokens, wanted = padded([each for _, each in batch])
+    tokens = tokens.to(device)
     both = [readout(tokens, wanted)[1] for readout in readouts]
-    rows, begin = [], 0
-    for item, each in batch:
+    looked_up, firsts = (_places(lists, both[0].device) for lists in _tokens(batch, way))
+    found, begin = [], 0
+    for (_, each), asked, options in zip(batch, looked_up, firsts, strict=True):
         dense, pruned = (logits[begin : begin + each.positions] for logits in both)
-        row: dict[str, Any] = deviations(dense[each.deciding], pruned[each.deciding], each.firsts, temperature)
-        rows.append(row | {"scores": score(pruned, item, each), "dense_scores": score(dense, item, each)})
+        measures = deviations(dense[each.deciding], pruned[each.deciding], options if each.firsts else None, temperature)
+        scores = [way.score(logits, asked, each) for logits in (pruned, dense)]
+        found.append((measures, scores))
         begin += each.positions
+    return _fetched(batch, way, found)
+
+
+def _tokens(batch: Sequence[tuple[Item, OptionTokens]], way: Way) -> tuple[list[Sequence[int]], list[Sequence[int]]]:
+    return [way.tokens(each) for _, each in batch], [each.firsts or () for _, each in batch]
+
+
+def _places(lists: list[Sequence[int]], device: torch.device) -> Sequence[Tensor]:
+    """Lists of token ids on the device, brought there together."""
+    whole = torch.tensor([token for each in lists for token in each], dtype=torch.int64).to(device)
+    return whole.split([len(each) for each in lists])
+
+
+def _fetched(
+    batch: Sequence[tuple[Item, OptionTokens]], way: Way, found: list[tuple[dict[str, Tensor], list[Tensor]]]
+) -> list[dict[str, Any]]:
+    """What was found at each item as numbers, fetched from the device at once."""
+    parts = [torch.cat([torch.stack(list(measures.values())), *scores]) for measures, scores in found]
+    numbers = iter(torch.cat(parts).tolist())
+    rows = []
+    for (item, _), (measures, scores) in zip(batch, found, strict=True):
+        row: dict[str, Any] = {name: next(numbers) for name in measures}
+        for name, side in zip(("scores", "dense_scores"), scores, strict=True):
+            row[name] = [next(numbers) / way.length(option) for _, option in zip(side, item.options, strict=True)]
+        rows.append(row)
     return rows
 
 

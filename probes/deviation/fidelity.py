@@ -149,6 +149,4 @@ def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, check:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-PROBE = Probe(
-    "fidelity", "Perplexity and KL", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide
-)
+PROBE = Probe("fidelity", "Perplexity and KL", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide)

@@ -4,6 +4,10 @@ Teacher-forced: both read the dense model's continuation, so at each step they h
 distance between models. Free-running: each goes on from its own words. After the first token that differs, distances there
 also hold the distance between two texts; these steps are marked as ``mixed``.
 
+The dense continuations and the dense model's last hidden states on them are the same for every plan, so they are kept
+(`probes.deviation.dense_texts`) and a second plan needs no dense pass. Free-running, the text is the pruned model's own: it has
+to be written and read for each plan, and nothing that is kept could stand in.
+
 References
 ----------
 arXiv 2603.24652, §4, with theorems 1 to 3 beside the measured values; its code compares sampled free-running texts.
@@ -34,10 +38,10 @@ from probes.deviation.continuations import (
     stacked,
     tokenized,
 )
+from probes.deviation.dense_texts import DenseTexts
 from probes.deviation.readout import Readout
 from refusal import Progress, Refusal, silent
 from texts import prompts as built_in
-from texts.prompts import prompts_of
 
 LONGEST = 1024
 _TOP = ("probability", "top_ids", "top_probability")
@@ -66,7 +70,7 @@ class DriftParams:
 
     def __post_init__(self) -> None:
         checked_temperature(self.temperature)
-        prompts_of(self.prompts)
+        built_in.prompts_of(self.prompts)
         if self.chat not in CHAT:
             raise Refusal(f"chat is one of {', '.join(CHAT)}, not '{self.chat}'.")
         if not 1 <= self.length <= LONGEST:
@@ -168,13 +172,17 @@ class DriftResult:
 
 
 def _run(
-    subject: Subject, corpus: Any, plan: Plan | Calibrated, params: DriftParams, progress: Progress = silent
+    subject: Subject,
+    corpus: Any,
+    plan: Plan | Calibrated,
+    params: DriftParams,
+    progress: Progress = silent,
+    dense: DenseTexts | None = None,
 ) -> DriftResult:
     """Continue all prompts; ``corpus`` is not looked at."""
-    prompts, chat = prompts_of(params.prompts), chats(subject, params.chat)
+    prompts, chat = built_in.prompts_of(params.prompts), chats(subject, params.chat)
     tokens = tokenized(subject, prompts, chat)
-    cuts = [cut(subject, each) for each in (Plan(), plan)]
-    readouts = [Readout(view, name) for view, name in zip(cuts, ("dense", "pruned"), strict=True)]
+    dense, pruned = dense or DenseTexts(subject), Readout(cut(subject, plan), "pruned")
     rows = []
     for place, prompt in enumerate(tokens):
 
@@ -182,16 +190,18 @@ def _run(
             text = f"prompt {place + 1} of {len(prompts)}, {('dense', 'pruned')[side]} model, token {step} of {params.length}"
             progress((2 * place + side) * params.length + step, 2 * len(prompts) * params.length, text)
 
-        rows.append(_row(subject, readouts, prompt, params, on_step))
+        rows.append(_row(subject, dense, pruned, prompt, params, on_step))
     return _result(subject, prompts, tokens, chat, params.temperature, rows)
 
 
-def _row(subject: Subject, readouts: list[Readout], prompt: Tensor, params: DriftParams, on_step: Callable) -> dict[str, Any]:
+def _row(
+    subject: Subject, side: DenseTexts, readout: Readout, prompt: Tensor, params: DriftParams, on_step: Callable
+) -> dict[str, Any]:
     """Everything about one prompt of shape (1, tokens)."""
-    dense = greedy(readouts[0].view, subject, prompt, params.length, lambda step: on_step(step, 0))
-    ours, theirs = (predictions(readout, prompt, dense.ids) for readout in readouts)
-    pruned = greedy(readouts[1].view, subject, prompt, params.length, lambda step: on_step(step, 1))
-    free = predictions(readouts[1], prompt, pruned.ids)
+    dense, ours = side.read(prompt, params.length, lambda step: on_step(step, 0))
+    theirs = predictions(readout, prompt, dense.ids)
+    pruned = greedy(readout.view, subject, prompt, params.length, lambda step: on_step(step, 1))
+    free = predictions(readout, prompt, pruned.ids)
     both, differs = min(len(dense.ids), len(pruned.ids)), first_divergence(dense.ids, pruned.ids)
     return {
         "dense": dense,
@@ -235,13 +245,6 @@ def _result(
 
 
 PROBE = Probe(
-    "generation_drift",
-    "Deviation by generation step",
-    1,
-    DriftParams,
-    DriftResult,
-    _run,
-    takes_plan=True,
-    takes_corpus=False,
-    builtin={"prompts": built_in.digest()},
-)
+    "generation_drift", "Deviation by generation step", 1, DriftParams, DriftResult, _run, takes_plan=True, takes_corpus=False,
+    builtin={"prompts": built_in.digest()}, dense_side=DenseTexts,
+)  # fmt: skip

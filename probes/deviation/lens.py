@@ -4,21 +4,17 @@ The lens is the model itself without its blocks, with the stream put in before t
 the way to its logits is done: the norm, the head, Cohere's and Granite's scaling, Gemma 2's soft-cap.
 """
 
-import copy
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from measures.precision import at_least_float32
+from models.head import widen
 from models.subject import Subject
-from models.view import View
 from plans.cut import cut
 from plans.drops import Drops
 from plans.plan import Plan
 from refusal import Refusal
 
-_ROWS = 2**13  # rows of a half-precision head that are widened at a time
 # Rounding of the model's own logits, over their largest: the lens computes in float32 where the model does not.
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 
@@ -67,36 +63,3 @@ class Lens:
                 "apart. PruneScope does not know how they are made, so any deviation would be wrong."
             )
         return apart
-
-
-def widen(view: View) -> None:
-    """Let the final norm and the head of a private view compute in float32, if the model computes in half precision."""
-    if view.model.dtype in (torch.bfloat16, torch.float16):
-        _compute(view.final_norm, _wide_norm(view.final_norm))
-        _compute(view.head, _wide_head(view.head))
-
-
-def _compute(module: nn.Module, how: Callable[[Tensor], Tensor]) -> None:
-    """Let a private module compute in another way. Where accelerate brings the weights, it still does, around that."""
-    setattr(module, "_old_forward" if hasattr(module, "_old_forward") else "forward", how)
-
-
-def _wide_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    def forward(states: Tensor) -> Tensor:
-        wide = copy.copy(norm)
-        wide._parameters = {name: weight if weight is None else weight.float() for name, weight in norm._parameters.items()}
-        return type(norm).forward(wide, states.float())
-
-    return forward
-
-
-def _wide_head(head: nn.Module) -> Callable[[Tensor], Tensor]:
-    def forward(states: Tensor) -> Tensor:
-        weight, bias = head.weight, getattr(head, "bias", None)
-        logits = states.new_empty(*states.shape[:-1], len(weight), dtype=torch.float32)
-        for begin in range(0, len(weight), _ROWS):
-            part = slice(begin, begin + _ROWS)
-            logits[..., part] = states.float() @ weight[part].float().mT
-        return logits if bias is None else logits + bias.float()
-
-    return forward

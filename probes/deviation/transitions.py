@@ -145,6 +145,4 @@ def _check_room(subject: Subject, length: int) -> None:
         )
 
 
-PROBE = Probe(
-    "transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True
-)
+PROBE = Probe("transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True)
