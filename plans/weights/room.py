@@ -36,6 +36,6 @@ def _check_room(view: View, found: list[list[Linear]], sparsity: Sparsity) -> No
     free = free_memory(view.device.type)
     if needs > free:
         raise Refusal(
-            f"Pruning needs {needs / 1e9:.1f} GB for {what}, and {free / 1e9:.1f} GB is free. Use Wanda (w:wanda@0.5), prune one "
+            f"Pruning needs {needs / 1e9:.1f} GB for {what}, {free / 1e9:.1f} GB is free. Use Wanda (w:wanda@0.5), prune one "
             "part alone (/attention or /mlp), or free memory."
         )

@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # 1 − 0.98 is a little more than 0.02, and so is a mean of e
 
 THRESHOLDS = (
     ("Hidden states", f"1 − cos(h) ≤ {HIDDEN:g}",
-     "A turn of 11 degrees, which hardly changes how texts rank by their hidden states. Mean over tokens, at each depth; ranking "
+     "A turn of 11 degrees, which hardly changes how hidden states rank texts. Mean over tokens, at each depth; ranking "
      "is judged at the last one."),
     ("Probabilities", f"1 − cos(p) ≤ {PROBABILITIES:g}",
      "Beyond it the likeliest tokens begin to change places. Mean over prompts, at each step of the dense text."),

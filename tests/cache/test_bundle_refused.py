@@ -93,7 +93,7 @@ def test_every_cut_is_refused(small):
 @given(st.binary(max_size=300), st.integers(0, 1000))
 @settings(deadline=None, max_examples=300)
 def test_random_bytes_are_refused(data, cut):
-    refused(io.BytesIO(data), "damaged, or is no bundle")
+    refused(io.BytesIO(data), "damaged, or is not a PruneScope bundle")
     start = crafted(listed()).getvalue()
     with suppress(BundleError):  # and behind the beginning of a bundle
         assert unpack(Shelf(), io.BytesIO(start[:cut] + data)).added == 0
@@ -115,9 +115,9 @@ def test_a_missing_file_is_a_sentence(tmp_path):
     [
         (listed(version=VERSION + 1), f"newer PruneScope .format {VERSION + 1}, here {VERSION}.: update PruneScope"),
         ({"version": 10**30}, "update PruneScope"),
-        (listed(version=True), "not one that PruneScope writes"),
-        (listed(version=0), "not one that PruneScope writes"),
-        (listed(more=1), "not one that PruneScope writes"),
+        (listed(version=True), "was not written by PruneScope"),
+        (listed(version=0), "was not written by PruneScope"),
+        (listed(more=1), "was not written by PruneScope"),
         (b"[" * 100_000, "damaged"),
         (b"\xff", "damaged"),
         (listed(told=[]), "told must be an object"),

@@ -98,12 +98,12 @@ def test_estimate(tiny_folder, roomy):
     assert guess.parameters == sum(weight.numel() for weight in load_file(tiny_folder / "model.safetensors").values())
     assert guess.needs == int(guess.parameters * 2.2)
     assert guess.fits
-    assert str(guess) == "needs 0 MB, 21 GB free"
+    assert str(guess) == "needs 0 MB, and 21 GB is free"
 
 
 def test_too_large_is_refused_before_loading(tiny_folder, roomy):
     roomy(100_000)
-    with pytest.raises(Refusal, match=r"needs 0 MB, 0 MB free on cpu in float32\. Choose bfloat16"):
+    with pytest.raises(Refusal, match=r"needs 0 MB, and 0 MB is free on cpu in float32\. Choose bfloat16"):
         load(ModelRef(str(tiny_folder), device="cpu"))
 
 
@@ -175,7 +175,7 @@ def test_an_unfinished_download_is_fetched_on(hub, tiny_folder, tmp_path):
     shards = sorted((tmp_path / "hub").rglob("model-*.safetensors"))
     assert len(shards) > 1
     shards[0].unlink()
-    with pytest.raises(Refusal, match="not completely"):
+    with pytest.raises(Refusal, match="only partly"):
         identify(ModelRef("owner/tiny"))
     assert load(ModelRef("owner/tiny")).layers == 4
 

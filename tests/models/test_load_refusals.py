@@ -21,7 +21,7 @@ from tests.models.leases import spoilt
         ({"name": "weights.gguf"}, "no folder or GGUF file"),
         ({"name": " "}, "Which model"),
         ({"name": "two words/model"}, "neither a folder here nor a hub id"),
-        ({"name": __file__}, "is no model"),
+        ({"name": __file__}, "is not a model"),
     ],
 )
 def test_no_such_model(options, says):

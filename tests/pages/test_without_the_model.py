@@ -86,7 +86,9 @@ def take(visitor, content):
     return visitor.whole().click("bundle_take")
 
 
-@pytest.mark.parametrize("spoil, says", [(lambda b: b[:-7], "Get it again"), (lambda b: b"no zip", "is not a PruneScope bundle")])
+@pytest.mark.parametrize(
+    "spoil, says", [(lambda b: b[:-7], "Get it again"), (lambda b: b"no zip", "is not a PruneScope bundle")]
+)
 def test_a_bundle_that_cannot_be_read_is_told(measured, restart, link, tmp_path, spoil, says):
     packed(measured.bench.store, measured.ref, tmp_path / "answers.bundle")
     restart(tmp_path / "elsewhere")
