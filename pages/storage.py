@@ -5,6 +5,7 @@ import streamlit as st
 from cache.bundle import BundleError
 from cache.store import StoreError
 from pages import shell
+from pages.kept import report
 from probes import HIDDEN
 from probes.bundles import unpacked
 
@@ -33,9 +34,7 @@ def _entries() -> None:
     entries = [entry for entry in everything if _is_answer(entry.about)]
     beside = len(everything) - len(entries)
     more = f" and {beside} rows that were learned or counted for them" if beside else ""
-    st.caption(
-        f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in {store.directory}."
-    )
+    st.caption(f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in {store.directory}.")
     if not entries:
         st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
         return
@@ -142,6 +141,11 @@ if problem := st.session_state.pop("forget_error", None):
     st.error(problem, icon=":material/error:")
 try:
     _entries()
+except StoreError as error:
+    st.error(str(error), icon=":material/error:")
+st.subheader("Report", anchor=False)
+try:
+    report.draw()
 except StoreError as error:
     st.error(str(error), icon=":material/error:")
 st.subheader("Bundles", anchor=False)

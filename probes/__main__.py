@@ -2,16 +2,12 @@
 
 import argparse
 import importlib
-import json
 import logging
-import math
 import sys
 import time
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
+from typing import NoReturn
 
 from cache.bundle import BundleError
 from cache.disk import StoreError
@@ -23,6 +19,7 @@ from plans.registry import help_text
 from probes import PROBES, bundles, export
 from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
+from probes.document import document, written
 from probes.gate import conditions, refuse_unknown
 from probes.known import Known
 from probes.question import Asked, Question, probe_named, resolve
@@ -53,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(export.command(parser, arguments[1:]))
             return 0
         if arguments and arguments[0] in _ABOVE:
-            print(importlib.import_module(_ABOVE[arguments[0]]).run(arguments[1:]))
+            above = importlib.import_module(_ABOVE[arguments[0]])
+            print(above.command(_OneLine(prog=f"python -m probes {arguments[0]}", description=above.__doc__), arguments[1:]))
             return 0
         options = _options(arguments)
         if options.list:
@@ -67,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         begun = time.perf_counter()
         with progress_bar() as progress:
             answer = _answer(question, progress)
-        _write(options.json, _document(answer, time.perf_counter() - begun), probe.title)
+        written(options.json, document(answer, time.perf_counter() - begun), probe.title)
         if failures := list(filter(None, (condition.failure(as_dict(answer.result)) for condition in gate))):
             print(f"probes: failed: {' '.join(failures)}", file=sys.stderr)
             return 1
@@ -199,47 +197,6 @@ def _resolved(question: Question, known: Known, progress: Progress) -> Asked:
     except Refusal:
         fetch(question.model, progress)
     return resolve(question, known.identify)
-
-
-def _document(answer: Answer, elapsed: float) -> dict[str, Any]:
-    about = dict(answer.about)
-    question = about.pop("question", {})
-    return _plain({"question": question, "result": as_dict(answer.result), "about": about | {"elapsed": elapsed}})
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists, and numbers that JSON does not know as null."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write(target: str | None, document: dict[str, Any], title: str) -> None:
-    if target == "-":
-        print(json.dumps(document, indent=1))
-    elif target:
-        Path(target).write_text(json.dumps(document, indent=1) + "\n")
-    if target != "-":
-        print(title)
-        for name, value in document["result"].items():
-            print(f"  {name:<18} {_short(value)}")
-        print(f"  {'from cache' if document['about']['from_cache'] else 'computed'} in {document['about']['elapsed']:.3g} s")
-
-
-def _short(value: Any) -> str:
-    """One line of a value: numbers in full, long lists by their beginning."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list) and value and isinstance(value[0], int | float | str):
-        shown = " ".join(_short(each) for each in value[:10])
-        return shown + (f" … ({len(value)})" if len(value) > 10 else "")
-    if isinstance(value, list):
-        return f"{len(value)} rows, in --json"
-    return "in --json" if isinstance(value, dict) else str(value)
 
 
 if __name__ == "__main__":

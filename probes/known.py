@@ -2,18 +2,19 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
 from cache.codec import encode
 from cache.keys import key as key_of
-from cache.store import Store
+from cache.store import Entry, Store
 from models.anatomy import Anatomy
 from models.loading.identity import identify
 from models.subject import ModelRef
 from plans.cost import Cost
+from probes import PROBES
 from probes.answer import Answer, find, opened
 from probes.question import Question, resolve
 from refusal import Refusal
@@ -70,6 +71,37 @@ class Known:
         found = self.find(Question("cost", ref, plan=plan))
         return found.result if found else None
 
+    def answers(self, ref: ModelRef) -> Iterator[Answer]:
+        """Every answer of today's probes on a model, probe by probe and then the newest first; on other machines too.
+
+        Raises
+        ------
+        Refusal
+            Nothing is known of the model.
+        """
+        order = list(PROBES)
+        for entry in sorted(self._answers(ref), key=lambda entry: (order.index(_probe(entry)), -entry.created)):
+            row = self.store.read(entry.key, hit=False)
+            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
+                if row is not None:
+                    yield opened(self.store, entry.key, PROBES[_probe(entry)].result, row)
+
+    def answered(self, ref: ModelRef) -> bool:
+        """Whether there are answers of today's probes on a model; none is read."""
+        try:
+            return bool(self._answers(ref))
+        except Refusal:
+            return False
+
+    def _answers(self, ref: ModelRef) -> list[Entry]:
+        fingerprint = self.identify(ref)
+        return [
+            entry
+            for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") in PROBES)
+            if entry.about["question"]["model"]["fingerprint"] == fingerprint
+            and entry.about["question"]["probe_version"] == PROBES[_probe(entry)].version
+        ]
+
     def tried(self, question: Question, there: Mapping[str, Answer] = MappingProxyType({})) -> list[tuple[str, Answer]]:
         """Every answer that differs from a question by its plan and nothing else, with the plan, newest first.
 
@@ -90,6 +122,10 @@ class Known:
                 elif (row := self.store.read(asked.key, hit=False)) is not None:
                     found.append((plan, opened(self.store, asked.key, asked.probe.result, row)))
         return found
+
+
+def _probe(entry: Entry) -> str:
+    return entry.about["question"]["probe"]
 
 
 def _name(ref: ModelRef) -> str:

@@ -1,0 +1,1 @@
+"""Everything that is stored on a model as one HTML file."""

@@ -1,0 +1,94 @@
+"""Which pictures, tables and texts a report shows of each probe's answer."""
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from charts.choice import choice_subspace
+from charts.deviation import fidelity, generation_drift, transitions
+from charts.keys import key_rank, low_rank_attention, spectra
+from charts.redundancy import similarity, spans
+from charts.speed import speed
+from plans.plan import Plan
+
+Shown = tuple[str, "go.Figure | list[dict] | str"]  # a title, and a figure, rows of a table, or HTML
+Parts = Callable[[Any, Plan], Sequence[Shown]]
+_PROMPTS = 3  # of which the texts are shown
+
+
+def _similarity(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Importance per layer", similarity.importance(result, plan)),
+        ("Distance between the states of any two layers", spans.states(result, plan)),
+        ("Best span by length", similarity.span_curve(result, plan)),
+        ("Contributions", similarity.contributions(result)),
+    ]
+
+
+def _key_rank(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Rank of the keys by layer and head", key_rank.heads(result, result.level)),
+        ("Rank along the layers", key_rank.layers(result, result.level)),
+        ("Overlap of the leading subspaces", spectra.overlap(result)),
+    ]
+
+
+def _low_rank(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Perplexity by shares of dimensions and keys", low_rank_attention.grid(result)),
+        ("Recall and attention captured", low_rank_attention.by_layer(result, result.dims[0], result.top[0])),
+    ]
+
+
+def _transitions(result: Any, plan: Plan) -> list[Shown]:
+    name = str(plan)
+    return [
+        ("The whole plan over depth", transitions.depth({name: result})),
+        ("Each sublayer alone", transitions.alone({name: result})),
+    ]
+
+
+def _drift(result: Any, plan: Plan) -> list[Shown]:
+    found: list[Shown] = [("Over steps, while a text is written", generation_drift.steps({str(plan): result}))]
+    for prompt, asked in enumerate(result.prompts[:_PROMPTS]):
+        sides = "".join(
+            f"<div><b>{name}</b>{generation_drift.written(result, prompt, pruned)}</div>"
+            for name, pruned in (("Dense", False), (f"Pruned · {html.escape(str(plan))}", True))
+        )
+        found.append((f"Answers to “{asked}”", f'<div class="sides">{sides}</div>'))
+    return found
+
+
+def _choice(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Vocabulary against options", choice_subspace.subspaces({str(plan): result})),
+        ("Accuracy, agreement and margins", choice_subspace.summary({str(plan): result})),
+        ("Items that flipped, by letter", choice_subspace.flipped(result, "letters")),
+    ]
+
+
+def _fidelity(result: Any, plan: Plan) -> list[Shown]:
+    worst = int(result.token_kl.mean(axis=1).argmax())
+    return [(f"KL at each token of window {worst}, the worst", fidelity.damage(result, result.pieces, worst))]
+
+
+def _speed(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Time of every round", speed.rounds(result)),
+        ("Memory", speed.memory(result.memory)),
+        ("In numbers", speed.table({str(plan): result})),
+    ]
+
+
+PARTS: dict[str, Parts] = {
+    "similarity": _similarity,
+    "key_rank": _key_rank,
+    "low_rank_attention": _low_rank,
+    "transitions": _transitions,
+    "generation_drift": _drift,
+    "choice_subspace": _choice,
+    "fidelity": _fidelity,
+    "speed": _speed,
+}
