@@ -40,5 +40,5 @@ $(VENV)/.installed: $(NEEDS)
 	@touch $@
 
 $(VENV)/.installed-test: $(NEEDS)
-	$(INSTALL) test
+	$(INSTALL) test gguf
 	@touch $@ $(VENV)/.installed

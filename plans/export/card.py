@@ -85,7 +85,7 @@ def _record(form: Format, checkpoint: Checkpoint, origin: Provenance) -> dict[st
         "model": {"name": _name(origin.ref), "revision": origin.ref.revision, "fingerprint": origin.fingerprint},
         "learned_on": None if text is None else asdict(text) | {"name": Path(text.name).name, "digest": text_digest(text.name)},
         "measured": [asdict(each) for each in origin.measured],
-        "checked": {"largest_difference_in_nats": origin.difference, "dtype": origin.dtype},
+        "checked": {"difference_in_nats": origin.difference, "says": form.differs_by, "dtype": origin.dtype},
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -93,13 +93,13 @@ def _record(form: Format, checkpoint: Checkpoint, origin: Provenance) -> dict[st
 
 def _card(form: Format, checkpoint: Checkpoint, origin: Provenance, record: dict[str, Any]) -> str:
     name = record["model"]["name"]
-    lines = ["---", "library_name: transformers", "tags: [pruned, prunescope]"]
+    lines = ["---", f"library_name: {form.library}", "tags: [pruned, prunescope]"]
     lines += [f"base_model: {json.dumps(name)}"] if _on_hub(origin.ref) else []
     lines += ["---", "", f"# {name}, pruned: {_short(record['plan'])}", "", form.sentence, ""]
     lines += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in _facts(checkpoint, origin, record))]
     lines += ["", "## Where it runs", "", "| | | |", "|---|---|---|"]
     lines += [f"| {each.name} | {'yes' if each.runs else 'no'} | {each.how} |" for each in form.runtimes]
-    lines += ["", "## Check", "", _check(origin), ""]
+    lines += ["", "## Check", "", _check(form, origin), ""]
     if origin.measured:
         lines += ["## Measured", "", "| question | text | | |", "|---|---|---|---|"]
         lines += [
@@ -131,10 +131,10 @@ def _facts(checkpoint: Checkpoint, origin: Provenance, record: dict[str, Any]) -
     return [(key, value) for key, value in facts if value]
 
 
-def _check(origin: Provenance) -> str:
+def _check(form: Format, origin: Provenance) -> str:
     return (
-        "Before this folder was given its name, it was read back in a fresh process. The largest difference of a "
-        f"log-probability from the pruned model in memory was {origin.difference:.3g} nats, computed in {origin.dtype}."
+        "Before this folder was given its name, it was read back in a fresh process and compared with the pruned "
+        f"model in memory, computed in {origin.dtype}: {form.differs_by} {origin.difference:.3g} nats."
     )
 
 

@@ -56,17 +56,18 @@ class Order:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: where, how many bytes, the guard's largest difference in nats, and the seconds it took."""
+    """What was written: where, how many bytes, the difference that the guard found, in nats and in words, and the seconds."""
 
     folder: Path
     bytes: int
     difference: float
     seconds: float
 
+    differs_by: str = ""
     def __str__(self) -> str:
         return (
-            f"{self.folder} holds {self.bytes:,} bytes of weights. Read back, it differs from the pruned model by at most "
-            f"{self.difference:.3g} nats."
+            f"{self.folder} holds {self.bytes:,} bytes of weights. Read back and compared with the pruned model, "
+            f"{self.differs_by} {self.difference:.3g} nats."
         )
 
 
@@ -110,7 +111,7 @@ def export(
         learned_on = order.text.following if order.plan.learning else None
         dtype = str(said.dtype).removeprefix("torch.")
         write_card(folder, form, checkpoint, Provenance(order.ref, fingerprint, learned_on, measured, found, dtype))
-    return Exported(target, size, found, time.perf_counter() - begun)
+    return Exported(target, size, found, time.perf_counter() - begun, form.differs_by)
 
 
 def understood(order: Order) -> Checkpoint:

@@ -59,6 +59,11 @@ Reads = Callable[[Path, Tensor, torch.dtype, str, Progress], Tensor]
 @dataclass(frozen=True)
 class Format:
     """A row of `plans.export.registry.FORMATS`.
+def largest(found: Tensor, live: Tensor) -> float:
+    """The largest difference of a log-probability, in nats."""
+    return float((found.double() - live.double()).abs().max())
+
+
 
     Attributes
     ----------
@@ -77,12 +82,20 @@ class Format:
     reads : callable
         Reads such a folder in a fresh process.
     tolerance : mapping of torch.dtype to float
-        Nats that a log-probability may differ by, by what it is computed in.
+        Nats that it may differ by, by what it is computed in.
     companions : bool
         Tokenizer and generation config are written beside it.
     """
 
     name: str
+    differs : callable
+        How far what was read back and the live view are apart, in nats.
+    differs_by : str
+        What that is, in words before a number.
+    or_else : str
+        What else a difference can mean, to end a sentence.
+    library : str
+        What loads it, as model cards name it.
     sentence: str
     expresses: str
     runtimes: tuple[Runtime, ...]
@@ -95,6 +108,10 @@ class Format:
 
 
 def unwritable(plan: Plan) -> str:
+    differs: Callable[[Tensor, Tensor], float] = largest
+    differs_by: str = "a log-probability differs by"
+    or_else: str = ""
+    library: str = "transformers"
     """Why no format can express a plan: it does something that is neither in weights nor in a config; empty: it does not."""
     if not plan:
         return "The plan is empty, so there is nothing to export."

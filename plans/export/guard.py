@@ -60,7 +60,7 @@ def live(subject: Subject, plan: Calibrated, text: CorpusRef, stored: torch.dtyp
 
 
 def difference(form: Format, folder: Path, live: Live, progress: Progress) -> float:
-    """The largest difference of a log-probability, in nats, between what was written and the live view.
+    """How far what was written and the live view are apart, in nats, as the format measures it.
 
     Raises
     ------
@@ -72,11 +72,11 @@ def difference(form: Format, folder: Path, live: Live, progress: Progress) -> fl
         raise Refusal(
             f"What was written predicts {list(found.shape)} numbers, and the live model {list(live.logarithms.shape)}."
         )
-    largest = float((found.double() - live.logarithms.double()).abs().max())
+    apart = form.differs(found, live.logarithms)
     allowed = form.tolerance[live.dtype]
-    if not largest <= allowed:  # so that NaN is refused too
+    if not apart <= allowed:  # so that NaN is refused too
         raise Refusal(
-            f"What was written does not say what the pruned model says: a log-probability differs by {largest:.3g} nats, and "
-            f"rounding explains {allowed:g}. Nothing was exported. The format '{form.name}' may not fit this model."
+            f"What was written does not say what the pruned model says: {form.differs_by} {apart:.3g} nats, and rounding "
+            f"explains {allowed:g}. Nothing was exported. The format '{form.name}' may not fit this model{form.or_else}."
         )
-    return largest
+    return apart

@@ -1,10 +1,10 @@
 """FORMATS: every way to export a pruned model."""
 
-from plans.export import llm_drop, noop, removed, zeroed
+from plans.export import gguf, llm_drop, noop, removed, zeroed
 from plans.export.format import Checkpoint, Format
 from refusal import Refusal
 
-FORMATS: dict[str, Format] = {each.FORMAT.name: each.FORMAT for each in (removed, noop, llm_drop, zeroed)}
+FORMATS: dict[str, Format] = {each.FORMAT.name: each.FORMAT for each in (removed, noop, llm_drop, zeroed, gguf)}
 
 
 def format_named(name: str) -> Format:

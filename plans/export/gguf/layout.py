@@ -1,14 +1,15 @@
 """What a plan makes of the keys and tensors of a GGUF file; nothing is quantised again.
 
 Whole blocks leave any architecture: their tensors are left out, the others are numbered anew, and each per-layer array is cut.
-An attention or an MLP alone can leave a Llama, which becomes a ``deci`` file: llama.cpp builds Nemotron-NAS from it, whose layers
-may have zero heads. Two of its traps are stepped around: a layer without MLP (``feed_forward_length`` 0) loses its attention
-as well, so it keeps an MLP of 32 zeros; and layer 0 must have heads, so it keeps an output projection of zeros ("linear
+An attention or an MLP alone can leave a Llama, which becomes a ``deci`` file: llama.cpp builds Nemotron-NAS from it, whose
+layers may have zero heads. Two traps: a layer without MLP (``feed_forward_length`` 0) loses its attention as well, so it keeps
+an MLP of 32 neurons whose weights are zero; and layer 0 must have heads, so it keeps an output projection of zeros ("linear
 attention": heads, but no key-value heads).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,8 @@ def layout(reader: GGUFReader, plan: Plan) -> Layout:
     if not (drops.attention or drops.mlp):
         return Layout(arch, keys, tuple(_tensors(reader, kept, Drops())), kept)
     _check_sublayers(reader, arch)
+    if drops.attention >= set(kept):
+        raise Refusal("The plan removes every attention, and llama.cpp runs no model without one. Keep an attention.")
     keys = {f"{DECI}.{key.removeprefix(arch + '.')}" if key.startswith(f"{arch}.") else key: keys[key] for key in keys}
     return Layout(DECI, keys | _by_layer(reader, kept, drops), tuple(_tensors(reader, kept, drops)), kept)
 
@@ -111,13 +114,13 @@ def _check_places(reader: GGUFReader, arch: str, kept: tuple[int, ...]) -> None:
     if tied:
         raise Refusal(f"In this {arch} file layers depend on their place ({tied[0]}), so no block can be removed from it.")
     periods = {of_arch(reader, key) for key in _PERIOD_KEYS if not listed(reader, f"{arch}.{key}")} - {None}
-    if not listed(reader, f"{arch}.{_PERIOD_KEYS[0]}"):
+    if reader.get_field(f"{arch}.{_PERIOD_KEYS[0]}") is None:
         periods |= {_PERIODS.get(arch, 1)}
-    period = int(np.lcm.reduce([max(int(each), 1) for each in periods] or [1]))
+    period = lcm(*(max(int(each), 1) for each in periods))
     if any(place % period != old % period for place, old in enumerate(kept)):
         raise Refusal(
-            f"Every {period}th layer of a {arch} file is of another kind, which the runtime tells by its place; after this "
-            f"plan layers would stand in the wrong ones. Remove blocks in runs of {period}, or from the end."
+            f"In this {arch} file one layer in {period} is of another kind, and the runtime tells it by its place; after this "
+            f"plan layers would stand in wrong places. Remove blocks in runs of {period}, or the last ones."
         )
 
 

@@ -28,10 +28,14 @@ def served(asked: dict[str, Any], socket: Path) -> Any:
 
 
 def likely(server: Any, tokens: list[int], top: int) -> list[tuple[int, float]]:
-    """The likeliest next tokens with their log-probabilities, over the whole vocabulary and before any sampling."""
-    question = {"prompt": tokens, "n_predict": 1, "n_probs": top, "temperature": 0, "cache_prompt": True}
+    """The likeliest next tokens with their log-probabilities, over the whole vocabulary and before any sampling.
+
+    The server tells them beside the token that it chose, unless that is half a character or ends the text; so it is made to
+    choose "a", which changes none of them.
+    """
+    question = {"prompt": tokens, "n_predict": 1, "n_probs": top, "temperature": 0, "logit_bias": [["a", 1000.0]]}
     answer = server.handle_completions(question)
-    if "choices" not in answer:
+    if "choices" not in answer or not answer["choices"][0].get("logprobs"):
         raise SystemExit(f"llama.cpp gave no prediction: {json.dumps(answer)[:300]}")
     said = answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
     return [(each["id"], each["logprob"]) for each in said]

@@ -16,6 +16,8 @@ from refusal import Progress, Refusal, silent
 
 EVERY = 8  # tokens between two places of a window at which llama.cpp is asked: each answer is a JSON text
 TOP = 64  # likely tokens that it tells
+# Mean KL in nats that the runtime's arithmetic explains: it quantises activations, too. See docs/decisions.md.
+TOLERANCE = 0.01
 _POLL = 0.2  # seconds between two looks, so that whoever waits can cancel
 
 

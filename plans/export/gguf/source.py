@@ -1,12 +1,12 @@
 """The GGUF file that a model came from, opened without reading its weights."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gguf import GGUFEndian, GGUFReader, GGUFValueType
 
 from models.loading import bundled
-from models.subject import ModelRef
 from refusal import Refusal
 
 _CONVERT = (
@@ -15,21 +15,21 @@ _CONVERT = (
 )
 
 
-def source_of(ref: ModelRef) -> Path:
-    """The GGUF file behind a reference.
+def source_of(name: str) -> Path:
+    """The GGUF file behind the name of a model.
 
     Raises
     ------
     Refusal
         The model was loaded from safetensors.
     """
-    if ref.name == bundled.NAME:
+    if name == bundled.NAME:
         return bundled.gguf()
-    path = Path(ref.name).expanduser()
+    path = Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         return path
     raise Refusal(
-        f"{ref.name} was not loaded from a GGUF file, and a GGUF file is written by rewriting one, without quantising "
+        f"{name} was not loaded from a GGUF file, and a GGUF file is written by rewriting one, without quantising "
         f"anything again. {_CONVERT} Or load the model's .gguf file and export the plan from there."
     )
 
@@ -43,7 +43,8 @@ def opened(path: Path) -> GGUFReader:
         The file is broken, one part of several, or written for another byte order.
     """
     try:
-        reader = GGUFReader(path)
+        status = path.stat()
+        reader = _read(path, status.st_size, status.st_mtime_ns)
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise Refusal(f"{path} is broken or no GGUF file ({error}). Copy or download it again.") from error
     if reader.endianess is not GGUFEndian.LITTLE:
@@ -53,6 +54,11 @@ def opened(path: Path) -> GGUFReader:
     if value(reader, "general.architecture") is None or blocks_in(reader) is None:
         raise Refusal(f"{path} names no architecture or no number of blocks, so it holds no language model.")
     return reader
+
+
+@lru_cache(maxsize=1)  # a large vocabulary takes seconds, and an export looks several times
+def _read(path: Path, size: int, changed: int) -> GGUFReader:
+    return GGUFReader(path)
 
 
 def value(reader: GGUFReader, key: str) -> Any:

@@ -6,9 +6,9 @@ largest of them.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from gguf.utility import size_label
@@ -31,9 +31,9 @@ def refusal(plan: Plan) -> str:
         return "The plan is empty, so there is nothing to export."
     if plan.of(Weights):
         return (
-            f"'{plan.of(Weights)}' changes single weights, and those of a GGUF file are quantised in blocks: they would have to "
-            "be quantised again, which this export never does. Export with `removed` or `zeroed`, and convert that folder with "
-            "llama.cpp's convert_hf_to_gguf.py."
+            f"'{plan.of(Weights)}' changes single weights, and a GGUF file holds them quantised in blocks, which would have "
+            "to be quantised again; this export never does that. Export with `removed` or `zeroed`, and convert that folder "
+            "with llama.cpp's convert_hf_to_gguf.py."
         )
     others = [str(op) for op in plan.operations if not isinstance(op, Drops)]
     return f"'{others[0]}' changes how attention is computed, and llama.cpp has no such attention." if others else ""
@@ -60,15 +60,14 @@ def write(source: Path, plan: Plan, target: Path, progress: Progress = silent, c
     if made.size > free:
         raise Refusal(f"The file will have {made.size / 1e9:.3g} GB, and {target.parent} has {free / 1e9:.3g} GB free.")
     keys = provenance(reader, source, plan, made, progress)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
-    os.close(handle)
+    partial = target.with_name(f"{target.name}.{uuid4().hex}")
     try:
-        _filled(Path(name), made, keys, progress)
+        _filled(partial, made, keys, progress)
         if check is not None:
-            check(Path(name))
-        os.replace(name, target)
+            check(partial)
+        os.replace(partial, target)
     except BaseException:
-        os.unlink(name)
+        partial.unlink(missing_ok=True)
         raise
 
 

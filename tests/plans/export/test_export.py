@@ -59,7 +59,7 @@ def test_an_export_is_read_back_in_a_fresh_process_and_tells_its_story(folder, o
     assert names <= set(left(told.folder))
     record = json.loads((told.folder / "prunescope.json").read_text())
     assert record["plan"] == plan and record["model"]["name"] == "model" and len(record["model"]["fingerprint"]) == 64
-    assert record["versions"]["torch"] == torch.__version__ and record["checked"]["largest_difference_in_nats"] < 1e-5
+    assert record["versions"]["torch"] == torch.__version__ and record["checked"]["difference_in_nats"] < 1e-5
     card = (told.folder / "README.md").read_text()
     assert f"`{plan}`" in card and "removes" in card and "vLLM | yes" in card and str(folder.parent) not in card
     assert ("windows of 16 tokens of text.txt, after the first 2" in card) == ("w:" in plan)
