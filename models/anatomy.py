@@ -162,5 +162,9 @@ def _modules(block: nn.Module, sublayer: Sublayer) -> list[nn.Module]:
 def _cache_bytes(view: View, device: torch.device) -> list[int]:
     """Bytes that each layer's cache grows by with a token: measured, since families keep very different things."""
     cache = view.cache()
+    if cache is None:
+        return [0] * len(view.blocks)
     view.logits(torch.zeros((1, 1), dtype=torch.long, device=device), cache)
-    return [sum(kept.numel() * kept.element_size() for kept in (layer.keys, layer.values)) for layer in cache.layers]
+    sizes = [sum(kept.numel() * kept.element_size() for kept in (layer.keys, layer.values)) for layer in cache.layers]
+    by_layer = dict(zip(view.attentions, sizes, strict=True))
+    return [by_layer.get(layer, 0) for layer in view.blocks]

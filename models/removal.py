@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from models.families import Sublayer
+from models.families import Family, Sublayer
 from models.view import View
 
 
 class Stub(nn.Module):
     """Stands where a dropped sublayer stood and adds nothing to the residual stream."""
+
+    adds_nothing = True  # for those who look for what is missing
 
     def __init__(self, sublayer: Sublayer) -> None:
         super().__init__()
@@ -63,6 +66,17 @@ def stubbed(block: nn.Module, sublayer: Sublayer) -> Iterator[None]:
 
 def _goes_with(sublayer: Sublayer) -> tuple[str, ...]:
     return (*sublayer.norms, *sublayer.dead, sublayer.module)
+
+
+def leave_out(model: PreTrainedModel, family: Family, attention: Set[int], mlp: Set[int]) -> None:
+    """Take sublayers out of a loaded model for good: its checkpoint lacks them. Views of it lack them as well."""
+    blocks = model.get_submodule(family.layers)
+    for i, block in enumerate(blocks):
+        if i in attention:
+            _stub(block, family.attention)
+        if i in mlp:
+            _stub(block, family.mlp)
+        _number(block, sum(kept not in attention for kept in range(i)))
 
 
 def _stub(block: nn.Module, sublayer: Sublayer) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache, PreTrainedModel
 
-from models.families import Config, Family, cache_argument
+from models.families import Config, Family, Sublayer, cache_argument
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,14 @@ def cache_bytes(cache: DynamicCache | None) -> int:
 def shared(model: PreTrainedModel, family: Family) -> View:
     """A view of the whole model: a private copy of the module tree, whose parameters and buffers are the model's own."""
     tree = copy.deepcopy(model, _memo(model))
-    every = tuple(range(len(model.get_submodule(family.layers))))
-    return View(tree, family, every, every, model.config.get_text_config(decoder=True))
+    blocks = model.get_submodule(family.layers)
+    attentions = tuple(i for i, block in enumerate(blocks) if not lacks(block, family.attention))
+    return View(tree, family, tuple(range(len(blocks))), attentions, model.config.get_text_config(decoder=True))
+
+
+def lacks(block: nn.Module, sublayer: Sublayer) -> bool:
+    """Whether a sublayer of a block is missing: dropped, or never in the checkpoint."""
+    return getattr(block.get_submodule(sublayer.module), "adds_nothing", False)
 
 
 def _memo(model: PreTrainedModel) -> dict[int, Any]:

@@ -8,6 +8,8 @@ from models.anatomy import Anatomy
 from models.loading.load import estimate
 from pages import shell
 from plans.cost import shape_of
+from plans.export.opened import missing
+from plans.plan import EMPTY, Plan
 from refusal import Refusal
 from texts.corpus import keep_text
 
@@ -51,6 +53,14 @@ def _welcome() -> None:
     right.button("Estimate memory", key="estimate_button", on_click=_estimate, width="stretch")
 
 
+def _missing() -> Plan:
+    """What the checkpoint lacks already, as a plan; empty where its files are not on this machine."""
+    try:
+        return missing(shell.model_ref())
+    except Refusal:
+        return EMPTY
+
+
 def _parts(known: Anatomy) -> None:
     """What the model is made of, as numbers, a chart and a table."""
     st.markdown(f"**{st.session_state.model}** · {known.family} · {known.layers} layers · width {known.width}")
@@ -70,7 +80,9 @@ def _parts(known: Anatomy) -> None:
          "norms": sum(p.parameters for p in parts if p.layer == i and p.kind == "shared")}
         for i in range(known.layers)
     ]  # fmt: skip
-    shell.chart(sizes(rows, shell.current_plan(shape_of(known))), "sizes", "Parameters per layer")
+    if gaps := _missing():
+        st.info(f"This checkpoint is already pruned: `{gaps}` {gaps.sentence(shape_of(known))}.")
+    shell.chart(sizes(rows, shell.current_plan(shape_of(known)) | gaps), "sizes", "Parameters per layer")
     with st.expander("Every sublayer as a table"):
         st.dataframe(
             [

@@ -17,10 +17,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from models.families import family_of
+from models.families import Family, family_of
+from models.families.checkpoints import block_pattern, sublayer_of
+from models.loading.gaps import Gaps, gaps_of
 from models.loading.memory import Estimate
 from models.loading.sources import Source
 from models.loading.weight_files import read_json, unmark
+from models.removal import leave_out
 from refusal import Refusal
 from settings import subfolder
 
@@ -32,6 +35,9 @@ def config_of(source: Source) -> PreTrainedConfig:
     if source.gguf:
         return _or_refusal(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
     raw = read_json(source.folder / "config.json")
+    if gaps := gaps_of(raw):
+        family_of(SimpleNamespace(model_type=gaps.config.get("model_type")))  # refuses it by name
+        return CONFIG_MAPPING[gaps.config["model_type"]].from_dict(gaps.config)
     kind = raw.get("model_type")
     if not kind:
         raise Refusal(f"The config.json of {source.name} names no model_type, so it is not a transformers model.")
@@ -69,6 +75,11 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> Pr
     # Weights of another shape come back in ``loaded``, and are refused with the others.
     options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
     model, loaded = _or_refusal(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
+    gaps = None if source.gguf else gaps_of(read_json(source.folder / "config.json"))
+    if gaps is not None:  # transformers has made weights up for them
+        family = family_of(config)
+        loaded["missing_keys"] = [name for name in loaded["missing_keys"] if not _in_gap(str(name), gaps, family)]
+        leave_out(model, family, gaps.attention, gaps.mlp)
     _check_complete(source.name, loaded)
     if source.gguf:
         unmark(model)
@@ -81,6 +92,15 @@ def _check_complete(name: str, loaded: dict) -> None:
     problems = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in wrong.items() if keys]
     if problems:
         raise Refusal(f"The weights of {name} do not match its config.json: {'; '.join(problems)}. Save the model again.")
+
+
+def _in_gap(name: str, gaps: Gaps, family: Family) -> bool:
+    """Whether a weight belongs to a sublayer that the config says is missing."""
+    place = block_pattern(family).fullmatch(name)
+    if place is None:
+        return False
+    missing = {"attention": gaps.attention, "mlp": gaps.mlp}
+    return int(place[2]) in missing.get(sublayer_of(family, place[3]), ())
 
 
 def _or_refusal(source: Source, step: Callable[[], Any]) -> Any:

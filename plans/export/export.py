@@ -19,6 +19,7 @@ from plans.export.files.place import destination, refuse_full, whole
 from plans.export.files.stored import stored, stored_dtype
 from plans.export.format import Checkpoint
 from plans.export.guard import Live, difference, live
+from plans.export.opened import lacking
 from plans.export.registry import format_named, refuse_unfit
 from plans.operation import Pieces, Shape
 from plans.plan import Plan
@@ -62,8 +63,8 @@ class Exported:
     bytes: int
     difference: float
     seconds: float
-
     differs_by: str = ""
+
     def __str__(self) -> str:
         return (
             f"{self.folder} holds {self.bytes:,} bytes of weights. Read back and compared with the pruned model, "
@@ -118,7 +119,8 @@ def understood(order: Order) -> Checkpoint:
     """A model on the disk with the plan, checked as far as that goes without the model."""
     source = here(order.ref.name, order.ref.revision)
     config = config_of(source)
-    checkpoint = Checkpoint(source, config, family_of(config), order.plan)
+    gaps = lacking(source)
+    checkpoint = Checkpoint(source, config, family_of(config), order.plan | Plan((gaps,)), gaps=gaps)
     order.plan.checked(Shape(checkpoint.layers))
     return checkpoint
 

@@ -28,6 +28,8 @@ class Checkpoint:
         What operations of the plan learned, by their name; empty until it is time to write.
     computed : torch.dtype
         What it was learned in.
+    gaps : Drops
+        What the checkpoint lacked already; the plan has it, too.
     """
 
     source: Source
@@ -36,6 +38,7 @@ class Checkpoint:
     plan: Plan
     learned: Mapping[str, Pieces] = field(default_factory=dict)
     computed: torch.dtype = torch.float32
+    gaps: Drops = field(default_factory=Drops)
 
     @property
     def layers(self) -> int:
@@ -56,14 +59,14 @@ class Runtime:
 Reads = Callable[[Path, Tensor, torch.dtype, str, Progress], Tensor]
 
 
-@dataclass(frozen=True)
-class Format:
-    """A row of `plans.export.registry.FORMATS`.
 def largest(found: Tensor, live: Tensor) -> float:
     """The largest difference of a log-probability, in nats."""
     return float((found.double() - live.double()).abs().max())
 
 
+@dataclass(frozen=True)
+class Format:
+    """A row of `plans.export.registry.FORMATS`.
 
     Attributes
     ----------
@@ -85,9 +88,6 @@ def largest(found: Tensor, live: Tensor) -> float:
         Nats that it may differ by, by what it is computed in.
     companions : bool
         Tokenizer and generation config are written beside it.
-    """
-
-    name: str
     differs : callable
         How far what was read back and the live view are apart, in nats.
     differs_by : str
@@ -96,6 +96,9 @@ def largest(found: Tensor, live: Tensor) -> float:
         What else a difference can mean, to end a sentence.
     library : str
         What loads it, as model cards name it.
+    """
+
+    name: str
     sentence: str
     expresses: str
     runtimes: tuple[Runtime, ...]
@@ -105,13 +108,13 @@ def largest(found: Tensor, live: Tensor) -> float:
     reads: Reads
     tolerance: Mapping[torch.dtype, float]
     companions: bool = True
-
-
-def unwritable(plan: Plan) -> str:
     differs: Callable[[Tensor, Tensor], float] = largest
     differs_by: str = "a log-probability differs by"
     or_else: str = ""
     library: str = "transformers"
+
+
+def unwritable(plan: Plan) -> str:
     """Why no format can express a plan: it does something that is neither in weights nor in a config; empty: it does not."""
     if not plan:
         return "The plan is empty, so there is nothing to export."

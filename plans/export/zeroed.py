@@ -13,6 +13,8 @@ from plans.export.reread import TOLERANCE, reread
 def _cannot(checkpoint: Checkpoint) -> str:
     if why := unwritable(checkpoint.plan):
         return why
+    if checkpoint.gaps:
+        return f"The checkpoint lacks the weights of {checkpoint.gaps}, so there is nothing to set to zero."
     return "" if checkpoint.plan.of(Drops) else "The plan drops nothing, so no projection has to be zero."
 
 

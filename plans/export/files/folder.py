@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.loading.gaps import gaps_of
 from models.loading.weight_files import read_json
 from plans.export.files.pruned import Pruned
 from plans.export.files.shards import Piece, size_of, write_shards
@@ -46,6 +47,8 @@ def raw_config(checkpoint: Checkpoint) -> dict[str, Any]:
         The checkpoint is quantised.
     """
     raw = read_json(checkpoint.source.folder / "config.json")
+    gaps = gaps_of(raw)
+    raw = raw if gaps is None else gaps.config
     if raw.get("quantization_config"):
         raise Refusal(f"{checkpoint.source.name} is quantised, and no format here writes quantised weights.")
     return {key: value for key, value in raw.items() if key not in ("_name_or_path", "_model_name_or_path", "auto_map")}
