@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from models.removal import removed
 from models.subject import Subject
@@ -75,7 +76,15 @@ class Head:
     def __call__(self, states: Tensor) -> Tensor:
         """Logits of shape (tokens, vocab) in the model's dtype, from states of shape (tokens, width) as `last_states` gives."""
         self._states = states[:, None]  # each is a window of one token, so that many of them are not too long for the model
-        return self._view.logits(torch.zeros(len(states), 1, dtype=torch.int64, device=self._device))[:, 0]
+        return blockless(self._view, len(states), self._device)
+
+
+def blockless(view: View, windows: int, device: torch.device) -> Tensor:
+    """Logits of shape (windows, vocab) of a view without blocks, from one token a window; hooks put in what it reads.
+
+    Without a cache, transformers asks the device whether windows are packed, and the host waits; an empty one costs nothing.
+    """
+    return view.logits(torch.zeros(windows, 1, dtype=torch.int64, device=device), DynamicCache())[:, 0]
 
 
 def widen(view: View) -> None:

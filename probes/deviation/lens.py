@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from measures.precision import at_least_float32
-from models.head import widen
+from models.head import blockless, widen
 from models.subject import Subject
 from plans.cut import cut
 from plans.drops import Drops
@@ -40,7 +40,7 @@ class Lens:
         if not norm:
             return self._view.head(states)
         self._states = states[:, None]  # each position is a window of one token, so that none is too long for the model
-        return self._view.logits(torch.zeros(len(states), 1, dtype=torch.int64, device=self._device))[:, 0]
+        return blockless(self._view, len(states), self._device)
 
     def check(self, states: Tensor, logits: Tensor) -> float:
         """Prove that the last states of the model give its own logits.
