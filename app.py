@@ -10,9 +10,11 @@ page = st.navigation(
     [
         st.Page("pages/model.py", title="Model", icon=":material/deployed_code:", default=True),
         st.Page("pages/similarity.py", title="Similarity", icon=":material/layers:"),
+        st.Page("pages/scan.py", title="Drop scan", icon=":material/radar:"),
         st.Page("pages/key_rank.py", title="Key rank", icon=":material/key:"),
         st.Page("pages/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
         st.Page("pages/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
+        st.Page("pages/decide.py", title="Decide", icon=":material/balance:"),
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )

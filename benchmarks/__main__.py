@@ -5,7 +5,7 @@ import argparse
 import torch
 import transformers
 
-from benchmarks import answers, fidelity, key_rank, loading, low_rank, similarity, sparsity, transitions, views
+from benchmarks import answers, drop_scan, fidelity, key_rank, loading, low_rank, similarity, sparsity, transitions, views
 from models.loading.load import load
 from models.subject import ModelRef
 from texts.corpus import CorpusRef, read_corpus
@@ -37,6 +37,7 @@ def main() -> None:
         lambda: key_rank.eigen(subject, rounds),
         lambda: low_rank.forward(subject, 512, rounds),
         lambda: transitions.speed(subject, min(windows, 4), rounds),
+        lambda: drop_scan.shared_beginning(subject, 1, min(rounds, 3)),
         lambda: sparsity.pruning(subject, min(windows, 4), min(rounds, 3)),
     ):
         print(*lines(), sep="\n", flush=True)

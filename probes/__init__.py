@@ -6,8 +6,13 @@ from probes.choice import choice_subspace
 from probes.deviation import fidelity, generation_drift, transitions
 from probes.keys import key_rank, low_rank_attention
 from probes.redundancy import similarity
+from probes.scan import drop_scan
+from probes.search import search
 from probes.speed import speed
 
-_MODULES = (similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity, speed)
+_MODULES = (
+    similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity, drop_scan, search,
+    speed,
+)  # fmt: skip
 PROBES: dict[str, Probe] = {module.PROBE.name: module.PROBE for module in _MODULES}
 HIDDEN: dict[str, Probe] = {probe.name: probe for probe in (ANATOMY, COST)}  # asked by the way, without a page of their own

@@ -82,6 +82,8 @@ def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent
         plan, learned_on = learned(asked, subject, store, progress) if asked.learning else (asked.plan, None)
         begun = time.perf_counter()
         more = {"dense": _dense(asked, subject, corpus, store)} if asked.dense_key else {}
+        if asked.memory_key:
+            more["memory"] = _beside(asked, store, asked.memory_key, "memory")
         result = asked.probe.run(subject, corpus, plan, asked.params, progress, **more)
         seconds = time.perf_counter() - begun
         return encode(as_dict(result)), _about(asked, subject, corpus, learned_on, seconds)
@@ -136,9 +138,13 @@ def _complete(store: Store, key: str, kept: Kept) -> bool:
 
 
 def _dense(asked: Asked, subject: Subject, corpus: Corpus | None, store: Store) -> Any:
-    about = {"dense": asked.dense_key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}}
     tokens = None if corpus is None else torch.from_numpy(corpus.tokens).to(subject.device)
-    return asked.probe.dense_side(subject, tokens, Kept(store, asked.dense_key, about))
+    return asked.probe.dense_side(subject, tokens, _beside(asked, store, asked.dense_key, "dense"))
+
+
+def _beside(asked: Asked, store: Store, key: str, what: str) -> Kept:
+    """What is kept about a model and a text, for whatever else is asked of them."""
+    return Kept(store, key, {what: key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}})
 
 
 def _cut(ref: Any, subject: Subject) -> Corpus | None:

@@ -40,8 +40,12 @@ class Probe:
     dense_side : callable or None
         ``dense_side(subject, tokens, kept)`` makes what ``run`` takes as ``dense``: the dense model's side of the comparison,
         whose pieces are kept for the next plan. ``tokens`` is None where the probe takes no corpus.
-    by_machine : bool
-        The answer holds times or memory, so it belongs to the machine and the device where it was measured.
+    by_machine : callable or None
+        ``by_machine(params)``: whether the answer holds times or memory, so that it belongs to the machine and the device where
+        it was measured.
+    remembers : int
+        Version of what ``run`` keeps about this model and text beside its answer, whatever the parameters: it is handed a
+        mapping as ``memory``. 0: nothing.
     """
 
     name: str
@@ -56,7 +60,8 @@ class Probe:
     builtin: Mapping[str, str] = field(default_factory=dict)
     applies_plan: bool = True
     dense_side: Callable[..., Any] | None = None
-    by_machine: bool = False
+    by_machine: Callable[[Any], bool] | None = None
+    remembers: int = 0
 
     @property
     def keeps_dense(self) -> bool:

@@ -62,6 +62,8 @@ class Asked:
         In the order of the plan.
     dense_key : str
         Where the dense side is kept; empty: this probe does not keep it.
+    memory_key : str
+        Where the probe keeps what it remembers of this model and text; empty: nothing.
     key : str
         The name of the answer.
     record : dict
@@ -76,6 +78,7 @@ class Asked:
     learned_on: CorpusRef | None
     learning: tuple[Learning, ...]
     dense_key: str
+    memory_key: str
     fingerprint: str
     key: str
     record: dict[str, Any]
@@ -123,6 +126,7 @@ def resolve(question: Question, identify: Identify) -> Asked:
         learned_on=question.corpus.following if learns else None,
         learning=tuple(_learning(plan, identity)) if learns else (),
         dense_key=_dense_key(probe, identity) if probe.keeps_dense else "",
+        memory_key=_beside(identity, probe=probe.name, memory=probe.remembers) if probe.remembers else "",
         fingerprint=fingerprint,
         key=key_of(identity | ({"learning": LEARNING} if learns else {})),
         record=record,
@@ -133,7 +137,8 @@ def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerpri
     given = asdict(params)
     named = {name: text_digest(given[name]) for name in probe.texts if given[name]}
     builtin = {name: digest for name, digest in probe.builtin.items() if not given[name]}
-    where = {"machine": machine(question.model.device)} if probe.by_machine else {}
+    timed = probe.by_machine is not None and probe.by_machine(params)
+    where = {"machine": machine(question.model.device)} if timed else {}
     return where | {
         "probe": probe.name,
         "probe_version": probe.version,
@@ -163,7 +168,11 @@ def _learning(plan: Plan, identity: dict[str, Any]) -> list[Learning]:
     return found
 
 
+def _beside(identity: dict[str, Any], **what: Any) -> str:
+    """The key of what belongs to a model and a text, whatever else is asked of them."""
+    return key_of({name: identity[name] for name in ("model", "corpus", "versions")} | what)
+
+
 def _dense_key(probe: Probe, identity: dict[str, Any]) -> str:
     """What the dense model does on prompts depends on no text, though a plan may have learned from one."""
-    about = {name: identity[name] for name in ("model", "corpus", "versions")}
-    return key_of(about | ({} if probe.takes_corpus else {"corpus": {}}) | {"dense": dense.VERSION})
+    return _beside(identity if probe.takes_corpus else identity | {"corpus": {}}, dense=dense.VERSION)

@@ -3,7 +3,7 @@
 This is what a search asks in each round: the KL of P + x for every x that is left, by `damage`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from measures.chunks import row_chunks
 from measures.divergence import Softmax, divergence
 from measures.vectors import top
-from models.batching import batches
+from models.batching import batches, pass_bytes, step_text
 from models.head import Head
 from models.prefix import Prefix
 from models.subject import Subject
@@ -23,11 +23,11 @@ from probes.deviation.dense import DenseSide
 from refusal import Progress, Refusal, silent
 
 MEASURES = ("kl", "nll", "top1")
+OnShare = Callable[[float], None]  # is told the share of a window that is done
 _PARTS = {"a": "attention", "m": "mlp", "b": "block"}
 _PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
 _COMPARED = 2**20  # of them compared at a time on a CPU: 4 MB stay in its cache
 _HELD = 2**28  # bytes of last states that wait for the head
-_WORK = 16  # numbers in flight per number of the stream while a block computes
 
 
 def damage(
@@ -64,7 +64,7 @@ def damage(
     scan = Scan(subject, plan, items, tokens, dense)
     found = []
     for i in range(len(tokens)):
-        text = f"window {i + 1} of {len(tokens)}"
+        text = step_text(i, 1, len(tokens))
         found.append(scan.window(i, lambda share, i=i, text=text: progress(i + share, len(tokens), text)))
     return np.stack(found)
 
@@ -85,6 +85,8 @@ class Scan:
     ----------
     prefix : Prefix
         The plan's view; it holds the states of the window that was measured last.
+    pass_bytes : int
+        What a pass of one window takes, by which passes are batched.
     """
 
     def __init__(
@@ -95,9 +97,9 @@ class Scan:
         self._dense = dense or DenseSide(subject, tokens)
         self.prefix = Prefix(cut(subject, plan))
         self._places = self._grouped(plan_of(plan))
-        self._bytes = _WORK * tokens.shape[1] * subject.width * subject.dtype.itemsize
+        self.pass_bytes = pass_bytes(self.prefix.view, tokens.shape[1])
 
-    def window(self, i: int, on_share=lambda share: None) -> np.ndarray:
+    def window(self, i: int, on_share: OnShare = lambda share: None) -> np.ndarray:
         """One window: float64 array of shape (1 + items, 3).
 
         Parameters
@@ -127,7 +129,7 @@ class Scan:
             # Of the blocks that all places pass together, those that were passed before this one.
             share = 1 - ((blocks - place) / blocks) ** 2
             states = torch.cat([self.prefix.without(place, part).to(self._device) for _, part in wanted])
-            for begin, batch in batches(states, self._device, self._bytes):
+            for begin, batch in batches(states, self._device, self.pass_bytes):
                 ends = self.prefix.finished(self.prefix.continued(place + 1, batch))
                 for k, end in enumerate(ends):
                     yield share, wanted[begin + k][0], end[:-1]

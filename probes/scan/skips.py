@@ -6,6 +6,7 @@ arXiv 2505.13898 (Do language models use their depth efficiently?): effects of a
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -40,7 +41,9 @@ def split_points(length: int, count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(possible)[:count].tolist())
 
 
-def skip_effects(prefix: Prefix, splits: list[int], window_bytes: int, on_share=lambda share: None) -> np.ndarray:
+def skip_effects(
+    prefix: Prefix, splits: list[int], window_bytes: int, on_share: Callable[[float], None] = lambda share: None
+) -> np.ndarray:
     """How much each skipped block changes what each later block adds, in the window that a prefix read last.
 
     With c_l what block l adds and c̄_l what it adds after block s was skipped, the largest ‖c_l − c̄_l‖ / ‖c_l‖ over positions.

@@ -160,7 +160,7 @@ def test_learning_that_was_interrupted_is_taken_up_again(subject, tmp_path, lend
     assert again.wait(SECONDS) and again.state == "done"
     assert kept == ["2", "3"]
     alone = Store(tmp_path / "alone")
-    assert answer(question, lend, alone)[0] == store.get(question.key)
+    assert answer(question, lend, alone)[0] == store.read(question.key).payload
     alone.close()
 
 
@@ -226,7 +226,7 @@ def test_the_second_plan_does_not_run_the_dense_model_again(subject, tmp_path, l
     alone = Store(tmp_path / "alone")
     fresh = answer(question, lend, alone)[0]
     alone.close()
-    assert fresh == Store(tmp_path / "answers").get(question.key)
+    assert fresh == Store(tmp_path / "answers").read(question.key).payload
     assert results[0].dense_perplexity == results[1].dense_perplexity
 
 

@@ -1,0 +1,1 @@
+"""What each drop costs, and what a skipped layer changes."""

@@ -1,0 +1,109 @@
+"""What was found under a budget: damage against what is saved, by strategy."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from charts import style
+from measures.fronts import pareto_front
+from plans.plan import Plan, parse
+from probes.search.search import SearchResult
+
+NAME = {
+    "similarity": "one-shot, similarity",
+    "kl": "one-shot, KL",
+    "span": "consecutive blocks",
+    "balanced": "evenly spread",
+    "knapsack": "knapsack",
+    "greedy": "greedy",
+    "swaps": "greedy + swaps",
+    "random": "random",
+}
+# Colours told apart with any colour blindness; each strategy has a symbol and a dash of its own for black and white.
+_LOOK = {
+    "similarity": ("#D67410", "square", "dash"),
+    "kl": ("#0284C7", "diamond", "dash"),
+    "span": ("#A16207", "triangle-up", "dot"),
+    "balanced": ("#848B98", "triangle-down", "dot"),
+    "knapsack": ("#C026D3", "star", "dashdot"),
+    "greedy": ("#6366F1", "circle-open", "solid"),
+    "swaps": ("#0E9C7C", "circle", "solid"),
+    "random": ("#848B98", "x-thin-open", "solid"),
+}
+
+
+def on_front(result: SearchResult) -> np.ndarray:
+    """Which plans no other one beats in both what is saved and the KL on the judging windows: bool (plans,)."""
+    return pareto_front(result.kl, -result.saved)
+
+
+def front(result: SearchResult, plan: Plan, units: str) -> go.Figure:
+    """KL on the judging windows against what is saved.
+
+    Parameters
+    ----------
+    result : SearchResult
+    plan : Plan
+        Is ringed if it is among them.
+    units : str
+        What the budget counts, in words.
+
+    Returns
+    -------
+    Figure
+        The first ``customdata`` of a point is the whole plan.
+    """
+    figure = go.Figure()
+    best = on_front(result)
+    steps = sorted(np.flatnonzero(best), key=lambda i: result.saved[i])
+    figure.add_scatter(
+        x=[style.rounded(result.saved[i]) for i in steps],
+        y=[style.rounded(result.kl[i]) for i in steps],
+        mode="lines", line={"color": style.LINE, "dash": "dot", "shape": "hv"}, hoverinfo="skip", name="front",
+    )  # fmt: skip
+    for name in dict.fromkeys(result.strategies):
+        _strategy(figure, result, name)
+    here = [i for i, text in enumerate(result.plans) if parse(text) == plan]
+    if plan and here:
+        figure.add_scatter(
+            x=[style.rounded(result.saved[here[0]])], y=[style.rounded(result.kl[here[0]])], mode="markers",
+            marker={"symbol": "circle-open", "size": 20, "color": style.DROP, "line": {"width": 2}},
+            name="the plan", hoverinfo="skip",
+        )  # fmt: skip
+    figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
+    figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", type="log", dtick=1, tickformat="~g"))
+    return style.frame(figure, 460, f"front {result.unit}", top=84)
+
+
+def _strategy(figure: go.Figure, result: SearchResult, name: str) -> None:
+    """The plans of one strategy; random ones have no line and no intervals, they are the background."""
+    places = [i for i, each in enumerate(result.strategies) if each == name]
+    colour, symbol, dash = _LOOK[name]
+    chance = name == "random"
+    values = np.maximum(result.kl[places], 1e-12)
+    figure.add_scatter(
+        x=[style.rounded(result.saved[i]) for i in places],
+        y=[style.rounded(value) for value in values],
+        error_y=None if chance else {
+            "type": "data", "symmetric": False, "thickness": 1, "width": 3, "color": style.pale(colour, 0.6),
+            "array": [style.rounded(result.kl_high[i] - result.kl[i]) for i in places],
+            "arrayminus": [style.rounded(result.kl[i] - result.kl_low[i]) for i in places],
+        },
+        mode="markers" if chance else "lines+markers",
+        line={"color": colour, "dash": dash, "width": 1.5},
+        marker={"color": colour, "symbol": symbol, "size": 7 if chance else 9, "line": {"color": colour, "width": 1.5}},
+        customdata=[[result.plans[i], _words(result, i)] for i in places],
+        hovertemplate="%{customdata[1]}<extra></extra>",
+        name=NAME[name],
+        **style.UNFADED,
+    )  # fmt: skip
+
+
+def _words(result: SearchResult, i: int) -> str:
+    low, high = result.kl_low[i], result.kl_high[i]
+    return (
+        f"<b>{style.plan_name(result.plans[i])}</b><br>{NAME[result.strategies[i]]}, for a budget of {result.shares[i]:.1%}<br>"
+        f"saves {result.saved[i]:.1%}<br>KL {style.number(result.kl[i])} nats per token "
+        f"(95 %: {style.number(low)} to {style.number(high)})<br>"
+        f"on the windows it was chosen on {style.number(result.chosen_kl[i])}<br>"
+        f"{result.top1[i]:.1%} of tokens keep their likeliest next token<br>Click: make it the plan"
+    )

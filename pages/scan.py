@@ -1,0 +1,117 @@
+"""What each attention, MLP and block costs, by leaving it out; click to drop it for good."""
+
+import math
+
+import streamlit as st
+
+from charts import style
+from charts.scan import drop_scan as charts
+from pages import shell
+from plans.operation import Shape
+from plans.plan import parse
+from probes.scan.drop_scan import DropScanResult
+from refusal import Refusal
+
+_SCORES = {
+    "similarity": "1 − cosine",
+    "length": "relative length",
+    "gradient": "first-order estimate",
+    "gradient_absolute": "first-order estimate, absolute",
+    "gradient_size": "first-order estimate, absolute by token",
+}
+_PARTS = {"attention": "attention", "mlp": "MLP", "block": "block", "joint": "attention and MLP"}
+_MODES = {"tokens after those that skip": "future", "tokens that skip": "current"}
+
+shell.menu_first()
+
+
+def _start_from_plan() -> None:
+    st.session_state.scan_base = str(shell.current_plan())
+
+
+def _base() -> str | None:
+    """The plan that the scan begins with; None: its text is wrong, which is told here."""
+    text, take = shell.beside("base", [4, 1])
+    text.text_input(
+        "On top of", key="scan_base", placeholder="the dense model, or a plan such as a25,b7", **shell.KEPT,
+        help="Each drop is measured on top of this plan. A click on a chart changes the plan in the sidebar, not this one.",
+    )  # fmt: skip
+    take.button("Use the plan in the sidebar", key="scan_take", on_click=_start_from_plan, width="stretch")
+    try:
+        return str(parse(st.session_state.scan_base or ""))
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return None
+
+
+def _agreements(result: DropScanResult) -> None:
+    """How well each score ranks what was measured, and where it is wrong."""
+    rows = [
+        {
+            "score": _SCORES[row["score"]],
+            "of": _PARTS[row["part"]],
+            "Spearman ρ": row["spearman"],
+            "Kendall τ": row["kendall"],
+            "drops": row["count"],
+            "ranks furthest apart": ", ".join(
+                f"{each['item']} ({each['score_rank']:g} by score, {each['measured_rank']:g} by KL)" for each in row["apart"]
+            ),
+        }
+        for row in result.agreements
+    ]
+    formats = {name: st.column_config.NumberColumn(format="%.2f") for name in ("Spearman ρ", "Kendall τ")}
+    st.dataframe(rows, hide_index=True, key="agreements", column_config=formats, alt="Rank correlations with the measured KL")
+    st.caption(
+        "Scores that need no drop, against the KL that a drop really costs: 1 means the same order, 0 no relation. Rank 1 is "
+        "the most redundant; the named drops are those on which the two orders differ most."
+    )
+
+
+def _skips(result: DropScanResult) -> None:
+    """The heat map of skip effects, and the depth scores."""
+    mode = _MODES[st.selectbox("Measured on", list(_MODES), key="skip_mode")]
+    if not math.isfinite(result.depth[mode][0]):
+        st.info("These windows are too short to measure what a skip does to later tokens. Ask for windows of 4 tokens or more.")
+        return
+    shell.clickable(charts.skips(result, plan, mode), "skips", "Effect of skipping one layer on what later layers add")
+    score, low, high = result.depth[mode]
+    interval = f", 95 % interval {style.number(low)} to {style.number(high)}" if math.isfinite(low) else ""
+    st.caption(
+        "A row is a skipped layer, a column a later one; a light cell means that the later layer adds the same without it. "
+        f"Depth score {style.number(score)} of {result.layers - 1}{interval}: the layer around which skips still change what "
+        "later layers add."
+    )
+
+
+shell.anatomy_or_stop()
+base = _base()
+if base is None:
+    st.stop()
+answer = shell.ask(
+    "drop_scan",
+    "Scan all drops",
+    "Each attention, MLP and block is left out in turn: about half as many forward passes as there are drops.",
+    plan=base,
+)
+if answer is None:
+    st.stop()
+result: DropScanResult = answer.result
+plan = shell.current_plan(Shape(result.layers))
+shell.provenance(answer)
+
+cost, scores, skipped = st.tabs(["Cost of each drop", "Cheap scores", "Skip effects"])
+with cost:
+    measure, log = shell.beside("measure", [3, 1])
+    chosen = measure.selectbox(
+        "Measure", list(charts.MEASURES), key="scan_measure", format_func=lambda name: charts.MEASURES[name][0]
+    )
+    logarithmic = log.toggle("Logarithmic", value=True, key="scan_log", disabled=chosen != "kl")
+    shell.clickable(charts.damage(result, plan, chosen, logarithmic), "damage", "Cost of each drop by layer")
+    st.caption(
+        "Each point is the model without that one part, compared with the dense model on this text: the lower the KL, the less "
+        "the part is needed. Lines are 95 % intervals over windows of text; click a point to drop the part or put it back."
+    )
+with scores:
+    _agreements(result)
+with skipped:
+    _skips(result)

@@ -1,0 +1,1 @@
+"""Which plan costs least under a budget."""

@@ -1,0 +1,57 @@
+"""How long each sublayer takes, for a budget in milliseconds."""
+
+import time
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.subject import Subject
+from plans.cut import cut
+
+_PASSES = 7  # after one that warms up
+
+
+def part_times(subject: Subject, window: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+    """Medians over passes of the dense model over one window, in milliseconds.
+
+    Parameters
+    ----------
+    window : int64 tensor of shape (tokens,)
+
+    Returns
+    -------
+    attention, mlp : float64 arrays of shape (layers,)
+        Without their norms.
+    total : float
+        A whole pass without the head.
+    """
+    view, device = cut(subject), subject.device
+    begun: dict[int, float] = {}
+    times = np.zeros((2, subject.layers))
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # or the time is that of asking for the work
+        return 1000 * time.perf_counter()
+
+    def begin(which: int, module: nn.Module, args: tuple) -> None:
+        begun[which] = now()
+
+    def end(kind: int, layer: int, which: int, module: nn.Module, args: tuple, output: object) -> None:
+        times[kind, layer] = now() - begun[which]
+
+    for layer, block in enumerate(view.layers):
+        for kind, sublayer in enumerate((view.family.attention, view.family.mlp)):
+            module, which = block.get_submodule(sublayer.module), 2 * layer + kind
+            module.register_forward_pre_hook(partial(begin, which))
+            module.register_forward_hook(partial(end, kind, layer, which))
+    passes, totals = [], []
+    for _ in range(1 + _PASSES):
+        start = now()
+        view.logits(window[None], last=True)
+        totals.append(now() - start)
+        passes.append(times.copy())
+    attention, mlp = np.median(passes[1:], axis=0)
+    return attention, mlp, float(np.median(totals[1:]))
