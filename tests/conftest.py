@@ -17,14 +17,14 @@ _TEMPLATE = (
 )
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Where several processes share the work, all that reads the bundled model goes to one of them, and each file to one.
 
     So the model is unpacked once and is in memory once, and what a file prepares for its tests is prepared once.
     """
+    browser = Path(__file__).parent / "browser"
     for item in items:
-        bundled = item.get_closest_marker("real") or item.get_closest_marker("browser")
+        bundled = item.get_closest_marker("real") or browser in item.path.parents
         item.add_marker(pytest.mark.xdist_group("bundled" if bundled else str(item.path)))
 
 
