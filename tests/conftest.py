@@ -17,6 +17,7 @@ _TEMPLATE = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks
 def pytest_collection_modifyitems(items):
     """Where several processes share the work, all that reads the bundled model goes to one of them, and each file to one.
 
