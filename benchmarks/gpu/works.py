@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.batching import batches
+from models.batching import batches, pass_bytes
 from models.head import last_states
 from models.subject import Subject
 from models.view import View
@@ -68,8 +68,9 @@ def second_fidelity(subject: Subject, corpus: Corpus, plan: Plan) -> Work:
 
 
 def states_alone(view: View, tokens: Tensor) -> Work:
-    """The passes of a view up to its head."""
-    return lambda: [last_states(view, window[None]) for window in tokens]
+    """The passes of a view up to its head, in the batches that fidelity makes."""
+    parts = [batch for _, batch in batches(tokens, tokens.device, pass_bytes(view, tokens.shape[1]))]
+    return lambda: [last_states(view, batch) for batch in parts]
 
 
 @torch.inference_mode()

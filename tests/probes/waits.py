@@ -1,13 +1,19 @@
 """What would make the host wait for a device, counted on a CPU, where nothing waits."""
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+# `item` stands in inference mode for `_local_scalar_dense`, and `is_nonzero` for that of a bool.
 READS = {
-    "aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::bincount", "aten::masked_select", "aten::_unique2",
-    "aten::is_nonzero",
+    f"aten::{name}"
+    for name in (
+        "_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "nonzero", "nonzero_numpy", "argwhere", "bincount",
+        "masked_select", "_unique2", "unique_dim", "unique_consecutive",
+    )
 }  # fmt: skip
+INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}  # by bool: its places are looked for
 FETCHES = {Tensor.cpu, Tensor.tolist, Tensor.numpy}
 
 
@@ -42,7 +48,9 @@ class _Reads(TorchDispatchMode):
         self._waits = waits
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self._waits.reads += func.name().split(".")[0] in READS
+        name = func.name().split(".")[0]
+        masked = name in INDEXED and any(each is not None and each.dtype == torch.bool for each in args[1])
+        self._waits.reads += masked or name in READS
         return func(*args, **(kwargs or {}))
 
 
