@@ -96,9 +96,10 @@ def _point(result: DropScanResult, kind: str, layer: int, dropped: bool) -> list
     name = f"Block {layer}" if kind == "block" else f"{style.NAME[kind]} of layer {layer}"
     low, high = part.kl_low[layer], part.kl_high[layer]
     interval = f" (95 %: {style.number(low)} to {style.number(high)})" if math.isfinite(low) else ""
+    sign = "+" if part.loss[layer] >= 0 else ""
     text = (
         f"<b>{name}</b> left out<br>KL {style.number(part.kl[layer])} nats per token{interval}<br>"
-        f"loss {'+' * (part.loss[layer] >= 0)}{style.number(part.loss[layer])} nats per token<br>"
+        f"loss {sign}{style.number(part.loss[layer])} nats per token<br>"
         f"{part.agreement[layer]:.1%} of tokens keep their likeliest next token<br>"
         f"1 − cosine {style.number(part.similarity[layer])}, first-order estimate {style.number(part.gradient[layer])} nats<br>"
     )

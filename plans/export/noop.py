@@ -45,7 +45,7 @@ def _no_first_attention(checkpoint: Checkpoint) -> str:
     drops = dropped(checkpoint.plan)
     left = [i for i in range(checkpoint.layers) if i not in drops.blocks]
     if not left:
-        return "A model without any block is no model that others load."
+        return "Other tools cannot load a model without any block."
     if left[0] in drops.attention:
         first = "layer 0" if left[0] == 0 else f"layer {left[0]}, the first one left,"
         return f"vLLM's DeciLM needs the attention of {first} to start. Keep a{left[0]} out of the plan."

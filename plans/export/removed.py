@@ -16,7 +16,7 @@ def _cannot(checkpoint: Checkpoint) -> str:
     if drops.attention or drops.mlp:
         return "A plain model has both sublayers in each of its blocks, so it can only be without whole blocks."
     if len(drops.blocks) == checkpoint.layers:
-        return "A model without any block is no model that others load."
+        return "Other tools cannot load a model without any block."
     try:
         kept_layers(checkpoint.config, _kept(checkpoint))
     except Refusal as refused:

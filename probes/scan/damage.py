@@ -74,7 +74,9 @@ def candidates(plan: Plan, layers: int) -> list[str]:
     drops, found = dropped(plan), []
     for i in range(layers):
         left = [letter for letter, gone in (("a", drops.no_attention), ("m", drops.no_mlp)) if i not in gone]
-        found += [f"{letter}{i}" for letter in (*left, *("b" * (len(left) == 2)))]
+        if len(left) == 2:
+            left.append("b")
+        found += [f"{letter}{i}" for letter in left]
     return found
 
 

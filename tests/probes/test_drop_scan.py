@@ -218,8 +218,9 @@ def test_logits_that_are_not_numbers_are_refused_with_the_drop_that_makes_them()
     model.model.embed_tokens.weight.zero_()
     model.model.norm.variance_epsilon = 0.0
     for i in range(1, 5):  # only the first block writes, so without it the final norm divides by zero
-        model.model.layers[i].mlp.down_proj.weight.zero_(), model.model.layers[i].mlp.down_proj.bias.zero_()
-        model.model.layers[i].self_attn.o_proj.weight.zero_(), model.model.layers[i].self_attn.o_proj.bias.zero_()
+        for linear in (model.model.layers[i].mlp.down_proj, model.model.layers[i].self_attn.o_proj):
+            linear.weight.zero_()
+            linear.bias.zero_()
     with pytest.raises(Refusal, match="Without b0, the model's logits contain NaN"):
         run(subject_of(model), tokens())
 

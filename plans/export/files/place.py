@@ -32,11 +32,11 @@ def destination(name: str, overwrite: bool) -> Path:
     root = exports_directory().resolve()
     target = (root / Path(name).expanduser()).resolve()  # links are followed before it is looked where they lead
     if not name.strip() or target == root or not target.is_relative_to(root):
-        raise Refusal(f"'{name}' is no folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
+        raise Refusal(f"'{name}' is not a folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
     if target.exists() and not overwrite:
         raise Refusal(f"{target} exists. Give another name, or say --overwrite to replace it.")
     if target.exists() and not (target / RECORD).is_file():
-        raise Refusal(f"{target} is no export (it has no {RECORD}), so it is not replaced. Give another name.")
+        raise Refusal(f"{target} is not an export (it has no {RECORD}), so it is not replaced. Give another name.")
     return target
 
 

@@ -133,7 +133,7 @@ def test_a_cancel_leaves_nothing(folder, own_exports):
 def test_nothing_is_written_outside_the_folder_for_exports(folder, own_exports, name, tmp_path):
     own_exports.mkdir()
     (own_exports / "link").symlink_to(tmp_path)
-    assert "is no folder inside" in refused(order_of(folder, "b1", "removed", name))
+    assert "is not a folder inside" in refused(order_of(folder, "b1", "removed", name))
 
 
 def test_an_export_is_replaced_only_when_asked(folder, own_exports, monkeypatch):
@@ -148,7 +148,7 @@ def test_an_export_is_replaced_only_when_asked(folder, own_exports, monkeypatch)
 def test_what_is_no_export_is_never_replaced(folder, own_exports):
     (own_exports / "out").mkdir(parents=True)
     (own_exports / "out" / "precious.txt").write_text("mine")
-    assert "is no export" in refused(order_of(folder, "b1", "removed", overwrite=True))
+    assert "is not an export" in refused(order_of(folder, "b1", "removed", overwrite=True))
     assert left(own_exports) == ["out", "out/precious.txt"]
 
 
