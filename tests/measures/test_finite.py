@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from measures.finite import finite, refuse_nonsense
+from measures.finite import FiniteCheck, finite, refuse_nonsense
 from refusal import Refusal
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -29,3 +29,14 @@ def test_the_refusal_says_what_and_what_to_do():
     refuse_nonsense("The logits", torch.ones(2), torch.ones(3))
     with pytest.raises(Refusal, match=r"^The logits contain NaN or infinite values.*float32 or bfloat16"):
         refuse_nonsense("The logits", torch.ones(2), torch.tensor([math.nan]))
+
+
+def test_a_check_looks_now_and_refuses_later():
+    check = FiniteCheck()
+    check.refuse()  # nothing was looked at
+    check.look("The logits", torch.ones(2))
+    check.look("The keys", torch.tensor([math.inf]), torch.ones(1))
+    check.look("The values", torch.tensor([math.nan]))
+    with pytest.raises(Refusal, match=r"^The keys contain"):
+        check.refuse()
+    check.refuse()  # what was refused is forgotten
