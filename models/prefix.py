@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from measures.finite import refuse_nonsense
 from models.removal import stubbed
 from models.stream import first
 from models.view import View
@@ -144,6 +145,7 @@ class Prefix:
             taken.remove()
 
     def _prove(self, read: Tensor) -> None:
+        refuse_nonsense("The model's last hidden states", read)
         found = self.finished(self.states[-1])
         apart = ((found - read).abs().max() / read.abs().max().clamp_min(1e-12)).item()
         if not apart <= _TOLERANCE[read.dtype]:

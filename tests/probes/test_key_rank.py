@@ -209,9 +209,9 @@ def test_one_text_compared_with_itself_under_another_name_is_the_same(tmp_path):
 
 @pytest.mark.parametrize("level", [0, -0.1, 1.01, 90, float("nan"), float("inf")])
 def test_a_level_that_is_no_share_is_refused(level):
-    with pytest.raises(Refusal, match="no share of the variance"):
+    with pytest.raises(Refusal, match="not a share of the variance"):
         KeyRankParams(level=level)
-    with pytest.raises(Refusal, match="no share of the variance"):
+    with pytest.raises(Refusal, match="not a share of the variance"):
         read_params(PROBE, {"level": str(level)})
 
 

@@ -33,6 +33,7 @@ ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
 SHORTER = {  # for a tiny model
     "choice_subspace": ["--param", f"items={ITEM}"],
     "generation_drift": ["--param", "length=3"],
+    "search": ["--windows", "4", "--strategies", "kl,greedy", "--points", "1"],
     "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"],
 }
 PROSE = "The capital of France is Paris, and the capital of the arts. " * 9
@@ -72,7 +73,7 @@ def ask(capsys, *words):
 
 def asked(capsys, *words):
     """The JSON document of a question that is answered."""
-    code, out, err = ask(capsys, *words, *SMALL, "--json", "-")
+    code, out, err = ask(capsys, words[0], *SMALL, *words[1:], "--json", "-")
     assert (code, err) == (0, "")
     return json.loads(out)
 
@@ -96,11 +97,12 @@ def test_a_document_says_question_result_and_circumstances(capsys, tiny_folder, 
     question, about = document["question"], document["about"]
     assert question["probe"] == probe and question["model"]["name"] == str(tiny_folder)
     reads, planned = probe_named(probe).takes_corpus, probe_named(probe).takes_plan
-    named = {"name": "prose.txt", "windows": 2} if reads else {}
+    windows = 4 if probe == "search" else 2
+    named = {"name": "prose.txt", "windows": windows} if reads else {}
     assert {name: question["corpus"].get(name) for name in named} == named and bool(question["corpus"]) == reads
     assert question["plan"] == ("a1,m2" if planned else "")
     assert {"seconds", "from_cache", "versions", "tokens", "digest", "windows", "dtype", "device"} <= set(about)
-    read = (32, 2) if reads else (0, 0)
+    read = (16 * windows, windows) if reads else (0, 0)
     assert (about["tokens"], about["windows"], about["dtype"], about["device"]) == (*read, "float32", "cpu")
     assert about["from_cache"] is False and about["seconds"] > 0
 
@@ -312,7 +314,7 @@ def spoilt(copy):
 
 def test_model_too_large_for_the_memory(capsys, tiny_folder, monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 100_000)
-    assert "0 MB free on cpu" in refused(capsys, "similarity", "--model", tiny_folder)
+    assert "0 MB is free on cpu" in refused(capsys, "similarity", "--model", tiny_folder)
 
 
 @pytest.mark.parametrize(
