@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Sequence
 
+import pandas  # noqa: F401  plotly takes one that another thread is still importing for a whole one, and fails
 import plotly.graph_objects as go
 
 from plans.drops import Drops, dropped
