@@ -7,10 +7,9 @@ import streamlit as st
 from charts import style
 from charts.scan import drop_scan as charts
 from pages import shell
+from pages.shell.begin import base_plan
 from plans.operation import Shape
-from plans.plan import parse
 from probes.scan.drop_scan import DropScanResult
-from refusal import Refusal
 
 _SCORES = {
     "similarity": "1 − cosine",
@@ -23,25 +22,6 @@ _PARTS = {"attention": "attention", "mlp": "MLP", "block": "block", "joint": "at
 _MODES = {"tokens after those that skip": "future", "tokens that skip": "current"}
 
 shell.menu_first()
-
-
-def _start_from_plan() -> None:
-    st.session_state.scan_base = str(shell.current_plan())
-
-
-def _base() -> str | None:
-    """The plan that the scan begins with; None: its text is wrong, which is told here."""
-    text, take = shell.beside("base", [4, 1])
-    text.text_input(
-        "On top of", key="scan_base", placeholder="the dense model, or a plan such as a25,b7", **shell.KEPT,
-        help="Each drop is measured on top of this plan. A click on a chart changes the plan in the sidebar, not this one.",
-    )  # fmt: skip
-    take.button("Use the plan in the sidebar", key="scan_take", on_click=_start_from_plan, width="stretch")
-    try:
-        return str(parse(st.session_state.scan_base or ""))
-    except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
-        return None
 
 
 def _agreements(result: DropScanResult) -> None:
@@ -84,7 +64,7 @@ def _skips(result: DropScanResult) -> None:
 
 
 shell.anatomy_or_stop()
-base = _base()
+base = base_plan("scan", "Each drop is measured on top of this plan. A click on a chart changes the sidebar's, not this one.")
 if base is None:
     st.stop()
 answer = shell.ask(

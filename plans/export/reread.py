@@ -6,7 +6,6 @@ that their config describes; a weight may be missing there only if its sublayer 
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from models.families.checkpoints import block_pattern, sublayer_of
 from models.loading.gaps import gaps_of
 from models.removal import removed
 from models.view import shared
+from plans.export import process
 from plans.export.format import Reads
 from refusal import Progress, Refusal, silent
 
@@ -28,7 +28,6 @@ ROOT = Path(__file__).parents[2]
 # The same code adds the same numbers in the same order, so mostly nothing differs at all. One sublayer more or less changes
 # some log-probability of the bundled model by 2.7 nats or more; see docs/decisions.md.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
-_POLL = 0.2  # seconds between two looks, so that whoever waits can cancel
 
 
 def reread(reader: str) -> Reads:
@@ -39,30 +38,15 @@ def reread(reader: str) -> Reads:
             asked, answered = Path(scratch) / "asked.safetensors", Path(scratch) / "answered.safetensors"
             save_file({"tokens": tokens.cpu()}, asked)
             words = [reader, folder, asked, answered, str(dtype).removeprefix("torch."), device, torch.get_num_threads()]
-            _run([sys.executable, "-m", "plans.export.reread", *map(str, words)], progress)
+            command = [sys.executable, "-m", "plans.export.reread", *map(str, words)]
+            process.run(command, "reading it back in a fresh process", _complaint, progress, ROOT)
             return load_file(answered)["logarithms"]
 
     return reads
 
 
-def _run(command: list[str], progress: Progress) -> None:
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=told)
-        try:
-            while process.poll() is None:
-                progress(0, 0, "reading it back in a fresh process")
-                try:
-                    process.wait(_POLL)
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            if process.poll() is None:  # cancelled
-                process.kill()
-                process.wait()
-        if process.returncode:
-            told.seek(0)
-            lines = told.read().decode("utf-8", "replace").strip().splitlines()
-            raise Refusal(f"What was written cannot be read back: {lines[-1] if lines else process.returncode}")
+def _complaint(lines: list[str], code: int) -> str:
+    return f"What was written cannot be read back: {lines[-1] if lines else code}"
 
 
 def logarithms(logits: Tensor) -> Tensor:

@@ -10,23 +10,9 @@ from probes.__main__ import main
 from probes.answer import open_store
 from tests.models.conftest import hub  # noqa: F401  a fixture
 from tests.models.hub import COMMIT
+from tests.probes.shell import SMALL, run
 
-SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
-
-
-@pytest.fixture(autouse=True)
-def own_data(monkeypatch, tmp_path):
-    """Each test has its own data directory and a short text."""
-    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "prose.txt").write_text("The capital of France is Paris, and the capital of the arts. " * 9)
-    return tmp_path / "data"
-
-
-def run(capsys, *words):
-    """Exit code, stdout and stderr."""
-    code = main([str(word) for word in words])
-    return code, *capsys.readouterr()
+pytestmark = pytest.mark.usefixtures("own_data")
 
 
 def document(capsys, *words):

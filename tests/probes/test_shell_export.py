@@ -6,24 +6,9 @@ import pytest
 
 from plans.export.registry import FORMATS
 from probes import PROBES
-from probes.__main__ import main
+from tests.probes.shell import SMALL, run
 
-SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
-
-
-@pytest.fixture(autouse=True)
-def own_data(monkeypatch, tmp_path):
-    """Each test has its own data directory, with its exports in it, and a short text."""
-    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "prose.txt").write_text("The capital of France is Paris, and the capital of the arts. " * 40)
-    return tmp_path / "data"
-
-
-def run(capsys, *words):
-    """Exit code, stdout and stderr."""
-    code = main([str(word) for word in words])
-    return code, *capsys.readouterr()
+pytestmark = pytest.mark.usefixtures("own_data")
 
 
 def test_a_plan_is_exported_as_it_was_measured(capsys, tiny_folder, own_data, monkeypatch):

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from plans.export import process
 from plans.export.gguf import llama_cpp
 from refusal import Progress, Refusal, silent
 
@@ -18,7 +18,6 @@ EVERY = 8  # tokens between two places of a window at which llama.cpp is asked: 
 TOP = 64  # likely tokens that it tells
 # Mean KL in nats that the runtime's arithmetic explains: it quantises activations, too. See docs/decisions.md.
 TOLERANCE = 0.01
-_POLL = 0.2  # seconds between two looks, so that whoever waits can cancel
 
 
 def readable() -> str:
@@ -54,7 +53,8 @@ def reads(file: Path, tokens: Tensor, vocab: int, progress: Progress = silent) -
         question, answer = Path(scratch) / "asked.json", Path(scratch) / "answered.json"
         question.write_text(json.dumps(asked | {"threads": torch.get_num_threads()}))
         # -P: the folder of the program is not looked through for modules.
-        _run([sys.executable, "-P", llama_cpp.__file__, str(question), str(answer)], progress)
+        command = [sys.executable, "-P", llama_cpp.__file__, str(question), str(answer)]
+        process.run(command, "reading it back by llama.cpp, in a fresh process", _complaint, progress)
         told = json.loads(answer.read_text())
     found = torch.full((*tokens.shape, vocab), math.nan)
     for window, places in zip(found, told, strict=True):
@@ -85,24 +85,7 @@ def divergence(found: Tensor, live: Tensor) -> float:
     return float(torch.stack(totals).mean()) if totals else math.nan
 
 
-def _run(command: list[str], progress: Progress) -> None:
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=told)
-        try:
-            while process.poll() is None:
-                progress(0, 0, "reading it back by llama.cpp, in a fresh process")
-                try:
-                    process.wait(_POLL)
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            if process.poll() is None:  # cancelled
-                process.kill()
-                process.wait()
-        if process.returncode:
-            told.seek(0)
-            lines = [line for line in told.read().decode("utf-8", "replace").splitlines() if "error" in line.lower()]
-            raise Refusal(
-                f"llama.cpp cannot run what was written: {lines[0] if lines else f'it ended with {process.returncode}'}. "
-                "Nothing was exported."
-            )
+def _complaint(lines: list[str], code: int) -> str:
+    errors = [line for line in lines if "error" in line.lower()]
+    why = errors[0] if errors else f"it ended with {code}"
+    return f"llama.cpp cannot run what was written: {why}. Nothing was exported."
