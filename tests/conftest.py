@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items):
     browser = Path(__file__).parent / "browser"
     for item in items:
         bundled = item.get_closest_marker("real") or browser in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("bundled" if bundled else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("bundled" if bundled else item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)
