@@ -40,5 +40,5 @@ $(VENV)/.installed: $(NEEDS)
 	@touch $@
 
 $(VENV)/.installed-test: $(NEEDS)
-	$(INSTALL) test gguf
+	$(INSTALL) test gguf eval
 	@touch $@ $(VENV)/.installed

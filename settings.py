@@ -29,12 +29,15 @@ class Settings:
         Hub ids and folders that may run code of their own and load pickled weights.
     exports : Path
         The folder for exported models; not created yet.
+    tasks : Path or None
+        A folder with evaluation tasks of one's own, which may hold code; None: there is none.
     """
 
     data: Path
     memory: tuple[tuple[str, int], ...]
     trust: frozenset[str]
     exports: Path
+    tasks: Path | None
 
     def limit(self, memory: str) -> int | None:
         """Most bytes for models in one memory; None: no fixed limit."""
@@ -46,7 +49,8 @@ def settings() -> Settings:
 
     ``PRUNESCOPE_DATA`` names the data directory, else it is the platform's cache folder. ``PRUNESCOPE_MEMORY`` limits what
     loaded models take: ``16GB`` in each memory, or ``cpu=16GB,cuda=40GB``. ``PRUNESCOPE_TRUST`` lists models by comma.
-    ``PRUNESCOPE_EXPORTS`` names the folder for exports, else it is ``exports`` in the data directory.
+    ``PRUNESCOPE_EXPORTS`` names the folder for exports, else it is ``exports`` in the data directory. ``PRUNESCOPE_TASKS``
+    names a folder with evaluation tasks.
 
     Raises
     ------
@@ -60,6 +64,7 @@ def settings() -> Settings:
         memory=_memory(os.environ.get("PRUNESCOPE_MEMORY", "")),
         trust=frozenset(filter(None, named)),
         exports=Path(os.environ.get("PRUNESCOPE_EXPORTS") or data / "exports").expanduser(),
+        tasks=Path(tasks).expanduser() if (tasks := os.environ.get("PRUNESCOPE_TASKS")) else None,
     )
 
 

@@ -9,10 +9,11 @@ from probes.redundancy import similarity
 from probes.scan import drop_scan
 from probes.search import search
 from probes.speed import speed
+from probes.tasks import evaluate
 
 _MODULES = (
     similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity, drop_scan, search,
-    speed,
+    speed, evaluate,
 )  # fmt: skip
 PROBES: dict[str, Probe] = {module.PROBE.name: module.PROBE for module in _MODULES}
 HIDDEN: dict[str, Probe] = {probe.name: probe for probe in (ANATOMY, COST)}  # asked by the way, without a page of their own

@@ -33,8 +33,10 @@ class Probe:
         Whether the answer depends on the corpus; if not, ``run`` is given None.
     texts : tuple of str
         Parameters that name a text, so that the answer belongs to its content and not to its name.
+    contents : dict of str to callable
+        Parameters that name something else, with what gives the digest of its content; empty: nothing.
     builtin : dict of str to str
-        Parameters that stand for something built in where they are empty, with its digest.
+        Parameters that stand for something built in where they are empty or missing, with its digest.
     applies_plan : bool
         ``run`` needs the plan with what it learned; if not, the plan is looked at alone.
     dense_side : callable or None
@@ -43,6 +45,8 @@ class Probe:
     by_machine : callable or None
         ``by_machine(params)``: whether the answer holds times or memory, so that it belongs to the machine and the device where
         it was measured.
+    libraries : tuple of str
+        Optional packages that answers depend on, beside those of every probe.
     remembers : int
         Version of what ``run`` keeps about this model and text beside its answer, whatever the parameters: it is handed a
         mapping as ``memory``. 0: nothing.
@@ -57,10 +61,12 @@ class Probe:
     takes_plan: bool
     takes_corpus: bool = True
     texts: tuple[str, ...] = ()
+    contents: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     builtin: Mapping[str, str] = field(default_factory=dict)
     applies_plan: bool = True
     dense_side: Callable[..., Any] | None = None
     by_machine: Callable[[Any], bool] | None = None
+    libraries: tuple[str, ...] = ()
     remembers: int = 0
 
     @property

@@ -102,6 +102,18 @@ class Known:
             and entry.about["question"]["probe_version"] == PROBES[_probe(entry)].version
         ]
 
+    def forget(self, fingerprint: str, plan: str) -> int:
+        """Forget every answer about a plan of a model; returns how many there were."""
+
+        def of_plan(about: dict) -> bool:
+            question = about.get("question", {})
+            return question.get("plan") == plan and question.get("model", {}).get("fingerprint") == fingerprint
+
+        found = self.store.entries(of_plan)
+        for entry in found:
+            self.store.delete(entry.key)
+        return len(found)
+
     def tried(self, question: Question, there: Mapping[str, Answer] = MappingProxyType({})) -> list[tuple[str, Answer]]:
         """Every answer that differs from a question by its plan and nothing else, with the plan, newest first.
 

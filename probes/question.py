@@ -136,9 +136,12 @@ def resolve(question: Question, identify: Identify) -> Asked:
 def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerprint: str, reads_text: bool) -> dict[str, Any]:
     given = asdict(params)
     named = {name: text_digest(given[name]) for name in probe.texts if given[name]}
-    builtin = {name: digest for name, digest in probe.builtin.items() if not given[name]}
+    named |= {name: digest for name, content in probe.contents.items() if (digest := content(given[name]))}
+    builtin = {name: digest for name, digest in probe.builtin.items() if not given.get(name)}
     timed = probe.by_machine is not None and probe.by_machine(params)
     where = {"machine": machine(question.model.device)} if timed else {}
+    if probe.libraries:
+        where["libraries"] = {name: _version(name) for name in probe.libraries}
     return where | {
         "probe": probe.name,
         "probe_version": probe.version,
@@ -149,6 +152,14 @@ def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerpri
         "texts": named | builtin,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _version(name: str) -> str:
+    """Of a package that may be missing; who only looks at answers needs none of them."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:

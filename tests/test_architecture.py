@@ -22,7 +22,7 @@ BELOW = ("settings", "refusal")  # single files that every layer but `cache` may
 # Few doors lead to the cache.
 CACHE_DOORS = {
     "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/answer.py", "probes/bundles.py",
-    "probes/export.py",
+    "probes/decision/book.py", "probes/export.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip
 AT_HOME = {"streamlit": ("app", "pages"), "plotly": ("charts",)}

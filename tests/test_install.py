@@ -55,7 +55,7 @@ def test_image_does_not_run_as_root():
 
 def test_each_import_is_a_named_dependency():
     named = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
-    extras = (PROJECT["optional-dependencies"][name] for name in ("datasets", "gguf"))
+    extras = (PROJECT["optional-dependencies"][name] for name in ("datasets", "eval", "gguf"))
     optional = {re.match(r"[\w-]+", line)[0] for lines in extras for line in lines}
     ours = {path.stem for path in ROOT.glob("*.py")}
     outside = imported() - packages() - ours - set(sys.stdlib_module_names) - {""}

@@ -4,14 +4,19 @@ import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from charts.choice import choice_subspace
 from charts.deviation import fidelity, generation_drift, transitions
 from charts.keys import key_rank, low_rank_attention, spectra
 from charts.redundancy import similarity, spans
+from charts.scan import drop_scan
+from charts.search import search
 from charts.speed import speed
+from charts.tasks import evaluate
 from plans.plan import Plan
+from probes.search.budget import UNITS
 
 Shown = tuple[str, "go.Figure | list[dict] | str"]  # a title, and a figure, rows of a table, or HTML
 Parts = Callable[[Any, Plan], Sequence[Shown]]
@@ -82,6 +87,27 @@ def _speed(result: Any, plan: Plan) -> list[Shown]:
     ]
 
 
+def _scan(result: Any, plan: Plan) -> list[Shown]:
+    found: list[Shown] = [
+        ("What each sublayer costs alone", drop_scan.damage(result, plan)),
+        ("How well scores that need no drop rank that", result.agreements),
+    ]
+    if np.isfinite(result.skip_future).any():
+        found.append(("What a skipped layer changes in later ones", drop_scan.skips(result, plan)))
+    return found
+
+
+def _search(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("Damage against what is saved", search.front(result, plan, UNITS[result.unit])),
+        ("Plans found", search.table(result)),
+    ]
+
+
+def _evaluate(result: Any, plan: Plan) -> list[Shown]:
+    return [("Pruned less dense", evaluate.differences(result)), ("In numbers", evaluate.table(result))]
+
+
 PARTS: dict[str, Parts] = {
     "similarity": _similarity,
     "key_rank": _key_rank,
@@ -90,5 +116,8 @@ PARTS: dict[str, Parts] = {
     "generation_drift": _drift,
     "choice_subspace": _choice,
     "fidelity": _fidelity,
+    "drop_scan": _scan,
+    "search": _search,
     "speed": _speed,
+    "evaluate": _evaluate,
 }

@@ -107,3 +107,17 @@ def _words(result: SearchResult, i: int) -> str:
         f"on the windows it was chosen on {style.number(result.chosen_kl[i])}<br>"
         f"{result.top1[i]:.1%} of tokens keep their likeliest next token<br>Click: make it the plan"
     )
+
+
+def table(result: SearchResult) -> list[dict]:
+    """Every plan found as a row, those that save most first."""
+    best = on_front(result)
+    rows = [
+        {
+            "plan": result.plans[i], "strategy": NAME[result.strategies[i]], "saved": result.saved[i],
+            "KL": result.kl[i], "from": result.kl_low[i], "to": result.kl_high[i], "KL when chosen": result.chosen_kl[i],
+            "perplexity": float(np.exp(min(result.nll[i], 700))), "same top token": result.top1[i], "front": bool(best[i]),
+        } | ({"KL, continued": float(result.continued_kl[i].mean())} if result.continued_kl.size else {})
+        for i in range(len(result.plans))
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: (-row["saved"], row["KL"]))

@@ -10,6 +10,8 @@ from plans.plan import Plan
 from probes.answer import Answer
 from probes.speed.speed import SpeedResult
 
+_DEFAULTS = {"batch": 1, "prompt": 128, "new": 32}
+
 
 def draw(plan: Plan) -> None:
     """Fields, the question, its answer, and every plan that was timed the same way on this machine."""
@@ -33,16 +35,38 @@ def draw(plan: Plan) -> None:
             st.dataframe(charts.table(timed), hide_index=True, key="speed_table", alt="Speed and memory of every plan")
 
 
+def given() -> dict[str, int]:
+    """What the fields say, or their defaults before they were drawn."""
+    state = st.session_state
+    return {name: int(state.get(f"speed_{name}") or default) for name, default in _DEFAULTS.items()}
+
+
 def _fields() -> dict[str, int]:
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    batch = row.number_input("Batch", 1, 4096, 1, key="speed_batch", width=110, help="Sequences that are read at once.", **KEPT)
-    prompt = row.number_input(
-        "Prompt, tokens", 1, 1_000_000, 128, key="speed_prompt", width=140, help="Tokens that are read in one pass.", **KEPT
+    row.number_input(
+        "Batch", 1, 4096, _DEFAULTS["batch"], key="speed_batch", width=110, help="Sequences that are read at once.", **KEPT
     )
-    new = row.number_input(
-        "New tokens", 1, 100_000, 32, key="speed_new", width=130, help="Tokens that follow, one step each.", **KEPT
+    row.number_input(
+        "Prompt, tokens",
+        1,
+        1_000_000,
+        _DEFAULTS["prompt"],
+        key="speed_prompt",
+        width=140,
+        help="Tokens that are read in one pass.",
+        **KEPT,
     )
-    return {"batch": int(batch or 1), "prompt": int(prompt or 1), "new": int(new or 1)}
+    row.number_input(
+        "New tokens",
+        1,
+        100_000,
+        _DEFAULTS["new"],
+        key="speed_new",
+        width=130,
+        help="Tokens that follow, one step each.",
+        **KEPT,
+    )
+    return given()
 
 
 def _answer(answer: Answer, plan: Plan) -> None:

@@ -28,7 +28,7 @@ from pages.shell.state import (
     toggle,
     warn_of_link,
 )
-from pages.shell.workbench import Live, workbench
+from pages.shell.workbench import Live, export_key, workbench
 
 __all__ = [
     "CHART",
@@ -49,6 +49,7 @@ __all__ = [
     "cost",
     "current_plan",
     "draw_progress",
+    "export_key",
     "known",
     "linked",
     "load_clicked",

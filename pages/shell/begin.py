@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from pages.shell.skeleton import beside
 from pages.shell.state import KEPT, current_plan
 from plans.plan import parse
 from refusal import Refusal
@@ -21,9 +20,9 @@ def base_plan(name: str, what: str) -> str | None:
     def take() -> None:
         st.session_state[key] = str(current_plan())
 
-    text, button = beside(f"{name}_base", [4, 1])
-    text.text_input("On top of", key=key, placeholder="the dense model, or a plan such as a25,b7", help=what, **KEPT)
-    button.button("Use the plan in the sidebar", key=f"{name}_take", on_click=take, width="stretch")
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.text_input("On top of", key=key, placeholder="the dense model, or a plan such as a25,b7", help=what, **KEPT)
+    row.button("Use the plan in the sidebar", key=f"{name}_take", on_click=take, width=230)
     try:
         return str(parse(st.session_state[key] or ""))
     except Refusal as refusal:

@@ -15,8 +15,11 @@ from models.generate import Settings, Token, Writer, prompt_tokens, write
 from models.lease import Leases
 from models.subject import ModelRef
 from plans.cut import cut
+from plans.export.export import Exported, Order
 from plans.plan import Plan
 from probes.answer import Answer, answer, find, learned, open_store
+from probes.decision.book import Book, open_book
+from probes.export import run as run_export
 from probes.known import Known
 from probes.question import Asked, Question, resolve
 from refusal import Progress, Refusal
@@ -86,6 +89,8 @@ class Workbench:
         self.jobs = Jobs(self.store)
         self.leases = Leases()
         self.known = Known(self.store)
+        self.exported: dict[str, Exported] = {}  # by folder, since the app was started
+        self._notes = open_book()
         self._lock = threading.Lock()  # guards the next one
         self._lives: OrderedDict[str, Live] = OrderedDict()
 
@@ -116,6 +121,25 @@ class Workbench:
         """The latest job that loaded or loads a model."""
         return self.jobs.get(_load_key(ref))
 
+    def book(self, ref: ModelRef) -> Book:
+        """What people wrote about the plans of a model.
+
+        Raises
+        ------
+        Refusal
+            Nothing is known of the model.
+        """
+        return Book(self._notes, self.known.identify(ref))
+
+    def export(self, order: Order) -> Job:
+        """Write a plan as a checkpoint; a job like any other."""
+
+        def work(progress: Progress) -> None:
+            self.exported[order.folder] = run_export(order, self.known, self.leases, progress)
+
+        elsewhere = "another process exports to this folder"
+        return self.jobs.submit(export_key(order.folder), f"Export {order.folder}", work, elsewhere)
+
     def write(self, ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings) -> str:
         """Begin to write; returns the name under which the answers can be watched. Plans learn from ``corpus``."""
         name, live = uuid.uuid4().hex, Live(self, ref, corpus, plans, prompt, settings)
@@ -135,6 +159,11 @@ class Workbench:
         """All answers remembered, the oldest first."""
         with self._lock:
             return list(self._lives.values())
+
+
+def export_key(folder: str) -> str:
+    """The name of the job that exports to a folder."""
+    return f"export {folder}"
 
 
 def _load_key(ref: ModelRef) -> str:

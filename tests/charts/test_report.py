@@ -21,6 +21,8 @@ ITEM = '{"question": "1 + 1 =", "options": ["2", "3"], "answer": 0}'
 SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16"]
 MORE = {"generation_drift": ["--length", "3", "--prompts", "A <b>bold</b> & new</script> word"]}
 MORE |= {"choice_subspace": ["--items", ITEM], "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"]}
+MORE |= {"search": ["--windows", "4", "--points", "1", "--draws", "1", "--strategies", "kl,random"]}
+MORE |= {"evaluate": ["--limit", "3"]}
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Where exports go: a folder of their own, whole or not at all."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.loading.memory import format_bytes
@@ -48,6 +50,33 @@ def refuse_full(target: Path, size: int) -> None:
             f"The export takes {format_bytes(size)}, and {format_bytes(free)} are free in {target.parent}. Make room, or set "
             "PRUNESCOPE_EXPORTS to a folder on a larger disk."
         )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An export that lies in the export folder, as its record tells of it."""
+
+    folder: Path
+    model: str
+    plan: str
+    form: str
+    created: str
+    difference: float
+    bytes: int
+
+
+def exports() -> list[Found]:
+    """All exports in the export folder, the newest first; a folder whose record cannot be read is left out."""
+    found = []
+    for path in exports_directory().rglob(RECORD):
+        if any(part.startswith(".") for part in path.relative_to(exports_directory()).parts):
+            continue  # being written, or left by a process that was killed
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            size = sum(each.stat().st_size for each in path.parent.iterdir() if each.is_file())
+            found.append(Found(path.parent, str(record["model"]["name"]), str(record["plan"]), str(record["format"]),
+                               str(record["created"]), float(record["checked"]["difference_in_nats"]), size))  # fmt: skip
+    return sorted(found, key=lambda each: each.created, reverse=True)
 
 
 @contextmanager

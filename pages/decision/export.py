@@ -1,0 +1,123 @@
+"""The plan as a checkpoint on the server's disk: which formats can say it, where each runs, and what was exported."""
+
+import streamlit as st
+
+from models.anatomy import Anatomy
+from pages import shell
+from pages.shell import KEPT
+from plans.export.export import Order, understood
+from plans.export.files.place import Found, destination, exports
+from plans.export.format import Checkpoint, Format
+from plans.export.registry import FORMATS, format_named
+from plans.plan import Plan
+from refusal import Refusal
+
+
+def draw(anatomy: Anatomy, plan: Plan) -> None:
+    """The order, its job, and the exports that are there."""
+    if plan:
+        try:
+            _order(plan)
+        except Refusal as refusal:
+            st.error(str(refusal), icon=":material/error:")
+    else:
+        st.info("The plan is empty, so there is nothing to export. Pick a plan from the search or the table.")
+    _there()
+
+
+def _order(plan: Plan) -> None:
+    ref, text = shell.model_ref(), shell.corpus_ref()
+    checkpoint = understood(Order(ref, plan, "", "", text))
+    can = {name: not form.cannot(checkpoint) for name, form in FORMATS.items()}
+    name = st.selectbox(
+        "Format", list(FORMATS), next((i for i, name in enumerate(FORMATS) if can[name]), 0), key="export_format",
+        format_func=lambda name: f"{name}: {FORMATS[name].sentence}" if can[name] else f"{name}: not for this plan",
+    )  # fmt: skip
+    form = FORMATS[name]
+    why = form.cannot(checkpoint)
+    if why:
+        st.warning(f"{why} {_others(can)}")
+        return
+    _runtimes(form)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    folder = row.text_input(
+        "Folder", key="export_folder", placeholder="a name, such as small", width=320, **KEPT,
+        help="Inside the export folder of this server, which PRUNESCOPE_EXPORTS names.",
+    )  # fmt: skip
+    replace = row.checkbox("Replace an earlier export", key="export_replace")
+    order = Order(ref, plan, name, (folder or "").strip(), text, replace)
+    row.button(
+        "Export", key="export", type="primary", on_click=_submit, args=(order,), disabled=not order.folder,
+        help="Writes the checkpoint, reads it back in a fresh process, and compares it with the pruned model.",
+    )  # fmt: skip
+    if problem := st.session_state.pop("export_error", None):
+        st.error(problem, icon=":material/error:")
+    _job(order.folder, checkpoint)
+
+
+def _others(can: dict[str, bool]) -> str:
+    names = [name for name, fits in can.items() if fits]
+    return f"Formats that can: {', '.join(names)}." if names else "No other format can, either."
+
+
+def _runtimes(form: Format) -> None:
+    st.caption(f"{form.sentence} It expresses {form.expresses}.")
+    st.dataframe(
+        [{"runs in": each.name, "": "yes" if each.runs else "no", "how, or why not": each.how} for each in form.runtimes],
+        hide_index=True, key="export_runtimes", alt="Where this format runs",
+    )  # fmt: skip
+
+
+def _submit(order: Order) -> None:
+    """Callback: refuse what can be refused at once, else begin."""
+    try:
+        destination(order.folder, order.overwrite)
+        shell.workbench().export(order)
+    except (Refusal, shell.StoreError) as refusal:
+        st.session_state.export_error = str(refusal)
+
+
+def _job(folder: str, checkpoint: Checkpoint) -> None:
+    """How far the export to this folder is, or how it ended."""
+    job = shell.workbench().jobs.get(shell.export_key(folder))
+    if job is None:
+        return
+    if job.active:
+        _watch(folder)
+    elif job.state == "failed":
+        st.error(job.error, icon=":material/error:")
+    elif job.state == "cancelled":
+        st.info("Cancelled; nothing was exported.")
+    elif done := shell.workbench().exported.get(folder):
+        st.success(str(done))
+
+
+@st.fragment(run_every=shell.POLL)
+def _watch(folder: str) -> None:
+    job = shell.workbench().jobs.get(shell.export_key(folder))
+    if job is None or not job.active:
+        st.rerun()
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    shell.draw_progress(job, left)
+    right.button("Cancel", key="export_cancel", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+
+
+def _there() -> None:
+    """What lies in the export folder, and where it runs."""
+    found = exports()
+    st.markdown("**Exports on this server**")
+    if not found:
+        st.caption("There are none yet.")
+        return
+    st.dataframe([_row(each) for each in found], hide_index=True, key="exports", alt="Exports on this server")
+
+
+def _row(each: Found) -> dict:
+    try:
+        runs = ", ".join(runtime.name for runtime in format_named(each.form).runtimes if runtime.runs)
+    except Refusal:
+        runs = ""
+    return {
+        "folder": str(each.folder), "model": each.model, "plan": each.plan, "format": each.form, "size (MB)": each.bytes / 1e6,
+        "runs in": runs, "differs by (nats)": each.difference, "exported": each.created,
+    }  # fmt: skip

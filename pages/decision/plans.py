@@ -1,0 +1,168 @@
+"""All plans of the model in one table: what was measured of them, what was written about them, and two of them compared."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from models.anatomy import Anatomy
+from pages import shell
+from pages.decision import tasks
+from pages.lab.speed import given as speed_fields
+from plans.operation import Shape
+from plans.plan import Plan, parse
+from probes.answer import Answer
+from probes.decision import pairs
+from probes.decision.book import Book, Noted
+from probes.decision.table import Row, answers, rows
+from probes.question import Question
+from refusal import Refusal
+
+_COLUMNS = {
+    "pinned": st.column_config.TextColumn("📌", width=40),
+    "saved": st.column_config.NumberColumn("parameters saved", format="percent"),
+    "cache": st.column_config.NumberColumn("KV cache saved", format="percent"),
+    "KL": st.column_config.NumberColumn("KL, nats", format="%.4f"),
+    "from": st.column_config.NumberColumn(format="%.4f"),
+    "to": st.column_config.NumberColumn(format="%.4f"),
+    "perplexity": st.column_config.NumberColumn(format="%.2f"),
+    "same top token": st.column_config.NumberColumn(format="percent"),
+    "accuracy": st.column_config.NumberColumn("items right", format="percent"),
+    "tasks": st.column_config.NumberColumn("tasks, score", format="%.4f"),
+    "decode": st.column_config.NumberColumn("decode, × dense", format="%.2f"),
+    "prefill": st.column_config.NumberColumn("prefill, × dense", format="%.2f"),
+}
+
+
+def draw(anatomy: Anatomy, plan: Plan) -> None:
+    """The note on the plan of the sidebar, the table, and two plans compared."""
+    bench, shape = shell.workbench(), Shape(anatomy.layers)
+    try:
+        book = bench.book(shell.model_ref())
+        question = Question("fidelity", shell.model_ref(), shell.corpus_ref())
+        given = {"speed": speed_fields(), "evaluate": tasks.params() or {}}
+        found, notes = answers(bench.known, question, given), book.notes()
+    except (Refusal, shell.StoreError) as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return
+    listed = rows(found, notes)
+    if plan:
+        _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
+    if not listed:
+        st.info("No plan of this model was measured yet. Search one, or drop something in the drop lab and measure it.")
+        return
+    _table(anatomy, listed)
+    _compare(found, [row.noted.plan for row in listed], notes, shape)
+
+
+def _note(book: Book, noted: Noted) -> None:
+    """Name, note, parent and pin of a plan; written when a field changes."""
+    key = f"note {noted.plan}"
+
+    def write() -> None:
+        values = {name: (st.session_state[f"{key}_{name}"] or "").strip() for name in ("name", "note", "parent")}
+        try:
+            book.write(replace(noted, **values, pinned=st.session_state[f"{key}_pinned"]))
+        except (Refusal, shell.StoreError) as refusal:
+            st.session_state.note_error = str(refusal)
+
+    def forget() -> None:
+        try:
+            gone = book.forget(noted.plan, shell.workbench().known)
+            st.session_state.note_told = f"Forgot {noted.plan} and {gone} answers about it."
+        except (Refusal, shell.StoreError) as refusal:
+            st.session_state.note_error = str(refusal)
+
+    st.markdown(f"**`{noted.plan}`**")
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.text_input("Name", noted.name, key=f"{key}_name", on_change=write, width=200, placeholder="candidate A")
+    row.text_input("Note", noted.note, key=f"{key}_note", on_change=write, placeholder="why it is worth keeping")
+    row.text_input("Made from", noted.parent, key=f"{key}_parent", on_change=write, width=200, help="The plan before it.")
+    row.checkbox("Pin", noted.pinned, key=f"{key}_pinned", on_change=write, help="Stays on top and cannot be forgotten.")
+    with row.popover("Forget", disabled=noted.pinned):
+        st.write("The note and every answer about this plan would be gone.")
+        st.button("Yes, forget it", key=f"{key}_forget", type="primary", on_click=forget)
+    if told := st.session_state.pop("note_told", None):
+        st.success(told)
+    if problem := st.session_state.pop("note_error", None):
+        st.error(problem, icon=":material/error:")
+
+
+def _parent(plan: str) -> str:
+    """The plan that was in the sidebar before this one."""
+    history, place = st.session_state.get("plan_history", []), st.session_state.get("plan_place", 0)
+    return history[place - 1] if place and history[place] == plan else ""
+
+
+def _table(anatomy: Anatomy, listed: list[Row]) -> None:
+    shown = [_shown(anatomy, row) for row in listed]
+
+    def pick() -> None:
+        chosen = st.session_state.plans_table.selection.rows
+        if chosen and chosen[0] < len(listed):
+            shell.set_plan(listed[chosen[0]].noted.plan)
+
+    there = [name for name in shown[0] if any(row[name] not in (None, "") for row in shown)]
+    st.dataframe(
+        shown, hide_index=True, key="plans_table", alt="All plans", on_select=pick, selection_mode="single-row",
+        column_order=there, column_config=_COLUMNS,
+    )  # fmt: skip
+    st.caption(
+        "Everything that was measured of any plan on this model and text, with the settings that the fields have now. KL to "
+        "the dense model in nats per token, with its 95 % interval over windows. Click a header to sort; the toolbar has "
+        "a search. A selected row becomes the plan."
+    )
+
+
+def _shown(anatomy: Anatomy, row: Row) -> dict:
+    try:
+        left = shell.cost(anatomy, parse(row.noted.plan))
+    except Refusal:
+        left = None
+    return {
+        "pinned": "📌" if row.noted.pinned else "", "plan": row.noted.plan, "name": row.noted.name, "note": row.noted.note,
+        "saved": 1 - left.parameters / anatomy.parameters if left else None,
+        "cache": 1 - left.cache_bytes / max(1, anatomy.cache_bytes) if left else None,
+        "KL": row.kl, "from": row.kl_low, "to": row.kl_high, "perplexity": row.perplexity, "same top token": row.agreement,
+        "accuracy": row.accuracy, "tasks": row.score, "decode": row.decode, "prefill": row.prefill,
+        "made from": row.noted.parent,
+    }  # fmt: skip
+
+
+def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[str, Noted], shape: Shape) -> None:
+    """Two plans: what each does alone, and paired tests on all that both were measured on."""
+    st.markdown("**Two plans compared**")
+    if len(plans) < 2:
+        st.caption("Measure a second plan to compare it with this one.")
+        return
+
+    def named(plan: str) -> str:
+        name = notes[plan].name if plan in notes else ""
+        return f"{name} · {plan}" if name else plan
+
+    row = st.container(horizontal=True)
+    first = row.selectbox("First", plans, 0, key="pair_first", format_func=named)
+    second = row.selectbox("Second", plans, 1, key="pair_second", format_func=named)
+    try:
+        st.markdown(pairs.in_words(parse(first), parse(second), shape))
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return
+    compared = []
+    for probe, compare in {"fidelity": pairs.on_tokens, "choice_subspace": pairs.on_items, "evaluate": pairs.on_tasks}.items():
+        there = found[probe]
+        if first != second and first in there and second in there:
+            compared += compare(there[first].result, there[second].result)
+    if not compared:
+        st.caption("Nothing was measured of both yet. Measure both in the drop lab, or run the same tasks on both.")
+        return
+    four = st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(
+        [
+            {"measure": each.what, "first": each.first, "second": each.second, "difference": each.difference, "from": each.low,
+             "to": each.high, "McNemar p": each.p, "verdict": each.says, "samples": each.samples, "unit": each.unit}
+            for each in compared
+        ], hide_index=True, key="pair_table", alt="Two plans compared",
+        column_config={name: four for name in ("first", "second", "difference", "from", "to")}
+        | {"McNemar p": st.column_config.NumberColumn(format="%.3f")},
+    )  # fmt: skip
+    st.caption("Second less first, on the same windows or items, with 95 % bootstrap intervals over them.")

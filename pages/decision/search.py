@@ -1,0 +1,165 @@
+"""A plan under a budget: search, look at the front, click a point, and it is the plan."""
+
+import streamlit as st
+
+from charts import style
+from charts.search import search as charts
+from measures.intervals import bootstrap
+from models.anatomy import Anatomy
+from pages import shell
+from pages.shell.begin import base_plan
+from plans.plan import Plan
+from probes.answer import Answer
+from probes.search.budget import LETTERS, UNITS
+from probes.search.params import STRATEGIES, SearchParams
+from probes.search.search import SearchResult
+from refusal import Refusal
+
+
+def _fields() -> dict | None:
+    """Parameters of the search; None: they make no question, which is told here."""
+    first = st.container(horizontal=True, vertical_alignment="bottom")
+    first.selectbox("Budget counts", list(UNITS), key="search_unit", width=180, **shell.KEPT,
+                    help="; ".join(f"{unit}: {words}" for unit, words in UNITS.items()))  # fmt: skip
+    first.number_input("Save at most, %", 1.0, 95.0, 25.0, 2.5, key="search_share", width=140, **shell.KEPT)
+    first.number_input("Steps", 1, 20, 4, key="search_points", width=110, help="Budgets up to that share.", **shell.KEPT)
+    first.multiselect("May be dropped", list(LETTERS), ["attention", "mlp"], key="search_parts", width=260,
+                      format_func=lambda part: {"mlp": "MLP"}.get(part, part))  # fmt: skip
+    with st.expander("Strategies and effort"):
+        st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", format_func=charts.NAME.__getitem__)
+        row = st.container(horizontal=True, vertical_alignment="bottom")
+        row.number_input("Measured again", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
+                         help="How many drops greedy measures again in each round; 0: all of them.")  # fmt: skip
+        row.number_input("Generations", 0, 1000, 10, key="search_generations", width=120, help="Of swaps.", **shell.KEPT)
+        row.number_input("Offspring", 1, 1000, 16, key="search_offspring", width=120, help="Of each generation.", **shell.KEPT)
+        row.number_input("Random plans", 1, 1000, 8, key="search_draws", width=120, help="For each step.", **shell.KEPT)
+        row.number_input("Continuation", 0, 4096, 0, key="search_continuation", width=130, **shell.KEPT,
+                         help="Tokens that the dense model writes after a window; plans are judged on them too.")  # fmt: skip
+        row.number_input("Seed", 0, 2**31 - 1, 0, key="search_seed", width=110, **shell.KEPT)
+    state = st.session_state
+    given = {name: state[f"search_{name}"] for name in ("unit", "points", "again", "generations", "offspring", "draws")}
+    given |= {name: state[f"search_{name}"] for name in ("continuation", "seed")}
+    given |= {"share": state.search_share / 100, "parts": ",".join(state.search_parts)}
+    given["strategies"] = ",".join(state.search_strategies)
+    try:
+        SearchParams(**given)
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return None
+    return given
+
+
+def _picked() -> None:
+    found = shell.picked("front")
+    if found:
+        shell.set_plan(found[0])
+
+
+def _selected(plans: list[str]):
+    def pick() -> None:
+        chosen = st.session_state.found_table.selection.rows
+        if chosen:
+            shell.set_plan(plans[chosen[0]])
+
+    return pick
+
+
+def _budget(result: SearchResult) -> None:
+    """The slider through the front: the plan that was best on the windows it was chosen on, for each budget."""
+    shares = sorted({float(share) for share in result.shares})
+    share = shares[0]
+    if len(shares) > 1:
+        share = st.select_slider("Budget", shares, shares[-1], key="search_budget", format_func="{:.1%}".format)
+    of_share = [i for i in range(len(result.plans)) if result.shares[i] == share]
+    best = min(of_share, key=lambda i: result.chosen_kl[i])
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown(
+        f"**`{result.plans[best]}`** saves {result.saved[best]:.1%} of all {UNITS[result.unit]}. KL "
+        f"{style.number(result.kl[best])} nats per token (95 %: {style.number(result.kl_low[best])} to "
+        f"{style.number(result.kl_high[best])}) on windows it was not chosen on. {_rivals(result, of_share, best)}"
+    )
+    row.button("Make it the plan", key="search_use", type="primary", width=180,
+               on_click=shell.set_plan, args=(result.plans[best],))  # fmt: skip
+
+
+def _rivals(result: SearchResult, places: list[int], best: int) -> str:
+    """Which plans of the same budget cannot be told apart from the best one on this text."""
+    alike, seen = [], {result.plans[best]}
+    for i in places:
+        if result.plans[i] in seen or result.strategies[i] == "random":
+            continue
+        seen.add(result.plans[i])
+        low, high = bootstrap(result.window_kl[i] - result.window_kl[best])
+        if low <= 0 <= high:
+            alike.append(charts.NAME[result.strategies[i]])
+    if not alike:
+        return "Every other choice differs from it by more than chance."
+    return f"On {result.judged_windows} windows it cannot be told apart from the choice of: {', '.join(alike)}."
+
+
+def _table(result: SearchResult) -> None:
+    rows = charts.table(result)
+    four = st.column_config.NumberColumn(format="%.4f")
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        rows, hide_index=True, key="found_table", alt="Plans found", selection_mode="single-row",
+        on_select=_selected([row["plan"] for row in rows]),
+        column_config={"KL": four, "from": four, "to": four, "KL when chosen": four, "KL, continued": four, "saved": percent,
+                       "same top token": percent, "perplexity": st.column_config.NumberColumn(format="%.2f")},
+    )  # fmt: skip
+    st.caption(
+        "KL in nats per token with its 95 % interval, on windows nothing was chosen on. A selected row becomes the plan."
+    )
+
+
+def _effort(result: SearchResult) -> None:
+    """What each strategy needed, and how far it was fitted to the windows it chose on."""
+    rows = []
+    for name, passes in result.spent.items():
+        places = [i for i, each in enumerate(result.strategies) if each == name]
+        rows.append({
+            "strategy": charts.NAME[name], "passes": passes, "mean KL when chosen": float(result.chosen_kl[places].mean()),
+            "mean KL when judged": float(result.kl[places].mean()),
+        })  # fmt: skip
+    four = st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(rows, hide_index=True, key="effort", alt="What each strategy needed", column_config={
+        "passes": st.column_config.NumberColumn("forward passes", format="%.0f"),
+        "mean KL when chosen": four, "mean KL when judged": four,
+    })  # fmt: skip
+    st.caption(
+        f"Passes over one window of {result.length} tokens, with all that a strategy builds on. Whatever was measured before "
+        f"is taken from the store: {result.tried} plans are known on this text."
+    )
+
+
+def draw(anatomy: Anatomy, plan: Plan) -> None:
+    """The fields, the question, and its answer."""
+    given = _fields()
+    why = "Every plan begins with this one, which may only drop. A click on a point changes the sidebar's."
+    base = base_plan("search", why)
+    if given is None or base is None:
+        return
+    answer = shell.ask(
+        "search",
+        "Search",
+        "Plans are chosen on the first half of the text's windows and judged on the second. This takes minutes to hours; what "
+        "is measured is kept, and an interrupted search goes on from there.",
+        plan=base,
+        params=given,
+    )
+    if answer is not None:
+        _answer(answer, plan)
+
+
+def _answer(answer: Answer, plan: Plan) -> None:
+    result: SearchResult = answer.result
+    shell.provenance(answer)
+    _budget(result)
+    picture, found, effort = st.tabs(["Front", "Plans found", "Effort"])
+    with picture:
+        shell.clickable(charts.front(result, plan, UNITS[result.unit]), "front", "KL against what is saved", on_select=_picked)
+        st.caption("Bars are 95 % intervals over windows. Click a point to make it the plan; the dotted line is the front.")
+    with found:
+        _table(result)
+    with effort:
+        _effort(result)

@@ -1,0 +1,85 @@
+"""What people write about plans: a name, a note, the plan it was made from, and whether it is pinned.
+
+It lies beside the answers and not among them: answers can be computed again, and what somebody wrote cannot.
+"""
+
+import time
+from dataclasses import asdict, dataclass, replace
+
+from cache.codec import encode
+from cache.store import Store
+from probes.known import Known
+from refusal import Refusal
+from settings import data_directory
+
+_NAME, _NOTE = 80, 2000  # characters
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What is written about one plan; ``changed`` is in unix seconds."""
+
+    plan: str
+    name: str = ""
+    note: str = ""
+    parent: str = ""
+    pinned: bool = False
+    changed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for what, text, most in (("name", self.name, _NAME), ("note", self.note, _NOTE)):
+            if len(text) > most:
+                raise Refusal(f"The {what} has {len(text):,} characters. Write at most {most:,}.")
+
+
+def open_book() -> Store:
+    """Where notes are kept, in the data directory."""
+    return Store(data_directory() / "plans")
+
+
+class Book:
+    """The notes on the plans of one model.
+
+    Parameters
+    ----------
+    store : Store
+        See `open_book`.
+    fingerprint : str
+        Of the model.
+    """
+
+    def __init__(self, store: Store, fingerprint: str) -> None:
+        self._store, self._fingerprint = store, fingerprint
+
+    def notes(self) -> dict[str, Noted]:
+        """All notes, by plan."""
+        found = {}
+        for entry in self._store.entries(lambda about: about.get("of") == self._fingerprint):
+            values = {name: entry.about[name] for name in asdict(Noted("")) if name in entry.about}
+            found[values["plan"]] = Noted(**values)
+        return found
+
+    def note(self, plan: str) -> Noted:
+        """The note on a plan; an empty one where nothing was written."""
+        return self.notes().get(plan, Noted(plan))
+
+    def write(self, noted: Noted) -> None:
+        """Keep a note in the place of the plan's former one."""
+        about = asdict(replace(noted, changed=time.time())) | {"of": self._fingerprint}
+        self._store.put(self._key(noted.plan), encode({}), about)
+
+    def forget(self, plan: str, known: Known) -> int:
+        """Forget the note on a plan and all answers about it on this model; returns how many answers those were.
+
+        Raises
+        ------
+        Refusal
+            It is pinned.
+        """
+        if self.note(plan).pinned:
+            raise Refusal(f"{plan} is pinned. Take the pin off first.")
+        self._store.delete(self._key(plan))
+        return known.forget(self._fingerprint, plan)
+
+    def _key(self, plan: str) -> str:
+        return f"note {self._fingerprint} {plan}"

@@ -1,0 +1,49 @@
+"""Where own tasks lie, and what is in there."""
+
+import hashlib
+from pathlib import Path
+
+from refusal import Refusal
+from settings import settings
+
+_MOST = 2000  # files
+
+
+def tasks_folder(name: str) -> Path | None:
+    """The folder of own tasks: the named one, else the operator's; None: there is none.
+
+    Raises
+    ------
+    Refusal
+        The named one is no folder.
+    """
+    folder = Path(name).expanduser() if name else settings().tasks
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        raise Refusal(f"There is no folder of tasks at {folder}. Name one that holds the YAML files of lm-evaluation-harness.")
+    return folder.resolve()
+
+
+def folder_digest(name: str) -> str:
+    """sha256 of the names and contents of all its files, so that an answer belongs to them; empty: there is no folder.
+
+    Raises
+    ------
+    Refusal
+        There are too many files for a folder of tasks, or one cannot be read.
+    """
+    folder = tasks_folder(name)
+    if folder is None:
+        return ""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    if len(files) > _MOST:
+        raise Refusal(f"{folder} holds {len(files):,} files, which is no folder of tasks. Name the one with the YAML files.")
+    found = hashlib.sha256()
+    for path in files:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+        found.update(f"{path.relative_to(folder)} {len(content)} ".encode() + content)
+    return found.hexdigest()

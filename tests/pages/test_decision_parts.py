@@ -1,0 +1,102 @@
+"""The other parts of Decide: the table of plans, notes, two plans compared, tasks, and exports."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plans.export.files.place import RECORD
+from plans.plan import parse
+
+
+@pytest.fixture
+def measured(visit):
+    """The Decide page where two plans were measured in the drop lab."""
+    visitor = visit("drop_lab", windows=3, length=16, plan="a1")
+    visitor.click("ask_fidelity").wait()
+    visitor.at.text_input(key="plan").set_value("b0-2").run()
+    visitor.click("ask_fidelity").wait()
+    return visitor.go("decide")
+
+
+def test_every_measured_plan_is_in_the_table_and_a_row_becomes_the_plan(measured):
+    rows = measured.table("same top token")
+    assert [row["plan"] for row in rows] == ["a1", "b0-2"], "the least damage first"
+    assert rows[0]["from"] <= rows[0]["KL"] <= rows[0]["to"] and 0 < rows[0]["saved"] < rows[1]["saved"] < 1
+    measured.select("plans_table", rows=[0], columns=[], cells=[])
+    assert measured.plan == "a1"
+
+
+def test_a_plan_is_named_pinned_and_forgotten(measured):
+    measured.at.text_input(key="note b0-2_name").set_value("too much").run()
+    measured.at.checkbox(key="note b0-2_pinned").check().run()
+    measured.whole()
+    first, _ = measured.table("same top token")
+    assert (first["plan"], first["name"], first["pinned"], first["made from"]) == ("b0-2", "too much", "📌", "a1")
+    measured.at.checkbox(key="note b0-2_pinned").uncheck().run()
+    measured.click("note b0-2_forget")
+    assert "Forgot b0-2 and" in measured.texts()
+    assert [row["plan"] for row in measured.table("same top token")] == ["a1"]
+
+
+def test_a_name_that_is_too_long_is_told(measured):
+    measured.at.text_input(key="note b0-2_name").set_value("x" * 100).run()
+    assert any("Write at most 80" in each for each in measured.errors())
+
+
+def test_two_plans_are_compared_in_words_and_numbers(measured):
+    text = measured.texts()
+    assert "Only the second: removes" in text and "Only the first" not in text
+    assert "Both: removes the attention of layer 1." in text
+    rows = measured.table("verdict")
+    assert [row["measure"] for row in rows] == ["KL to the dense model", "Negative log-likelihood"]
+    assert rows[0]["verdict"] == "the first is better" and rows[0]["from"] <= rows[0]["difference"] <= rows[0]["to"]
+    measured.at.selectbox(key="pair_second").set_value("a1").run()
+    assert "Both plans are the same" in measured.texts() and "Nothing was measured of both" in measured.texts()
+
+
+def test_tasks_are_run_and_their_score_is_in_the_table(measured):
+    measured.at.number_input(key="task_limit").set_value(4).run()
+    measured.click("ask_evaluate").wait()
+    assert "task_differences" in measured.figures()
+    assert {row["metric"] for row in measured.table("won")} == {"acc", "acc_bytes"}
+    score = {row["plan"]: row["tasks"] for row in measured.table("same top token")}
+    assert score["b0-2"] == score["b0-2"] and score["a1"] != score["a1"], "measured of one plan alone"
+
+
+@pytest.mark.parametrize(("tasks", "says"), [("", "Name a task"), ("hellaswagg", "There is no task 'hellaswagg'")])
+def test_a_task_that_is_none_is_told(measured, tasks, says):
+    measured.at.text_input(key="task_tasks").set_value(tasks).run()
+    if measured.has("ask_evaluate"):
+        measured.click("ask_evaluate").wait()
+    assert any(says in each for each in measured.errors())
+
+
+def test_a_plan_is_exported_and_listed(measured):
+    assert "removed" in measured.at.selectbox(key="export_format").value
+    measured.at.text_input(key="export_folder").set_value("small").run()
+    measured.click("export").wait()
+    assert any("small holds" in each.value for each in measured.at.success)
+    [row] = measured.table("differs by (nats)")
+    record = json.loads((Path(row["folder"]) / RECORD).read_text())
+    assert parse(record["plan"]) == parse("b0-2") == parse(row["plan"]) and "transformers" in row["runs in"]
+    measured.click("export")
+    assert any("exists" in each for each in measured.errors()), "nothing is replaced unasked"
+    measured.at.checkbox(key="export_replace").check().run()
+    measured.click("export").wait()
+    assert any("small holds" in each.value for each in measured.at.success)
+
+
+@pytest.mark.parametrize("folder", ["../outside", "/etc"])
+def test_an_export_outside_its_folder_is_refused(measured, folder):
+    measured.at.text_input(key="export_folder").set_value(folder).run()
+    measured.click("export")
+    assert any("is not a folder inside" in each for each in measured.errors())
+
+
+def test_a_format_that_cannot_say_the_plan_names_those_that_can(measured):
+    measured.at.text_input(key="plan").set_value("a1,k:0.5/0.5").run()
+    assert any("no checkpoint can say that" in each.value for each in measured.at.warning) and not measured.has("export")
+    measured.at.text_input(key="plan").set_value("a1").run()
+    measured.at.selectbox(key="export_format").set_value("removed").run()
+    assert any("noop" in each.value for each in measured.at.warning)

@@ -1,0 +1,168 @@
+"""Notes on plans, the table of all that is known, and two plans compared."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from models.lease import Leases
+from models.subject import ModelRef
+from plans.operation import Shape
+from plans.plan import parse
+from probes.answer import answer, open_store
+from probes.decision import pairs
+from probes.decision.book import Book, Noted, open_book
+from probes.decision.table import answers, rows
+from probes.known import Known
+from probes.question import Question, resolve
+from refusal import Refusal
+from texts.corpus import CorpusRef
+
+ITEMS = "\n".join(f'{{"question": "{i} + 1 =", "options": ["{i + 1}", "{i + 3}"], "answer": 0}}' for i in range(6))
+
+
+@pytest.fixture
+def world(tiny_folder, own_data):
+    """A store, a way to ask, and the question that all is about."""
+    store, leases = open_store(), Leases()
+    known, ref, text = Known(store), ModelRef(str(tiny_folder), dtype="float32"), CorpusRef("prose.txt", 3, 16)
+
+    def ask(probe, plan, **params):
+        asked = resolve(Question(probe, ref, text, plan, params), known.identify)
+        store.put(asked.key, *answer(asked, leases.lease, store))
+
+    return known, Question("fidelity", ref, text), ask
+
+
+# Notes
+
+
+def test_a_note_is_kept_until_it_is_forgotten(world):
+    known, question, ask = world
+    book = Book(open_book(), known.identify(question.model))
+    ask("fidelity", "a1")
+    ask("fidelity", "a2")
+    book.write(Noted("a1", "candidate", "keeps keys small", "a0"))
+    book.write(Noted("a1", "candidate A", "keeps keys small", "a0", pinned=True))
+    again = Book(open_book(), known.identify(question.model)).note("a1")
+    assert (again.name, again.parent, again.pinned) == ("candidate A", "a0", True) and again.changed > 0
+    with pytest.raises(Refusal, match="pinned"):
+        book.forget("a1", known)
+    book.write(dataclasses.replace(again, pinned=False))
+    assert book.forget("a1", known) == 1 and not book.notes()
+    left = answers(known, question, {})["fidelity"]
+    assert set(left) == {"a2"}
+
+
+def test_notes_are_of_one_model(world):
+    known, question, _ = world
+    book = Book(open_book(), known.identify(question.model))
+    book.write(Noted("a1", "ours"))
+    assert Book(open_book(), "f" * 64).notes() == {} and Book(open_book(), "f" * 64).note("a1") == Noted("a1")
+
+
+@pytest.mark.parametrize("given", [{"name": "x" * 81}, {"note": "x" * 2001}])
+def test_what_is_too_long_is_refused(given):
+    with pytest.raises(Refusal, match="Write at most"):
+        Noted("a1", **given)
+
+
+# The table
+
+
+def test_a_row_holds_all_that_is_known_of_a_plan(world):
+    known, question, ask = world
+    ask("fidelity", "a1")
+    ask("fidelity", "b2")
+    ask("choice_subspace", "a1", items=ITEMS)
+    ask("speed", "a1", prompt=4, new=2, rounds=5)
+    notes = {"b2": Noted("b2", pinned=True), "m3": Noted("m3", "an idea")}
+    found = answers(known, question, {"speed": {"prompt": 4, "new": 2, "rounds": 5}, "choice_subspace": {"items": ITEMS}})
+    listed = rows(found, notes)
+    assert [row.noted.plan for row in listed] == ["b2", "a1", "m3"], "pinned, then by KL, then what was not measured"
+    pinned, measured, idea = listed
+    fidelity = found["fidelity"]["a1"].result
+    assert measured.kl == fidelity.kl  # the interval is of float32 values
+    assert measured.kl_low - 1e-6 <= measured.kl <= measured.kl_high + 1e-6
+    assert measured.accuracy == found["choice_subspace"]["a1"].result.texts.accuracy and measured.decode > 0
+    assert pinned.accuracy is None and idea.kl is None and idea.noted.name == "an idea"
+
+
+def test_other_texts_and_settings_are_other_rows(world):
+    known, question, ask = world
+    ask("fidelity", "a1")
+    elsewhere = dataclasses.replace(question, corpus=CorpusRef("prose.txt", 2, 16))
+    assert not rows(answers(known, elsewhere, {}), {})
+
+
+# Two plans
+
+
+def test_two_plans_on_the_same_tokens(world):
+    known, question, ask = world
+    ask("fidelity", "a1")
+    ask("fidelity", "b0-2")
+    found = answers(known, question, {})["fidelity"]
+    first, second = (found[plan].result for plan in ("a1", "b0-2"))
+    kl, nll = pairs.on_tokens(first, second)
+    assert kl.first == pytest.approx(first.kl, rel=1e-5) and kl.second == pytest.approx(second.kl, rel=1e-5)
+    assert kl.difference == pytest.approx(second.kl - first.kl, rel=1e-5) and kl.low <= kl.difference <= kl.high
+    assert nll.difference == pytest.approx(np.log(second.perplexity) - np.log(first.perplexity), rel=1e-5)
+    assert kl.better == "first" and kl.says == "the first is better" and kl.samples == 3
+    back = pairs.on_tokens(second, first)[0]
+    assert back.better == "second" and back.difference == pytest.approx(-kl.difference)
+    same = pairs.on_tokens(first, first)[0]
+    assert not same.better and same.says == "no difference"
+
+
+def test_two_plans_on_the_same_items(world):
+    known, question, ask = world
+    ask("choice_subspace", "a1", items=ITEMS)
+    ask("choice_subspace", "b0-2", items=ITEMS)
+    found = answers(known, question, {"choice_subspace": {"items": ITEMS}})["choice_subspace"]
+    first, second = (found[plan].result for plan in ("a1", "b0-2"))
+    by_text = pairs.on_items(first, second)[0]
+    right = [(each.texts.chosen == np.array(each.answers)) for each in (first, second)]
+    assert by_text.difference == pytest.approx(right[1].mean() - right[0].mean()) and 0 <= by_text.p <= 1
+    assert by_text.samples == 6 and (by_text.says == "too few to tell") == (by_text.p >= 0.05)
+
+
+def test_one_window_says_nothing_about_chance(world):
+    known, question, _ = world
+    single = dataclasses.replace(question, corpus=CorpusRef("prose.txt", 1, 16))
+    for plan in ("a1", "b0-2"):
+        asked = resolve(dataclasses.replace(single, plan=plan), known.identify)
+        known.store.put(asked.key, *answer(asked, Leases().lease, known.store))
+    found = answers(known, single, {})["fidelity"]
+    kl = pairs.on_tokens(*(found[plan].result for plan in ("a1", "b0-2")))[0]
+    assert not kl.better and kl.says == "too few to tell"
+
+
+def test_tasks_are_paired_by_their_items():
+    first, second = (task_result(order, right) for order, right in (([0, 1, 2], [1, 1, 0]), ([2, 0, 3], [1, 0, 1])))
+    [pair] = pairs.on_tasks(first, second)
+    assert pair.samples == 2 and pair.first == 0.5 and pair.second == 0.5 and pair.p == 1.0
+
+
+def task_result(items, right):
+    from types import SimpleNamespace
+
+    row = {"name": "facts", "metrics": [{"name": "acc", "better": True}]}
+    return SimpleNamespace(
+        tasks=[row], digests={"facts": [str(i) for i in items]}, values={"facts": {"acc": np.array(right, dtype=float)}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        ("a1", "a1", "Both plans are the same."),
+        ("a1,a2", "a2,m3", "Only the first: removes the attention of layer 1. Only the second: removes the MLP of layer 3. "
+         "Both: removes the attention of layer 2."),
+        ("a1", "a1,a2", "Only the second: removes the attention of layer 2. Both: removes the attention of layer 1."),
+        ("w:wanda@0.5", "w:wanda@0.3", "They have nothing in common."),
+        ("a1", "m1", "They have nothing in common."),
+    ],
+)  # fmt: skip
+def test_the_difference_in_words(first, second, says):
+    assert says in pairs.in_words(parse(first), parse(second), Shape(4))
