@@ -7,13 +7,13 @@ from probes.deviation import fidelity, generation_drift, transitions
 from probes.keys import key_rank, low_rank_attention
 from probes.redundancy import similarity
 from probes.scan import drop_scan
-from probes.search import search
+from probes.search import search, stability
 from probes.speed import speed
 from probes.tasks import evaluate
 
 _MODULES = (
     similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity, drop_scan, search,
-    speed, evaluate,
+    stability, speed, evaluate,
 )  # fmt: skip
 PROBES: dict[str, Probe] = {module.PROBE.name: module.PROBE for module in _MODULES}
 HIDDEN: dict[str, Probe] = {probe.name: probe for probe in (ANATOMY, COST)}  # asked by the way, without a page of their own

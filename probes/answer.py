@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,17 @@ def opened(store: Store, key: str, result: type, row: Stored) -> Answer:
     except (CodecError, TypeError) as error:  # TypeError: the fields are not those of a result
         store.delete(key)
         raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
+
+
+def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
+    """What a question's probe has kept so far on this model and text, in pieces; damaged ones are forgotten and left out."""
+    if not asked.memory_key:
+        return []
+    kept, found = _beside(asked, store, asked.memory_key, "memory"), []
+    for name in kept:
+        with suppress(KeyError, Refusal):  # forgotten meanwhile, or damaged
+            found.append(kept[name])
+    return found
 
 
 def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:

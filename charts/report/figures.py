@@ -12,7 +12,7 @@ from charts.deviation import fidelity, generation_drift, transitions
 from charts.keys import key_rank, low_rank_attention, spectra
 from charts.redundancy import similarity, spans
 from charts.scan import drop_scan
-from charts.search import search
+from charts.search import search, stability
 from charts.speed import speed
 from charts.tasks import evaluate
 from plans.plan import Plan
@@ -104,6 +104,10 @@ def _search(result: Any, plan: Plan) -> list[Shown]:
     ]
 
 
+def _stability(result: Any, plan: Plan) -> list[Shown]:
+    return [("What each variant drops", stability.chosen(result)), ("On the same windows", stability.table(result))]
+
+
 def _evaluate(result: Any, plan: Plan) -> list[Shown]:
     return [("Pruned less dense", evaluate.differences(result)), ("In numbers", evaluate.table(result))]
 
@@ -118,6 +122,7 @@ PARTS: dict[str, Parts] = {
     "fidelity": _fidelity,
     "drop_scan": _scan,
     "search": _search,
+    "stability": _stability,
     "speed": _speed,
     "evaluate": _evaluate,
 }

@@ -7,6 +7,7 @@ from charts import style
 from measures.fronts import pareto_front
 from plans.plan import Plan, parse
 from probes.search.search import SearchResult
+from probes.search.so_far import SoFar
 
 NAME = {
     "similarity": "one-shot, similarity",
@@ -107,6 +108,35 @@ def _words(result: SearchResult, i: int) -> str:
         f"on the windows it was chosen on {style.number(result.chosen_kl[i])}<br>"
         f"{result.top1[i]:.1%} of tokens keep their likeliest next token<br>Click: make it the plan"
     )
+
+
+def partial(found: SoFar, units: str) -> go.Figure:
+    """What a search has measured so far: every plan as a small point, the front of them as a line.
+
+    Returns
+    -------
+    Figure
+        The first ``customdata`` of a point is the whole plan.
+    """
+    steps = sorted(np.flatnonzero(found.front), key=lambda i: found.saved[i])
+    others = [i for i in range(len(found.plans)) if not found.front[i]]
+    looks = (("beaten", others, "markers", style.MUTED, 5), ("front so far", steps, "lines+markers", style.DROP, 9))
+    figure = go.Figure()
+    for name, places, mode, colour, size in looks:
+        figure.add_scatter(
+            x=[style.rounded(found.saved[i]) for i in places],
+            y=[style.rounded(max(found.kl[i], 1e-12)) for i in places],
+            mode=mode, name=name, line={"color": colour, "dash": "dot", "shape": "hv"}, marker={"color": colour, "size": size},
+            customdata=[
+                [plan, f"{style.plan_name(plan)}<br>saves {found.saved[i]:.1%}, KL {style.number(found.kl[i])}"]
+                for i in places
+                for plan in [found.plans[i]]
+            ],
+            hovertemplate="%{customdata[1]}<extra></extra>", **style.UNFADED,
+        )  # fmt: skip
+    figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
+    figure.update_yaxes(style.axis("KL on the choosing windows, nats per token", type="log", dtick=1, tickformat="~g"))
+    return style.frame(figure, 380, "partial", top=64)
 
 
 def table(result: SearchResult) -> list[dict]:

@@ -1,11 +1,14 @@
-"""Checkpoints of models that lack sublayers: DeciLM (Nemotron-NAS) and LLM-Drop, as a dense config and what is missing of it.
+"""Checkpoints that lack sublayers (DeciLM or Nemotron-NAS, LLM-Drop, slices): a dense config, and what is missing of it.
 
 No code that comes with them is run: their configs say everything.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from models.loading.slices import deepened, kept_blocks
+from models.loading.weight_files import read_json
 from refusal import Refusal
 
 _STEP = 256  # DeciLM rounds the width of an MLP up to a multiple of this
@@ -22,11 +25,31 @@ class Gaps:
         Of the dense model.
     attention, mlp : frozenset of int
         Layers that lack that sublayer.
+    blocks : tuple of int
+        Dense index of each block in the files; empty: they are numbered so already.
     """
 
     config: dict[str, Any]
     attention: frozenset[int]
     mlp: frozenset[int]
+    blocks: tuple[int, ...] = ()
+
+
+def gaps_in(folder: Path) -> Gaps | None:
+    """What a model's folder says is missing of it; None: it is whole.
+
+    Raises
+    ------
+    Refusal
+        As `gaps_of`.
+    """
+    raw = read_json(folder / "config.json")
+    found, slices = gaps_of(raw), kept_blocks(folder)
+    if found is not None or slices is None or (config := deepened(raw, *slices)) is None:
+        return found
+    kept, layers = slices
+    gone = frozenset(range(layers)) - frozenset(kept)
+    return Gaps(config, gone, gone, kept) if gone else None
 
 
 def gaps_of(raw: dict[str, Any]) -> Gaps | None:

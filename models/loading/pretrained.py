@@ -19,8 +19,9 @@ from transformers import (
 
 from models.families import Family, family_of
 from models.families.checkpoints import block_pattern, sublayer_of
-from models.loading.gaps import Gaps, gaps_of
+from models.loading.gaps import Gaps, gaps_in
 from models.loading.memory import Estimate
+from models.loading.slices import refuse_surplus, renamed
 from models.loading.sources import Source
 from models.loading.weight_files import read_json, unmark
 from models.removal import leave_out
@@ -35,9 +36,11 @@ def config_of(source: Source) -> PreTrainedConfig:
     if source.gguf:
         return _or_refusal(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
     raw = read_json(source.folder / "config.json")
-    if gaps := gaps_of(raw):
-        family_of(SimpleNamespace(model_type=gaps.config.get("model_type")))  # refuses it by name
-        return CONFIG_MAPPING[gaps.config["model_type"]].from_dict(gaps.config)
+    if gaps := gaps_in(source.folder):
+        kind = gaps.config.get("model_type")
+        if kind not in CONFIG_MAPPING:
+            family_of(SimpleNamespace(model_type=kind))  # refuses it by name
+        return CONFIG_MAPPING[kind].from_dict(gaps.config)
     kind = raw.get("model_type")
     if not kind:
         raise Refusal(f"The config.json of {source.name} names no model_type, so it is not a transformers model.")
@@ -64,6 +67,10 @@ def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
 def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> PreTrainedModel:
     """The weights, all of them and nothing else, on the device."""
     options = {"config": config, "trust_remote_code": source.trusted}
+    gaps = None if source.gguf else gaps_in(source.folder)
+    if gaps is not None and gaps.blocks:
+        refuse_surplus(source.files, family_of(config), gaps.blocks)
+        options["key_mapping"] = renamed(family_of(config).layers.rpartition(".")[2], gaps.blocks)
     if source.gguf:
         options = {"gguf_file": source.gguf, "quantization_config": GgufConfig(dequantize=True)}
     elif not source.trusted:
@@ -75,7 +82,6 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> Pr
     # Weights of another shape come back in ``loaded``, and are refused with the others.
     options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
     model, loaded = _or_refusal(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
-    gaps = None if source.gguf else gaps_of(read_json(source.folder / "config.json"))
     if gaps is not None:  # transformers has made weights up for them
         family = family_of(config)
         loaded["missing_keys"] = [name for name in loaded["missing_keys"] if not _in_gap(str(name), gaps, family)]

@@ -17,7 +17,15 @@ ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes pe
 _STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _STEP = 2**26  # bytes between two words about progress
 _INDEX = "model.safetensors.index.json"
-TEXTS = ("*.json", "*.model", "*.txt", "*.jinja", "*.py")  # what besides the weights changes what a model says
+TEXTS = (
+    "*.json",
+    "*.model",
+    "*.txt",
+    "*.jinja",
+    "*.py",
+    "mergekit_config.yml",
+    "mergekit_config.yaml",
+)  # what besides the weights changes what a model says
 
 
 def weight_files(folder: Path, trusted: bool = False) -> list[Path]:

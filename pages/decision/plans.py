@@ -156,12 +156,15 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
         st.caption("Nothing was measured of both yet. Measure both in the drop lab, or run the same tasks on both.")
         return
     four = st.column_config.NumberColumn(format="%.4f")
+    columns = ["measure", "first", "second", "difference", "from", "to", "McNemar p", "verdict", "samples", "unit"]
+    if all(each.p is None for each in compared):
+        columns.remove("McNemar p")
     st.dataframe(
         [
             {"measure": each.what, "first": each.first, "second": each.second, "difference": each.difference, "from": each.low,
              "to": each.high, "McNemar p": each.p, "verdict": each.says, "samples": each.samples, "unit": each.unit}
             for each in compared
-        ], hide_index=True, key="pair_table", alt="Two plans compared",
+        ], hide_index=True, key="pair_table", alt="Two plans compared", column_order=columns,
         column_config={name: four for name in ("first", "second", "difference", "from", "to")}
         | {"McNemar p": st.column_config.NumberColumn(format="%.3f")},
     )  # fmt: skip

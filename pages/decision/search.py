@@ -4,16 +4,20 @@ import streamlit as st
 
 from charts import style
 from charts.search import search as charts
+from charts.search import stability as stable
 from measures.intervals import bootstrap
 from models.anatomy import Anatomy
 from pages import shell
 from pages.shell.begin import base_plan
-from plans.plan import Plan
+from plans.plan import Plan, parse
 from probes.answer import Answer
-from probes.search.budget import LETTERS, UNITS
+from probes.search.budget import LETTERS, UNITS, budget
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import SearchResult
+from probes.search.so_far import so_far
+from probes.search.stability import StabilityResult
 from refusal import Refusal
+from texts.corpus import NAMES
 
 
 def _fields() -> dict | None:
@@ -149,6 +153,30 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     )
     if answer is not None:
         _answer(answer, plan)
+    elif given["unit"] != "milliseconds":
+        _so_far(anatomy, base, given)
+    with st.expander("Would another calibration have led to other drops?", expanded=False):
+        _stability(base, given)
+
+
+@st.fragment(run_every=5.0)
+def _so_far(anatomy: Anatomy, base: str, given: dict) -> None:
+    """What was measured up to now, while the search runs and after it was stopped."""
+    limits = budget(given["unit"], anatomy, parse(base), SearchParams(**given).kinds)
+    found = so_far(shell.remembered("search", base, given), limits, shell.corpus_ref().windows // 2)
+    if found is None:
+        return
+    shell.clickable(charts.partial(found, UNITS[given["unit"]]), "partial", "Plans measured so far", on_select=_partial_picked)
+    st.caption(
+        f"{found.tried:,} plans measured so far, {len(found.plans):,} of them on every window they are chosen on. The choice "
+        "flatters these numbers; when the search ends, plans are judged on other windows."
+    )
+
+
+def _partial_picked() -> None:
+    found = shell.picked("partial")
+    if found:
+        shell.set_plan(found[0])
 
 
 def _answer(answer: Answer, plan: Plan) -> None:
@@ -163,3 +191,37 @@ def _answer(answer: Answer, plan: Plan) -> None:
         _table(result)
     with effort:
         _effort(result)
+
+
+def _stability(base: str, given: dict) -> None:
+    """The same choice on other windows, another text, with BOS and in the chat template."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    strategy = row.selectbox(
+        "Strategy", STRATEGIES, STRATEGIES.index("kl"), key="stable_strategy", format_func=charts.NAME.__getitem__, width=220,
+    )  # fmt: skip
+    texts = [name for name in NAMES if name != st.session_state.corpus]
+    other = row.selectbox(
+        "Another text", ["", *texts], 1, key="stable_other", width=220, format_func=lambda name: name or "none"
+    )
+    params = {name: given[name] for name in ("unit", "share", "parts", "seed")} | {"strategy": strategy, "other": other}
+    answer = shell.ask(
+        "stability", "Choose again", "The strategy chooses for the largest budget on each variant; takes a few scans.",
+        plan=base, params=params,
+    )  # fmt: skip
+    if answer is None:
+        return
+    result: StabilityResult = answer.result
+    shell.clickable(stable.chosen(result), "stable", "Which sublayers each variant drops")
+    percent, four = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(
+        stable.table(result), hide_index=True, key="stable_table", alt="Choices by variant",
+        column_config={"in common": percent, "KL": four, "from": four, "to": four},
+    )  # fmt: skip
+    st.caption(
+        f"In common: of the sublayers that this plan or the first one drops, the share that both do; over all pairs "
+        f"{result.mean_overlap:.0%}, and about {result.chance_overlap:.0%} by chance. KL in nats per token with its 95 % "
+        "interval, on the second half of this text's windows, on which nothing was chosen. The first plan keeps what is pale."
+    )
+    for name, why in result.missing.items():
+        st.caption(f"Not tried {name}: {why}")
+    shell.provenance(answer)

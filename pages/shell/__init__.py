@@ -11,6 +11,7 @@ from pages.shell.question import (
     draw_progress,
     known,
     load_clicked,
+    remembered,
     tell_load_error,
     tried,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "model_ref",
     "picked",
     "provenance",
+    "remembered",
     "set_plan",
     "tell_load_error",
     "toggle",

@@ -13,6 +13,7 @@ from plans.cost import Cost
 from plans.plan import Plan
 from probes.anatomy import counting
 from probes.answer import Answer, find, submit
+from probes.answer import remembered as kept_so_far
 from probes.question import Asked, Question, resolve
 from refusal import Refusal
 
@@ -121,6 +122,14 @@ def known(probe: str, plan: str = "", params: dict | None = None) -> Answer | No
         return find(workbench().store, asked_here(probe, plan, params))
     except (Refusal, StoreError):
         return None
+
+
+def remembered(probe: str, plan: str = "", params: dict | None = None) -> list[dict]:
+    """What a probe has kept so far for a question on the current model and text; empty where the question cannot be asked."""
+    try:
+        return kept_so_far(workbench().store, asked_here(probe, plan, params))
+    except (Refusal, StoreError):
+        return []
 
 
 def answered(probe: str, plan: str = "", params: dict | None = None) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.loading.bundled import NAME as BUNDLED
+from models.loading.slices import MERGED
 from models.loading.weight_files import TEXTS
 from models.subject import ModelRef
 from plans.drops import dropped
@@ -20,7 +21,7 @@ from texts.corpus import CorpusRef, text_digest
 
 _LIBRARIES = ("torch", "transformers", "safetensors")
 _OTHERS = ("LICENSE*", "NOTICE*")
-_NOT_COPIED = ("config.json", RECORD)
+_NOT_COPIED = ("config.json", RECORD, *MERGED)  # what would describe other blocks
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 
 from models.families import family_of
 from models.lease import Leases
+from models.loading.gaps import gaps_in
 from models.loading.memory import free_memory
 from models.loading.pretrained import config_of
 from models.loading.sources import here
@@ -120,6 +121,11 @@ def understood(order: Order) -> Checkpoint:
     source = here(order.ref.name, order.ref.revision)
     config = config_of(source)
     gaps = lacking(source)
+    if not source.gguf and (found := gaps_in(source.folder)) and found.blocks:
+        raise Refusal(
+            f"{order.ref.name} is a slice of a deeper model, with its blocks renumbered. Export from that model, with the plan "
+            f"{order.plan | Plan((gaps,))}."
+        )
     checkpoint = Checkpoint(source, config, family_of(config), order.plan | Plan((gaps,)), gaps=gaps)
     order.plan.checked(Shape(checkpoint.layers))
     return checkpoint

@@ -1,8 +1,7 @@
 """What a checkpoint lacks, as the plan that would drop it: it was pruned before it came here."""
 
-from models.loading.gaps import gaps_of
+from models.loading.gaps import gaps_in
 from models.loading.sources import Source, here
-from models.loading.weight_files import read_json
 from models.subject import ModelRef
 from plans.drops import Drops
 from plans.plan import Plan
@@ -16,7 +15,7 @@ def lacking(source: Source) -> Drops:
     Refusal
         The config cannot be read.
     """
-    gaps = None if source.gguf else gaps_of(read_json(source.folder / "config.json"))
+    gaps = None if source.gguf else gaps_in(source.folder)
     return Drops() if gaps is None else Drops(gaps.attention, gaps.mlp)
 
 

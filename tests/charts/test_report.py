@@ -22,7 +22,7 @@ SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16"]
 MORE = {"generation_drift": ["--length", "3", "--prompts", "A <b>bold</b> & new</script> word"]}
 MORE |= {"choice_subspace": ["--items", ITEM], "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"]}
 MORE |= {"search": ["--windows", "4", "--points", "1", "--draws", "1", "--strategies", "kl,random"]}
-MORE |= {"evaluate": ["--limit", "3"]}
+MORE |= {"evaluate": ["--limit", "3"], "stability": ["--windows", "4", "--other", ""]}
 
 
 @pytest.fixture

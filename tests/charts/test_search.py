@@ -9,6 +9,7 @@ from charts.search import search as charts
 from plans.plan import EMPTY, parse
 from probes.search.params import STRATEGIES
 from probes.search.search import SearchResult
+from probes.search.so_far import SoFar
 from tests.charts.fakes import axes
 
 
@@ -57,3 +58,13 @@ def test_intervals_are_drawn_where_they_were_measured():
     figure = charts.front(result, EMPTY, "attentions and MLPs")
     (trace,) = [trace for trace in figure.data if trace.name == charts.NAME["swaps"]]
     np.testing.assert_allclose(trace.error_y.array, [0.02, 0.04], rtol=1e-3)
+
+
+def test_what_is_known_so_far_is_drawn_and_clickable():
+    shown = SoFar(
+        ["a1", "a1,m2", "m3"], np.array([0.125, 0.25, 0.125]), np.array([0.1, 0.3, 0.4]), np.array([True, True, False]), 5
+    )
+    figure = charts.partial(shown, "attentions and MLPs")
+    json.loads(figure.to_json())
+    assert all(axis.title.text for axis in axes(figure))
+    assert [[point[0] for point in trace.customdata] for trace in figure.data] == [["m3"], ["a1", "a1,m2"]]

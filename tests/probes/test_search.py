@@ -9,12 +9,14 @@ import torch
 from models.anatomy import anatomy
 from plans.cost import cost
 from plans.cut import cut
+from plans.drops import dropped
 from plans.plan import EMPTY, parse
 from probes.search import strategies
-from probes.search.budget import budget
+from probes.search.budget import Budget, budget
 from probes.search.measured import Measured
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import PROBE
+from probes.search.so_far import so_far
 from refusal import Refusal
 from tests.models.tiny import tiny_model
 from tests.probes.subjects import corpus_of, subject_of
@@ -244,3 +246,42 @@ def test_too_few_windows(subject):
 def test_a_plan_that_learns(subject, corpus):
     with pytest.raises(Refusal, match="has to learn from a text"):
         search(subject, corpus, {}, parse("w:wanda@0.5"))
+
+
+# What is known before the end
+
+
+def test_what_was_measured_so_far_is_what_a_stopped_search_kept(subject, corpus, found):
+    kept = {}
+
+    class Stopped(Exception):
+        pass
+
+    def progress(done, total, text):
+        if done >= 5:  # some strategies are through
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        PROBE.run(subject, corpus, EMPTY, SearchParams(share=0.25, points=1, draws=2), progress, memory=kept)
+    limits = budget("sublayers", anatomy(subject), EMPTY, ("attention", "mlp"))
+    shown = so_far(kept.values(), limits, 2)
+    assert 2 * LAYERS <= len(shown.plans) <= shown.tried and shown.front.any()
+    for plan, kl, saved in zip(shown.plans, shown.kl, shown.saved, strict=True):
+        assert kl == pytest.approx(kl_of(subject, corpus, parse(plan), range(2)), rel=1e-5)
+        drops = dropped(parse(plan))
+        assert saved == pytest.approx((len(drops.no_attention) + len(drops.no_mlp)) / (2 * LAYERS))
+    on = [(kl, saved) for kl, saved, best in zip(shown.kl, shown.saved, shown.front, strict=True) if best]
+    for kl, saved in zip(shown.kl, shown.saved, strict=True):
+        assert any(k <= kl and s >= saved for k, s in on), "the front beats or equals every plan"
+
+
+def test_plans_that_begin_otherwise_or_are_half_measured_are_left_out():
+    pieces = [
+        {"window": 0, "plans": ["", "a1", "a1,m2", "m3"], "rows": np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0], [0.3, 0, 0]])},
+        {"window": 1, "plans": ["a1", "a1,m2"], "rows": np.array([[0.3, 0, 0], [0.4, 0, 0]])},
+    ]
+    ones, none = np.ones(4), np.zeros(4)
+    limits = Budget("sublayers", ones, ones, none, 8.0)
+    assert so_far(pieces, limits, 2).plans == ["a1", "a1,m2"] and so_far(pieces, limits, 2).kl == pytest.approx([0.2, 0.3])
+    assert so_far(pieces, Budget("sublayers", ones, ones, none, 8.0, base=parse("m2")), 2).plans == ["a1,m2"]
+    assert so_far(pieces, limits, 3) is None and so_far([], limits, 1) is None

@@ -1,18 +1,24 @@
 """Where exports go: a folder of their own, whole or not at all."""
 
 import json
+import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from models.loading.memory import format_bytes
+from models.loading.slices import RECORD
 from refusal import Refusal
 from settings import exports_directory
 
-RECORD = "prunescope.json"  # every export has it
+_STALE = 3600  # seconds since something was put into a folder, after which nobody writes there any more
 _SPARE = 100_000_000  # bytes for tokenizer, configs and whoever else writes to that disk
 
 
@@ -83,11 +89,13 @@ def exports() -> list[Found]:
 def whole(target: Path) -> Iterator[Path]:
     """A folder to write into, which becomes the target when the block ends well, and is gone when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    _sweep(target)
+    prefix = f".{target.name}-{os.getpid()}-"
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
     try:
         yield scratch
         if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-")) / "old"
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix)) / "old"
             target.rename(old)
             scratch.rename(target)
             shutil.rmtree(old.parent)
@@ -95,3 +103,13 @@ def whole(target: Path) -> Iterator[Path]:
             scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # gone already when all went well
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a process that was killed left half-written of this export."""
+    left = re.compile(rf"\.{re.escape(target.name)}-(\d+)-\w+")
+    for path in target.parent.iterdir():
+        found = left.fullmatch(path.name)
+        # Another machine or container that writes into the same folder has numbers of its own, so age counts as well.
+        if found and not psutil.pid_exists(int(found[1])) and time.time() - path.stat().st_mtime > _STALE:
+            shutil.rmtree(path, ignore_errors=True)

@@ -63,7 +63,7 @@ FORMAT = Format(
     tolerance=dict.fromkeys((torch.float32, torch.bfloat16, torch.float16), TOLERANCE),
     companions=False,
     differs=divergence,
-    differs_by="the mean KL to the pruned model is",
+    differs_by="the mean KL is",
     or_else=", or the plan leaves so little of it that rounding alone changes what it says",
     library="gguf",
 )

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import struct
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from models.lease import Leases
 from plans.export.card import Measured
 from plans.export.export import export, understood
+from plans.export.files.place import RECORD, exports
 from plans.export.registry import FORMATS, fitting
 from refusal import Refusal
 from settings import exports_directory
@@ -161,8 +163,8 @@ def test_a_failed_replacement_keeps_the_old_one(folder, own_exports, monkeypatch
 
 
 def test_the_model_itself_is_never_replaced(folder, own_exports, monkeypatch):
-    monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
-    exported(folder, "b1", "removed")
+    monkeypatch.setitem(FORMATS, "zeroed", quick(FORMATS["zeroed"]))
+    exported(folder, "a1", "zeroed")
     order = order_of(own_exports / "out", "b1", "removed", overwrite=True)
     assert "replace the model that it is made from" in refused(order)
 
@@ -298,3 +300,28 @@ def test_a_place_that_cannot_be_made_is_told(folder, own_exports):
     with pytest.raises(Refusal, match=r"folder for exports .* cannot be made"):
         export(order_of(folder, "b1", "removed"), Leases(), never)
     os.unlink(own_exports)
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_export(folder, own_exports, monkeypatch):
+    monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
+    dead = int(subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True).stdout)
+    kept = [own_exports / f".out-{os.getpid()}-abc", own_exports / f".other-{dead}-abc", own_exports / f".out-{dead}-young"]
+    gone = own_exports / f".out-{dead}-old"
+    for path in (*kept, gone):
+        path.mkdir(parents=True)
+        (path / "model.safetensors").touch()
+    for path in (*kept[:2], gone):
+        os.utime(path, (0, 0))
+    exported(folder, "b1", "removed")
+    assert all(path.is_dir() for path in kept) and not gone.exists()
+
+
+def test_exports_that_are_there_are_told(folder, own_exports, monkeypatch):
+    monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
+    exported(folder, "b1", "removed")
+    (own_exports / ".half-1-abc").mkdir()
+    shutil.copy(own_exports / "out" / RECORD, own_exports / ".half-1-abc")
+    (own_exports / "strange").mkdir()
+    (own_exports / "strange" / RECORD).write_text("{}")
+    [found] = exports()
+    assert (found.folder.name, found.plan, found.form) == ("out", "b1", "removed") and found.bytes > 10_000

@@ -1,0 +1,91 @@
+"""Models that are slices of a deeper one: plain checkpoints, of which a file beside them says which blocks they are.
+
+That file is the record of our own exports, or the config that mergekit writes beside what it merged. Without one, nobody can
+tell a slice from a shallow model, and it is opened as that.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import safe_open
+from transformers import CONFIG_MAPPING
+
+from models.families import Family
+from models.families.checkpoints import block_pattern, layer_count_key
+from refusal import Refusal
+
+RECORD, MERGED = "prunescope.json", ("mergekit_config.yml", "mergekit_config.yaml")
+_BY_NUMBER = ("first_k_dense_replace", "decoder_sparse_step", "scale_attn_by_inverse_layer_idx")
+
+
+def kept_blocks(folder: Path) -> tuple[tuple[int, ...], int] | None:
+    """The dense index of each block of a checkpoint, and how many there were; None: nothing says that it is a slice."""
+    with suppress(OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return _recorded(folder) if (folder / RECORD).is_file() else _merged(folder)
+    return None  # a file that cannot be read says nothing
+
+
+def _recorded(folder: Path) -> tuple[tuple[int, ...], int] | None:
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    if record["format"] != "removed":
+        return None
+    gone = set(record["drop_attention"]) & set(record["drop_mlp"])
+    return tuple(i for i in range(int(record["layers"])) if i not in gone), int(record["layers"])
+
+
+def _merged(folder: Path) -> tuple[tuple[int, ...], int] | None:
+    """From a passthrough of one model whose ranges rise; the blocks after the last of them are unknown."""
+    path = next((folder / name for name in MERGED if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    sources = [source for each in said["slices"] for source in each["sources"]]
+    one = len({str(source["model"]) for source in sources}) == 1 and all(len(each["sources"]) == 1 for each in said["slices"])
+    if said["merge_method"] != "passthrough" or not one:
+        return None
+    kept = tuple(i for source in sources for i in range(*map(int, source["layer_range"])))
+    rising = all(a < b for a, b in pairwise(kept))
+    return (kept, kept[-1] + 1) if kept and rising else None
+
+
+def deepened(raw: dict[str, Any], kept: tuple[int, ...], layers: int) -> dict[str, Any] | None:
+    """The config.json of the deeper model; None: it gives layers a meaning by their number, or is not that of these blocks.
+
+    Lists with an entry for each layer are spelled out, so that each block keeps its own; a missing block has its neighbour's.
+    """
+    kind = raw.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        return None
+    config = CONFIG_MAPPING[kind].from_dict(dict(raw))
+    key = layer_count_key(config)
+    if raw.get(key) != len(kept) or any(raw.get(name) for name in _BY_NUMBER):
+        return None
+    places = [max((place for place, i in enumerate(kept) if i <= layer), default=0) for layer in range(layers)]
+    lists = {name: value for name, value in vars(config).items() if "layer" in name and isinstance(value, list)}
+    longer = {name: [value[place] for place in places] for name, value in lists.items() if len(value) == len(kept)}
+    return {**raw, **longer, key: layers}
+
+
+def renamed(rest: str, kept: tuple[int, ...]) -> dict[str, str]:
+    """How transformers renames tensors of the file, for blocks at ``rest``, such as ``layers``.
+
+    Renamings follow each other. From the last block on, no new number is one that a later rule looks for.
+    """
+    return {rf"(?<!\w){rest}\.{i}\.": f"{rest}.{kept[i]}." for i in reversed(range(len(kept))) if kept[i] != i}
+
+
+def refuse_surplus(files: Iterable[Path], family: Family, kept: tuple[int, ...]) -> None:
+    """Refuse blocks that there should not be: renamed, others would take their place without a word."""
+    for file in files:
+        with safe_open(file, framework="np") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
+                place = block_pattern(family).fullmatch(name)
+                if place and int(place[2]) >= len(kept):
+                    raise Refusal(
+                        f"{file.name} has a tensor {name}, but the model has {len(kept)} blocks. Save the model again."
+                    )
