@@ -28,45 +28,47 @@ def gram(states: Tensor) -> Tensor:
     return wide @ wide.transpose(-1, -2)
 
 
-def top(values: Tensor, count: int) -> Tensor:
-    """Places of the largest values of each row, the largest first; of equal ones at the front, the lowest place.
+def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest values of each row and their places, the largest first; of equal ones at the front, the lowest place.
+
+    Of long rows only the blocks with the largest maxima are sorted, which is several times as fast as ``topk``.
 
     Returns
     -------
-    int64 tensor of shape (rows, count or fewer)
+    two tensors of shape (rows, count or fewer), the places int64
     """
-    found, places = _largest(values, min(count, values.shape[-1]))
-    first = _first(values, found[:, :1])
-    # The one that stood first takes the place of the one that now does, so that each place is there once.
-    rest = torch.where(places == first, places[:, :1], places)
-    return torch.cat([first, rest[:, 1:]], dim=-1)
-
-
-def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`Tensor.topk`; of long rows only the blocks with the largest maxima are sorted, which is several times as fast."""
-    blocks = values.shape[-1] // _BLOCK
+    count, blocks = min(count, values.shape[-1]), values.shape[-1] // _BLOCK
     if blocks <= 2 * count:
-        return values.topk(count, dim=-1)
-    whole = values[:, : blocks * _BLOCK].unflatten(-1, (blocks, _BLOCK))
-    best = whole.amax(-1).sort(dim=-1, descending=True, stable=True).indices[:, :count].sort(dim=-1).values
+        found, places = values.topk(count, dim=-1)
+        first = _lowest_place(values == found[:, :1])
+    else:
+        whole, rest = values[:, : blocks * _BLOCK].unflatten(-1, (blocks, _BLOCK)), values[:, blocks * _BLOCK :]
+        maxima = whole.amax(-1)
+        found, places = _from_blocks(whole, rest, maxima, count)
+        first = _first(whole, rest, maxima, found[:, :1])
+    # The one that stood first takes the place of the one that now does, so that each place is there once.
+    others = torch.where(places == first, places[:, :1], places)
+    return found, torch.cat([first, others[:, 1:]], dim=-1)
+
+
+def _from_blocks(whole: Tensor, rest: Tensor, maxima: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest values of rows that are cut into blocks, (rows, blocks, block), and a rest; and their places."""
+    blocks = whole.shape[1]
+    best = maxima.sort(dim=-1, descending=True, stable=True).indices[:, :count].sort(dim=-1).values
     inside = whole.gather(1, best[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
-    rest = values[:, blocks * _BLOCK :]
-    places = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=values.device)).flatten(1)
-    beyond = torch.arange(blocks * _BLOCK, values.shape[-1], device=values.device).expand(len(values), -1)
+    places = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=whole.device)).flatten(1)
+    beyond = blocks * _BLOCK + torch.arange(rest.shape[-1], device=whole.device).expand(len(whole), -1)
     found = torch.cat([inside, rest], -1).topk(count, dim=-1)
     return found.values, torch.cat([places, beyond], -1).gather(-1, found.indices)
 
 
-def _first(values: Tensor, wanted: Tensor) -> Tensor:
-    """The lowest place of each row that holds its largest value, ``wanted``, both (rows, 1); of long rows by blocks."""
-    blocks = values.shape[-1] // _BLOCK
-    if blocks < 2:
-        return _lowest_place(values == wanted)
-    whole = values[:, : blocks * _BLOCK].unflatten(-1, (blocks, _BLOCK))
-    block = _lowest_place(whole.amax(-1) == wanted).clamp_max(blocks - 1)
+def _first(whole: Tensor, rest: Tensor, maxima: Tensor, wanted: Tensor) -> Tensor:
+    """The lowest place of each row that holds its largest value, ``wanted``; (rows, 1)."""
+    blocks = whole.shape[1]
+    block = _lowest_place(maxima == wanted).clamp_max(blocks - 1)
     inside = whole.gather(1, block[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
     place = _lowest_place(inside == wanted)
-    beyond = blocks * _BLOCK + _lowest_place(values[:, blocks * _BLOCK :] == wanted)
+    beyond = blocks * _BLOCK + _lowest_place(rest == wanted)
     return torch.where(place < _BLOCK, block * _BLOCK + place, beyond)
 
 

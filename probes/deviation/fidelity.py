@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from measures.chunks import row_chunks
-from measures.divergence import Softmax, both_divergences, dot
+from measures.divergence import Comparison, Room
 from measures.finite import FiniteCheck
 from measures.likelihood import perplexity
 from measures.sums import Means
-from measures.vectors import cosine, top
+from measures.vectors import cosine
 from models.batching import batches, pass_bytes, step_text
 from models.head import Head, last_states
 from models.subject import Subject
@@ -27,8 +27,8 @@ from refusal import Progress, silent
 from texts.corpus import Corpus
 
 _PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
-# Of them compared at a time: on a CPU 4 MB, which stay in its cache; a GPU would spend its time with beginning to work.
-_COMPARED = {"cpu": 2**20, "cuda": 2**24}
+# Of them compared at a time: on a CPU 8 MB, which stay in its cache; a GPU would spend its time with beginning to work.
+_COMPARED = {"cpu": 2**21, "cuda": 2**24}
 TOP = 5
 
 
@@ -69,29 +69,28 @@ class FidelityResult:
     pieces: list[list[str]]
 
 
-def compare(dense: Tensor, pruned: Tensor, targets: Tensor, room: Tensor | None = None) -> dict[str, Tensor]:
+def compare(
+    dense: Tensor, pruned: Tensor, targets: Tensor, room: Room | None = None, check: FiniteCheck | None = None
+) -> dict[str, Tensor]:
     """Measures of two logit tensors of shape (tokens, vocab) against the tokens that follow; one value per token.
 
-    ``room`` is float32 memory of shape (3, tokens, vocab) to work in, which may be used again for the next tokens.
+    ``room`` has as many rows or more, and may be used again for the next tokens; ``check`` looks at the logits.
     """
-    first, second, third = (None, None, None) if room is None else room
-    p, q = Softmax(dense, first), Softmax(pruned, second)
-    forward, reverse = both_divergences(p, q, third)
-    best = [top(each.logits, TOP) for each in (p, q)]
+    both = Comparison(dense, pruned, room or Room(*dense.shape, dense.device), TOP)
+    for name, values in zip(("dense", "pruned"), both.squares, strict=True):
+        if check is not None:  # whatever is no number in the logits is none in their sum of squares
+            check.look(f"The {name} model's logits", values)
+    best, others = both.top
     return {
-        "nll": q.nll(targets),
-        "dense_nll": p.nll(targets),
-        "kl": forward,
-        "reverse_kl": reverse,
-        "logit_cosine": _cosine(p.logits, q.logits),
-        "prob_cosine": _cosine(p.weights, q.weights),  # what they are divided by does not change their direction
-        "top1": (best[0][:, 0] == best[1][:, 0]).double(),
-        "top5": (best[0][:, :, None] == best[1][:, None]).any(-1).double().mean(-1),
+        "nll": both.nll(1, targets),
+        "dense_nll": both.nll(0, targets),
+        "kl": both.kl,
+        "reverse_kl": both.reverse_kl,
+        "logit_cosine": cosine(both.logit_product, *both.squares),
+        "prob_cosine": cosine(both.weight_product, *both.weight_squares),  # a divisor does not change a direction
+        "top1": (best[:, 0] == others[:, 0]).double(),
+        "top5": (best[:, :, None] == others[:, None]).any(-1).double().mean(-1),
     }
-
-
-def _cosine(x: Tensor, y: Tensor) -> Tensor:
-    return cosine(dot(x, y), dot(x, x), dot(y, y))
 
 
 def _run(
@@ -141,12 +140,10 @@ def _rows(dense: Tensor, pruned: Tensor, targets: Tensor, vocab: int) -> Iterato
 def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, check: FiniteCheck) -> dict[str, Tensor]:
     """`compare` from the states that the head reads, a few rows of logits at a time; ``check`` looks at the logits."""
     both = [head(states.to(head.device)) for states in (dense, pruned)]
-    for name, logits in zip(("dense", "pruned"), both, strict=True):
-        check.look(f"The {name} model's logits", logits)
     chunks = row_chunks(len(targets), head.vocab, _COMPARED.get(head.device.type, _COMPARED["cpu"]))
-    room = torch.empty((3, len(targets[chunks[0]]), head.vocab), device=targets.device)
-    parts = [compare(*(tensor[rows] for tensor in (*both, targets)), room=room[:, : len(targets[rows])]) for rows in chunks]
+    room = Room(len(targets[chunks[0]]), head.vocab, targets.device)
+    parts = [compare(*(tensor[rows] for tensor in (*both, targets)), room, check) for rows in chunks]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-PROBE = Probe("fidelity", "Perplexity and KL", 2, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide)
+PROBE = Probe("fidelity", "Perplexity and KL", 3, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from measures.chunks import row_chunks
 from measures.divergence import Softmax, divergence
-from measures.vectors import top
 from models.batching import batches, pass_bytes, step_text
 from models.head import Head
 from models.prefix import Prefix
@@ -181,7 +180,7 @@ class Reference:
     def __init__(self, head: Head, dense: Tensor, targets: Tensor) -> None:
         self._head, self._dense, self._targets = head, dense, targets.to(head.device)
         self._rows = row_chunks(len(targets), head.vocab, _PROJECTED)
-        self._kept: list[tuple[slice, Softmax, Tensor]] = []
+        self._kept: list[tuple[slice, Softmax]] = []
 
     @torch.inference_mode()
     def measured(self, ends: Sequence[Tensor]) -> np.ndarray:
@@ -193,25 +192,25 @@ class Reference:
                 sums[k] += _compared(sides, self._head(end[rows].to(self._head.device)), self._targets[rows]).cpu()
         return (sums / len(self._targets)).numpy()
 
-    def _sides(self, rows: slice) -> list[tuple[slice, Softmax, Tensor]]:
-        """The dense side of some rows in parts, with the likeliest tokens; kept where it is all there is."""
+    def _sides(self, rows: slice) -> list[tuple[slice, Softmax]]:
+        """The dense side of some rows in parts; kept where it is all there is."""
         if self._kept:
             return self._kept
         logits = self._head(self._dense[rows])
         size = _COMPARED if logits.device.type == "cpu" else _PROJECTED
-        sides = [(part, Softmax(logits[part]), top(logits[part].float(), 1)) for part in row_chunks(*logits.shape, size)]
+        sides = [(part, Softmax(logits[part])) for part in row_chunks(*logits.shape, size)]
         if len(self._rows) == 1:
             self._kept = sides
         return sides
 
 
-def _compared(sides: list[tuple[slice, Softmax, Tensor]], logits: Tensor, targets: Tensor) -> Tensor:
+def _compared(sides: list[tuple[slice, Softmax]], logits: Tensor, targets: Tensor) -> Tensor:
     """Sums over rows of the `MEASURES` of logits (rows, vocab)."""
-    room = torch.empty((2, len(sides[0][2]), logits.shape[1]), device=logits.device)
+    room = torch.empty((2, len(sides[0][1].total), logits.shape[1]), device=logits.device)
     total = torch.zeros(len(MEASURES), dtype=torch.float64, device=logits.device)
-    for part, p, best in sides:
-        first, second = room[:, : len(best)]
+    for part, p in sides:
+        first, second = room[:, : len(p.total)]
         q = Softmax(logits[part], first)
-        same = top(q.logits, 1) == best
+        same = q.top == p.top
         total += torch.stack([divergence(p, q, second).sum(), q.nll(targets[part]).sum(), same.sum().double()])
     return total

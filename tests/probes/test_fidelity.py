@@ -83,8 +83,8 @@ def test_dense_against_dense_is_exactly_the_same():
     found = run(subject_of(tiny_model("llama")), tokens(3, 128))
     assert found.kl == found.reverse_kl == 0.0
     assert found.top1_agreement == found.top5_agreement == 1.0
-    assert found.logit_cosine == pytest.approx(1.0, abs=1e-12)
-    assert found.prob_cosine == pytest.approx(1.0, abs=1e-12)
+    assert found.logit_cosine == pytest.approx(1.0, abs=1e-9)  # products are summed in pieces in float32
+    assert found.prob_cosine == pytest.approx(1.0, abs=1e-9)
     assert found.perplexity == found.dense_perplexity
     assert (found.token_kl == 0).all() and (found.token_nll == found.dense_token_nll).all()
 
