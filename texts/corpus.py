@@ -12,7 +12,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from refusal import Refusal
-from texts.reading import BUNDLED, NAMES, keep_text, label, read_text, text_digest
+from texts.sources import BUNDLED, NAMES, keep_text, label, read_text, text_digest
 from texts.tokens import token_ids
 
 __all__ = ["BUNDLED", "NAMES", "Corpus", "CorpusRef", "keep_text", "label", "read_corpus", "read_text", "text_digest"]

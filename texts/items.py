@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refusal import Refusal
-from texts.reading import digest_of
+from texts.sources import digest_of
 
 LETTERS = "ABCDE"
 OWN = "own items"

@@ -1,7 +1,7 @@
 """Prompts that a model continues: the built-in ones, and anybody's own as lines."""
 
 from refusal import Refusal
-from texts.reading import digest_of
+from texts.sources import digest_of
 
 PROMPTS = (
     "Why is the sky blue during the day and red in the evening?",

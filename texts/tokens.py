@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from texts.reading import digest_of, read_text, text_digest
+from texts.sources import digest_of, read_text, text_digest
 
 _MOST = 4  # texts kept: at 8 bytes a token, 16 MB for the longest
 _lock = Lock()

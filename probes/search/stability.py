@@ -27,7 +27,7 @@ from probes.search.search import PROBE as SEARCH
 from probes.search.variants import SAME, SEED, variants
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus, text_digest
-from texts.reading import digest_of
+from texts.sources import digest_of
 
 _BY_CHANCE = ("swaps", "random")
 

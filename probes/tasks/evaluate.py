@@ -28,7 +28,7 @@ from probes.tasks.answers import Answers
 from probes.tasks.folder import folder_digest, tasks_folder
 from refusal import Progress, Refusal, silent
 from texts import items
-from texts.reading import digest_of
+from texts.sources import digest_of
 
 BUILTIN = "prunescope_items"
 

@@ -1,6 +1,7 @@
 """Where own tasks lie, and what is in there."""
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 from refusal import Refusal
@@ -39,11 +40,16 @@ def folder_digest(name: str) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     if len(files) > _MOST:
         raise Refusal(f"{folder} holds {len(files):,} files, which is no folder of tasks. Name the one with the YAML files.")
+    try:
+        stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        return _digest(str(folder), stamps)
+    except OSError as error:
+        raise Refusal(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+
+@lru_cache(maxsize=16)  # a page asks several times per redraw
+def _digest(folder: str, stamps: tuple[tuple[str, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for path in files:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
-        found.update(f"{path.relative_to(folder)} {len(content)} ".encode() + content)
+    for name, size, _ in stamps:
+        found.update(f"{Path(name).relative_to(folder)} {size} ".encode() + Path(name).read_bytes())
     return found.hexdigest()

@@ -167,7 +167,7 @@ def _where(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Read a job, evaluate it, write what was found; the first file is the parent's ear, and prints of others go to stderr."""
+    """Read a job from stdin, evaluate it, and write to stdout what was found; whatever else is printed goes to stderr."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

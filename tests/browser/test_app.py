@@ -222,8 +222,10 @@ def test_every_page_can_be_seen(open_page, theme, width):
     SCREENSHOTS.mkdir(exist_ok=True)
     page = open_page(f"?{SMALL}&plan=a7,b25-26", width, theme=theme)
     load(page)
-    for name in ("model", "similarity", "key_rank", "deviation", "drop_lab", "storage"):
-        page = open_page(f"{'' if name == 'model' else name}?{SMALL}&plan=a7,b25-26", width, theme=theme)
+    parts = [f"decide?decide={part}" for part in ("Search", "Plans", "Tasks", "Export")]
+    for path in ("model", "similarity", "scan", "key_rank", "deviation", "drop_lab", *parts, "storage"):
+        name, _, part = path.partition("?decide=")
+        page = open_page(f"{'' if name == 'model' else name}?{SMALL}&plan=a7,b25-26&decide={part}", width, theme=theme)
         settled(page)
         if name == "similarity":
             ask = page.get_by_role("button", name="Measure similarity")
@@ -233,7 +235,22 @@ def test_every_page_can_be_seen(open_page, theme, width):
         if name == "model":
             expect(page.locator(".st-key-sizes .js-plotly-plot")).to_be_visible()
         settled(page)
-        page.screenshot(path=SCREENSHOTS / f"{name}-{theme}-{width}.png")
+        page.screenshot(path=SCREENSHOTS / f"{name}{part}-{theme}-{width}.png", full_page=True)
         wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{name} is {wide} pixels wide"
+        assert wide <= width, f"{path} is {wide} pixels wide"
         page.context.close()
+
+
+def test_a_plan_becomes_a_checkpoint(open_page):
+    """From a link to a folder that was read back; then the table of exports says where it runs."""
+    page = open_page(f"decide?{SMALL}&plan=b20&decide=Export", 1440)
+    load(page)
+    folder = page.get_by_role("textbox", name="Folder")
+    folder.fill("from-the-browser")
+    folder.press("Enter")
+    settled(page)
+    page.get_by_role("button", name="Export", exact=True).click()
+    expect(page.get_by_text("bytes of weights")).to_be_visible(timeout=LONG)
+    settled(page)
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+    assert "from-the-browser" in page.get_by_text("bytes of weights").inner_text()

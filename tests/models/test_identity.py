@@ -48,7 +48,7 @@ def test_identity_is_remembered(tiny_folder, monkeypatch):
     assert identify(ModelRef(str(tiny_folder))) == before
 
 
-def test_reading_a_large_file_can_be_cancelled(copy, monkeypatch):
+def test_sources_a_large_file_can_be_cancelled(copy, monkeypatch):
     monkeypatch.setattr(weights, "_STEP", 2**17)
     (copy / "notes.txt").write_text("a" * 2**20)
     said = []

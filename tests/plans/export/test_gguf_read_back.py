@@ -68,7 +68,7 @@ def test_what_cannot_be_run_is_told(tiny, tmp_path):
         reads(damaged, TOKENS, VOCABULARY)
 
 
-def test_reading_back_can_be_cancelled(tiny):
+def test_sources_back_can_be_cancelled(tiny):
     def progress(done, total, text):
         raise KeyboardInterrupt
 

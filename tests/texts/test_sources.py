@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from refusal import Refusal
-from texts import reading
-from texts.reading import BUNDLED, NAMES, keep_text, label, read_text, text_digest
+from texts import sources
+from texts.sources import BUNDLED, NAMES, keep_text, label, read_text, text_digest
 
 PROSE = "4e1ec3026acaac368c62e8481d42b889e9b6b3f8c35b69e3bd9975f9c8aaecb1"
 
@@ -18,20 +18,20 @@ PROSE = "4e1ec3026acaac368c62e8481d42b889e9b6b3f8c35b69e3bd9975f9c8aaecb1"
 @pytest.fixture
 def opened(monkeypatch):
     """The names of the texts that were read since the test began."""
-    names, read = [], reading._text
+    names, read = [], sources._text
 
     def noted(name):
         names.append(name)
         return read(name)
 
-    monkeypatch.setattr(reading, "_text", noted)
+    monkeypatch.setattr(sources, "_text", noted)
     return names
 
 
 def test_the_bundled_text_never_changes():
     """Every recorded answer rests on these bytes. Add another text under a new name instead."""
-    assert hashlib.sha256(reading._PROSE.read_bytes()).hexdigest() == PROSE == text_digest(BUNDLED)
-    assert PROSE in (reading._PROSE.with_name("SOURCES.md")).read_text(encoding="utf-8")
+    assert hashlib.sha256(sources._PROSE.read_bytes()).hexdigest() == PROSE == text_digest(BUNDLED)
+    assert PROSE in (sources._PROSE.with_name("SOURCES.md")).read_text(encoding="utf-8")
 
 
 def test_the_bundled_text_is_clean_and_its_start_is_varied():
