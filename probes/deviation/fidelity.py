@@ -104,13 +104,14 @@ def _run(
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     dense, pruned = dense or DenseSide(subject, tokens), cut(subject, plan)
     means, check = Means(), FiniteCheck()
+    room = Room(max(1, _compared_at_once(dense.head) // dense.head.vocab), dense.head.vocab, dense.head.device)
     per_token: dict[str, list[Tensor]] = {"kl": [], "nll": [], "dense_nll": []}
     for begin, batch in batches(tokens, subject.device, pass_bytes(pruned, tokens.shape[1])):
         progress(begin, len(tokens), step_text(begin, len(batch), len(tokens)))
         both = dense.batch(begin, len(batch)), last_states(pruned, batch)
         states = (each[:, :-1].flatten(0, 1) for each in both)  # the last token of a window predicts none of it
         for rows in _rows(*states, batch[:, 1:].flatten().to(dense.head.device), dense.head.vocab):
-            found = _compared(dense.head, *rows, check)
+            found = _compared(dense.head, *rows, room, check)
             means.add(**found)
             for name, values in per_token.items():
                 values.append(found[name].float())
@@ -137,13 +138,16 @@ def _rows(dense: Tensor, pruned: Tensor, targets: Tensor, vocab: int) -> Iterato
     return zip(*(each.tensor_split(count) for each in (dense, pruned, targets)), strict=True)
 
 
-def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, check: FiniteCheck) -> dict[str, Tensor]:
+def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, room: Room, check: FiniteCheck) -> dict[str, Tensor]:
     """`compare` from the states that the head reads, a few rows of logits at a time; ``check`` looks at the logits."""
-    both = [head(states.to(head.device)) for states in (dense, pruned)]
-    chunks = row_chunks(len(targets), head.vocab, _COMPARED.get(head.device.type, _COMPARED["cpu"]))
-    room = Room(len(targets[chunks[0]]), head.vocab, targets.device)
+    both = head(torch.cat([dense.to(head.device), pruned.to(head.device)])).chunk(2)  # the head's weights are read once
+    chunks = row_chunks(len(targets), head.vocab, _compared_at_once(head))
     parts = [compare(*(tensor[rows] for tensor in (*both, targets)), room, check) for rows in chunks]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _compared_at_once(head: Head) -> int:
+    return _COMPARED.get(head.device.type, _COMPARED["cpu"])
 
 
 PROBE = Probe("fidelity", "Perplexity and KL", 3, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide)

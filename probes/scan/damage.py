@@ -25,7 +25,7 @@ MEASURES = ("kl", "nll", "top1")
 OnShare = Callable[[float], None]  # is told the share of a window that is done
 _PARTS = {"a": "attention", "m": "mlp", "b": "block"}
 _PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
-_COMPARED = 2**20  # of them compared at a time on a CPU: 4 MB stay in its cache
+_COMPARED = 2**21  # of them compared at a time on a CPU: 8 MB stay in its cache
 _HELD = 2**28  # bytes of last states that wait for the head
 
 
@@ -181,15 +181,22 @@ class Reference:
         self._head, self._dense, self._targets = head, dense, targets.to(head.device)
         self._rows = row_chunks(len(targets), head.vocab, _PROJECTED)
         self._kept: list[tuple[slice, Softmax]] = []
+        size = _COMPARED if head.device.type == "cpu" else _PROJECTED
+        self._parts = max(1, size // head.vocab)  # rows compared at a time
+        self._room = torch.empty((2, self._parts, head.vocab), device=head.device)
 
     @torch.inference_mode()
     def measured(self, ends: Sequence[Tensor]) -> np.ndarray:
         """Means over tokens of KL, loss and agreement, (ends, 3), of what the head reads otherwise; NaN where logits are."""
         sums = torch.zeros(len(ends), len(MEASURES), dtype=torch.float64)
         for rows in self._rows:
-            sides = self._sides(rows)
-            for k, end in enumerate(ends):
-                sums[k] += _compared(sides, self._head(end[rows].to(self._head.device)), self._targets[rows]).cpu()
+            sides, count = self._sides(rows), rows.stop - rows.start
+            at_once = max(1, _PROJECTED // (count * self._head.vocab))  # the head's weights are read once for so many ends
+            for begin in range(0, len(ends), at_once):
+                group = ends[begin : begin + at_once]
+                logits = self._head(torch.cat([end[rows].to(self._head.device) for end in group]))
+                for k, part in enumerate(logits.split(count), begin):
+                    sums[k] += self._compared(sides, part, self._targets[rows]).cpu()
         return (sums / len(self._targets)).numpy()
 
     def _sides(self, rows: slice) -> list[tuple[slice, Softmax]]:
@@ -197,20 +204,17 @@ class Reference:
         if self._kept:
             return self._kept
         logits = self._head(self._dense[rows])
-        size = _COMPARED if logits.device.type == "cpu" else _PROJECTED
-        sides = [(part, Softmax(logits[part])) for part in row_chunks(*logits.shape, size)]
+        sides = [(part, Softmax(logits[part])) for part in row_chunks(*logits.shape, self._parts * self._head.vocab)]
         if len(self._rows) == 1:
             self._kept = sides
         return sides
 
-
-def _compared(sides: list[tuple[slice, Softmax]], logits: Tensor, targets: Tensor) -> Tensor:
-    """Sums over rows of the `MEASURES` of logits (rows, vocab)."""
-    room = torch.empty((2, len(sides[0][1].total), logits.shape[1]), device=logits.device)
-    total = torch.zeros(len(MEASURES), dtype=torch.float64, device=logits.device)
-    for part, p in sides:
-        first, second = room[:, : len(p.total)]
-        q = Softmax(logits[part], first)
-        same = q.top == p.top
-        total += torch.stack([divergence(p, q, second).sum(), q.nll(targets[part]).sum(), same.sum().double()])
-    return total
+    def _compared(self, sides: list[tuple[slice, Softmax]], logits: Tensor, targets: Tensor) -> Tensor:
+        """Sums over rows of the `MEASURES` of logits (rows, vocab)."""
+        total = torch.zeros(len(MEASURES), dtype=torch.float64, device=logits.device)
+        for part, p in sides:
+            first, second = self._room[:, : len(p.total)]
+            q = Softmax(logits[part], first)
+            same = q.top == p.top
+            total += torch.stack([divergence(p, q, second).sum(), q.nll(targets[part]).sum(), same.sum().double()])
+        return total
