@@ -66,4 +66,4 @@ def test_fidelity_makes_a_bounded_number_of_them(subject, windows, size):
     with Largest() as largest:
         found = PROBES["fidelity"].run(subject, corpus_of(windows), parse("a1"), NoParams())
     assert found.tokens == WINDOWS * (LENGTH - 1) and found.kl > 0
-    assert LOGITS < largest.bytes <= MOST
+    assert LOGITS < largest.bytes <= 2 * MOST, "both sides are projected together"
