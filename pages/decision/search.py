@@ -109,7 +109,7 @@ def _table(result: SearchResult) -> None:
         rows, hide_index=True, key="found_table", alt="Plans found", selection_mode="single-row",
         on_select=_selected([row["plan"] for row in rows]),
         column_config={"KL": four, "from": four, "to": four, "KL when chosen": four, "KL, continued": four, "saved": percent,
-                       "same top token": percent, "perplexity": st.column_config.NumberColumn(format="%.2f")},
+                       "same top token": percent, "perplexity": st.column_config.NumberColumn(format="%.5g")},
     )  # fmt: skip
     st.caption(
         "KL in nats per token with its 95 % interval, on windows nothing was chosen on. A selected row becomes the plan."

@@ -80,8 +80,9 @@ def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: Lo
     if found is not None and chosen.dims in found.dims and chosen.top in found.top:
         i, j = found.dims.index(chosen.dims), found.top.index(chosen.top)
         cells += [
-            ("Perplexity, measured", f"{found.perplexity[i, j]:.2f}",
-             f"{found.perplexity[i, j] / found.dense_perplexity - 1:+.1%}", f"Dense: {found.dense_perplexity:.2f}."),
+            ("Perplexity, measured", style.number(found.perplexity[i, j], 4),
+             style.change(found.perplexity[i, j], found.dense_perplexity),
+             f"Dense: {style.number(found.dense_perplexity, 4)}."),
             ("KL, measured", f"{found.kl[i, j]:.4f}", None, "KL(dense‖low rank), nats per token."),
         ]  # fmt: skip
     shell.metrics(cells)
@@ -95,7 +96,7 @@ def _damage(found: LowRankResult, chosen: LowRank) -> None:
         charts.grid(found, (chosen.dims, chosen.top)), "grid", "Perplexity by shares of dimensions and keys", left,
         lambda: pick("grid", dims=str, top=str),
     )  # fmt: skip
-    left.caption(f"Dense: {found.dense_perplexity:.2f}. Click a cell to choose it.")
+    left.caption(f"Dense: {style.number(found.dense_perplexity, 4)}. Click a cell to choose it.")
     on_grid = chosen.dims in found.dims and chosen.top in found.top
     if chosen.dims in found.dims and found.baseline_perplexity:
         right.markdown("**Other ways to choose keys**")

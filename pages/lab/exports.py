@@ -2,19 +2,20 @@
 
 import streamlit as st
 
+from models.anatomy import Anatomy
 from pages import shell
 from plans.exports import FORMATS, Given
 from plans.plan import Plan
 from refusal import Refusal
 
 
-def draw(layers: int, plan: Plan) -> None:
+def draw(anatomy: Anatomy, plan: Plan) -> None:
     """One tab per format; a format that cannot say a plan says so."""
     if not plan:
         st.caption("The plan is empty, so there is nothing to export.")
         return
     try:
-        given = Given(shell.model_ref(), layers, plan, shell.corpus_ref())
+        given = Given(shell.model_ref(), anatomy.layers, plan, shell.corpus_ref(), anatomy.dtype)
     except Refusal:  # of the text, which the sidebar's fields tell
         return
     for tab, (name, form) in zip(st.tabs(list(FORMATS)), FORMATS.items(), strict=True):

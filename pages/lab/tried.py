@@ -26,7 +26,7 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
         column_order=["plan", "kl", "perplexity", "top1", "parameters", "cache"],
         column_config={
             "kl": st.column_config.NumberColumn("KL, nats", format="%.4f"),
-            "perplexity": st.column_config.NumberColumn(format="%.2f"),
+            "perplexity": st.column_config.NumberColumn(format="%.5g"),
             "top1": st.column_config.NumberColumn("same top token", format="percent"),
             "parameters": percent, "cache": st.column_config.NumberColumn("KV cache", format="percent"),
         },

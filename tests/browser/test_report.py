@@ -10,6 +10,8 @@ TEXT = "The capital of France is Paris, and the capital of the arts. " * 9
 ITEM = '{"question": "1 + 1 =", "options": ["2", "3"], "answer": 0}'
 WORDS = {"generation_drift": ["--length", "3", "--prompts", "One two"], "choice_subspace": ["--items", ITEM]}
 WORDS["speed"] = ["--prompt", "8", "--new", "2", "--rounds", "5"]
+WORDS["search"] = ["--windows", "4", "--points", "1", "--draws", "1", "--strategies", "kl,random"]
+WORDS |= {"stability": ["--windows", "4", "--other", ""], "evaluate": ["--limit", "3"]}
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def test_the_scale_darkens_all_the_way():
         (0.5, "0.500"),
         (12.44, "12.4"),
         (1234567, "1,234,567"),
+        (1977724155.79, "1.98 × 10⁹"),
         (-0.031, "−0.0310"),
         (0, "0"),
         (4.2e-7, "4.20 × 10⁻⁷"),
@@ -92,3 +93,17 @@ def test_token_text_cannot_be_markup():
 @pytest.mark.parametrize("count", [1, 5, 30, 80, 126])
 def test_few_layers_are_labelled(count):
     assert count / style.layer_axis(count)["dtick"] <= 16
+
+
+@pytest.mark.parametrize(
+    ("value", "before", "text"),
+    [
+        (45.0, 40.0, "+12.5%"),
+        (40.0, 40.0, "+0.0%"),
+        (30.0, 40.0, "-25.0%"),
+        (399.0, 40.0, "+897.5%"),
+        (1977724155.8, 44.6, "4.4 × 10⁷ times"),
+    ],
+)
+def test_a_change_is_a_share_until_it_is_many_times(value, before, text):
+    assert style.change(value, before) == text

@@ -64,12 +64,9 @@ def test_tasks_are_run_and_their_score_is_in_the_table(measured):
     assert score["b0-2"] == score["b0-2"] and score["a1"] != score["a1"], "measured of one plan alone"
 
 
-@pytest.mark.parametrize(("tasks", "says"), [("", "Name a task"), ("hellaswagg", "There is no task 'hellaswagg'")])
-def test_a_task_that_is_none_is_told(measured, tasks, says):
-    measured.at.text_input(key="task_tasks").set_value(tasks).run()
-    if measured.has("ask_evaluate"):
-        measured.click("ask_evaluate").wait()
-    assert any(says in each for each in measured.errors())
+def test_without_a_task_there_is_no_question(measured):
+    measured.at.text_input(key="task_tasks").set_value("").run()
+    assert any("Name a task" in each for each in measured.errors()) and not measured.has("ask_evaluate")
 
 
 def test_a_plan_is_exported_and_listed(measured):

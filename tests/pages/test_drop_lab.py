@@ -203,7 +203,7 @@ def test_where_it_hurts_can_be_seen_for_each_window(lab):
 
 def test_every_export_is_offered(lab):
     shown = [each.value for each in lab.at.code]
-    given = Given(lab.ref, 4, parse("a1"), CorpusRef("python-docs", 2, 32))
+    given = Given(lab.ref, 4, parse("a1"), CorpusRef("python-docs", 2, 32), "float32")
     wanted = [form.write(given) for form in FORMATS.values()]
     assert shown == [text.strip() for text in wanted if text is not None]
     assert len(lab.at.get("download_button")) == len(shown)

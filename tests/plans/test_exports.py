@@ -49,7 +49,7 @@ def test_mergekit_ranges_end_before_their_second_number():
 
 def test_mergekit_is_a_passthrough_of_one_model():
     text = written("mergekit", "b21-28")
-    assert text.count('- model: "owner/model"') == text.count("- sources:") == 2
+    assert text.count('- model: "owner/model@v1"') == text.count("- sources:") == 2
     assert "merge_method: passthrough" in text and text.startswith("# removes layers 21–28 (8 layers)")
 
 
@@ -137,3 +137,14 @@ def test_what_is_thinned_out_is_spelled_out():
         "keys": {"text": "k:0.25/0.5", "shares": {"dims": 0.25, "top": 0.5}},
     }
     assert json.loads(written("PruneScope", "a3"))["operations"] == {}
+
+
+def test_mergekit_is_told_what_to_load_and_in_which_dtype(tmp_path):
+    def lines(name, dtype="float32"):
+        return FORMATS["mergekit"].write(Given(ModelRef(name), LAYERS, parse("b3"), CORPUS, dtype)).splitlines()
+
+    assert "a 4-bit copy of HuggingFaceTB/SmolLM2-135M-Instruct" in lines("bundled")[1]
+    assert '      - model: "HuggingFaceTB/SmolLM2-135M-Instruct"' in lines("bundled") and "dtype: float32" in lines("bundled")
+    assert "reads no GGUF" in lines("some.gguf")[1]
+    assert f'      - model: "{tmp_path}"' in lines(str(tmp_path)) and "on this machine" in lines(str(tmp_path))[1]
+    assert lines("owner/model")[1] == "slices:" and "dtype: bfloat16" in lines("owner/model", "bfloat16")

@@ -33,7 +33,9 @@ ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
 SHORTER = {  # for a tiny model
     "choice_subspace": ["--param", f"items={ITEM}"],
     "generation_drift": ["--param", "length=3"],
+    "evaluate": ["--limit", "2"],
     "search": ["--windows", "4", "--strategies", "kl,greedy", "--points", "1"],
+    "stability": ["--windows", "4", "--other", ""],
     "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"],
 }
 PROSE = "The capital of France is Paris, and the capital of the arts. " * 9
@@ -97,7 +99,7 @@ def test_a_document_says_question_result_and_circumstances(capsys, tiny_folder, 
     question, about = document["question"], document["about"]
     assert question["probe"] == probe and question["model"]["name"] == str(tiny_folder)
     reads, planned = probe_named(probe).takes_corpus, probe_named(probe).takes_plan
-    windows = 4 if probe == "search" else 2
+    windows = 4 if probe in ("search", "stability") else 2
     named = {"name": "prose.txt", "windows": windows} if reads else {}
     assert {name: question["corpus"].get(name) for name in named} == named and bool(question["corpus"]) == reads
     assert question["plan"] == ("a1,m2" if planned else "")
