@@ -11,6 +11,7 @@ shell.menu_first()
 anatomy = shell.anatomy_or_stop()
 plan = shell.current_plan(Shape(anatomy.layers))
 parts = {"Search": search, "Plans": plans, "Tasks": tasks, "Export": export}
-for tab, part in zip(st.tabs(list(parts), key="decide", bind="query-params"), parts.values(), strict=True):
-    with tab:
-        part.draw(anatomy, plan)
+tabs = dict(zip(parts, st.tabs(list(parts), key="decide", bind="query-params"), strict=True))
+for name in ("Search", "Tasks", "Plans", "Export"):  # the table of plans reads the fields of the tasks
+    with tabs[name]:
+        parts[name].draw(anatomy, plan)

@@ -64,7 +64,7 @@ def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
     """What a question's probe has kept so far on this model and text, in pieces; damaged ones are forgotten and left out."""
     if not asked.memory_key:
         return []
-    kept, found = _beside(asked, store, asked.memory_key, "memory"), []
+    kept, found = Kept(store, asked.memory_key, {}, uses=False), []
     for name in kept:
         with suppress(KeyError, Refusal):  # forgotten meanwhile, or damaged
             found.append(kept[name])

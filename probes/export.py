@@ -37,7 +37,7 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
     def work(progress: Progress) -> None:
         done.append(run(order, Known(store), Leases(), progress))
 
-    job = jobs.submit(f"export {order.folder}", f"Export {order.folder}", work)
+    job = jobs.submit(job_key(order), f"Export {order.folder}", work)
     try:
         with progress_bar() as progress:
             while not job.wait(0.2):
@@ -94,6 +94,17 @@ def ordered(options: argparse.Namespace) -> Order:
     order = Order(ref, parse(options.plan), format_named(options.format).name, options.folder, text, options.overwrite)
     destination(order.folder, order.overwrite)
     return order
+
+
+def job_key(order: Order) -> str:
+    """The name of the job that exports to a folder, however that is written.
+
+    Raises
+    ------
+    Refusal
+        The folder is not allowed.
+    """
+    return f"export {destination(order.folder, overwrite=True)}"
 
 
 def run(order: Order, known: Known, leases: Leases, progress: Progress = silent) -> Exported:

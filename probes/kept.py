@@ -15,13 +15,15 @@ class Kept(MutableMapping[str, dict[str, Any]]):
     ----------
     about : dict
         What is said about each piece.
+    uses : bool
+        Whether reading a piece counts as a use of it; not where somebody only looks.
     """
 
-    def __init__(self, store: Store, key: str, about: dict[str, Any]) -> None:
-        self._store, self._key, self._about = store, key, about
+    def __init__(self, store: Store, key: str, about: dict[str, Any], uses: bool = True) -> None:
+        self._store, self._key, self._about, self._uses = store, key, about, uses
 
     def __getitem__(self, name: str) -> dict[str, Any]:
-        row = self._store.read(f"{self._key}/{name}")
+        row = self._store.read(f"{self._key}/{name}", hit=self._uses)
         if row is None:
             raise KeyError(name)
         try:

@@ -107,7 +107,9 @@ class Known:
 
         def of_plan(about: dict) -> bool:
             question = about.get("question", {})
-            return question.get("plan") == plan and question.get("model", {}).get("fingerprint") == fingerprint
+            probe = PROBES.get(question.get("probe"))  # a search only begins with its plan
+            ours = question.get("plan") == plan and question.get("model", {}).get("fingerprint") == fingerprint
+            return ours and (probe is None or probe.applies_plan)
 
         found = self.store.entries(of_plan)
         for entry in found:

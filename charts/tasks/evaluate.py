@@ -5,30 +5,29 @@ import math
 import plotly.graph_objects as go
 
 from charts import style
+from measures import paired
 from probes.tasks.evaluate import EvaluateResult
 
-_CHANCE = 0.05
 
-
-def verdict(metric: dict) -> str:
+def verdict(metric: dict, items: int) -> str:
     """In words, from McNemar's test where there is one, else from the interval."""
     if "difference" not in metric:
         return "no value for each item"
-    told = metric["p"] < _CHANCE if "p" in metric else metric["low"] > 0 or metric["high"] < 0
-    if not told:
-        return "too few to tell" if metric["difference"] else "no difference"
-    return "better" if (metric["difference"] > 0) == metric["better"] else "worse"
+    found = paired.verdict(metric["difference"], metric["low"], metric["high"], items, metric.get("p"))
+    if not found:
+        return paired.in_words(found, metric["difference"], items, metric.get("p"))
+    return "better" if (found > 0) == metric["better"] else "worse"
 
 
 def differences(result: EvaluateResult) -> go.Figure:
-    """Pruned less dense for every metric that has a value for each item, with its 95 % interval.
+    """Pruned minus dense for every metric that has a value for each item, with its 95 % interval.
 
     Returns
     -------
     Figure
         A row per task and metric; an interval that touches the line at 0 is no difference.
     """
-    rows = [(task["name"], metric) for task in result.tasks for metric in task["metrics"] if "difference" in metric]
+    rows = [(task, metric) for task in result.tasks for metric in task["metrics"] if "difference" in metric]
     figure = go.Figure()
     if rows:
         values = [metric["difference"] for _, metric in rows]
@@ -50,8 +49,8 @@ def differences(result: EvaluateResult) -> go.Figure:
             showlegend=False,
         )
     figure.add_vline(x=0, line={"color": style.LINE, "width": 1.5, "dash": "dot"})
-    figure.update_xaxes(style.axis("pruned less dense", nticks=8))
-    names = [f"{style.shortened(task, 24)}, {metric['name']}" for task, metric in rows]
+    figure.update_xaxes(style.axis("pruned minus dense", nticks=8))
+    names = [f"{style.shortened(task['name'], 24)}, {metric['name']}" for task, metric in rows]
     ticks = {"tickmode": "array", "tickvals": list(range(len(rows))), "ticktext": names}
     figure.update_yaxes(style.axis("task and metric", showgrid=False, range=[len(rows) - 0.5, -0.5], **ticks))
     return style.frame(figure, 120 + 44 * max(1, len(rows)), "differences")
@@ -62,11 +61,11 @@ def _length(high: float, low: float) -> float:
     return high - low if math.isfinite(high - low) else 0.0
 
 
-def _words(task: str, metric: dict) -> str:
+def _words(task: dict, metric: dict) -> str:
     counts = f"<br>{metric['won']} won, {metric['lost']} lost, McNemar p {metric['p']:.3f}" if "p" in metric else ""
     return (
-        f"{task}, {metric['name']}: {style.number(metric['dense'])} → {style.number(metric['pruned'])}<br>"
-        f"{metric['difference']:+.4f} ({metric['low']:+.4f} to {metric['high']:+.4f}): {verdict(metric)}{counts}"
+        f"{task['name']}, {metric['name']}: {style.number(metric['dense'])} → {style.number(metric['pruned'])}<br>"
+        f"{metric['difference']:+.4f} ({metric['low']:+.4f} to {metric['high']:+.4f}): {verdict(metric, task['items'])}{counts}"
     )
 
 
@@ -77,7 +76,7 @@ def table(result: EvaluateResult) -> list[dict]:
             "task": task["name"], "metric": metric["name"], "items": task["items"], "dense": metric["dense"],
             "pruned": metric["pruned"], "difference": metric.get("difference"), "from": metric.get("low"),
             "to": metric.get("high"), "won": metric.get("won"), "lost": metric.get("lost"), "McNemar p": metric.get("p"),
-            "verdict": verdict(metric),
+            "verdict": verdict(metric, task["items"]),
         }
         for task in result.tasks
         for metric in task["metrics"]

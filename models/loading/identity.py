@@ -1,9 +1,11 @@
 """Which model a reference means on this machine now: asked at every redraw of a page, so it is remembered by process."""
 
+import hashlib
 import os
 from collections import OrderedDict
 from typing import Any
 
+from models.loading.gaps import gaps_in
 from models.loading.memory import estimated
 from models.loading.sources import Source, here, size
 from models.loading.weight_files import TEXTS, fingerprint_of
@@ -35,7 +37,11 @@ def identity(source: Source, ref: ModelRef, progress: Progress = silent) -> str:
     key = ref, _state(source)
     if key not in _known:
         dtype = estimated(*size(source), ref.dtype, ref.device).dtype
-        _known[key] = fingerprint_of(source.folder, source.files, dtype, progress)
+        found = fingerprint_of(source.folder, source.files, dtype, progress)
+        gaps = None if source.gguf else gaps_in(source.folder)
+        if gaps is not None and gaps.blocks:  # its layers are numbered otherwise than those of the plain model
+            found = hashlib.sha256(f"{found} {gaps.blocks} {gaps.config}".encode()).hexdigest()
+        _known[key] = found
         while len(_known) > _KEPT:
             _known.popitem(last=False)
     return _known[key]

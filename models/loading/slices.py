@@ -20,7 +20,7 @@ from models.families.checkpoints import block_pattern, layer_count_key
 from refusal import Refusal
 
 RECORD, MERGED = "prunescope.json", ("mergekit_config.yml", "mergekit_config.yaml")
-_BY_NUMBER = ("first_k_dense_replace", "decoder_sparse_step", "scale_attn_by_inverse_layer_idx")
+_BY_NUMBER = ("first_k_dense_replace", "scale_attn_by_inverse_layer_idx")
 
 
 def kept_blocks(folder: Path) -> tuple[tuple[int, ...], int] | None:
@@ -63,11 +63,13 @@ def deepened(raw: dict[str, Any], kept: tuple[int, ...], layers: int) -> dict[st
         return None
     config = CONFIG_MAPPING[kind].from_dict(dict(raw))
     key = layer_count_key(config)
-    if raw.get(key) != len(kept) or any(raw.get(name) for name in _BY_NUMBER):
+    by_number = any(raw.get(name) for name in _BY_NUMBER) or raw.get("decoder_sparse_step", 1) != 1
+    if raw.get(key) != len(kept) or by_number:
         return None
     places = [max((place for place, i in enumerate(kept) if i <= layer), default=0) for layer in range(layers)]
     lists = {name: value for name, value in vars(config).items() if "layer" in name and isinstance(value, list)}
-    longer = {name: [value[place] for place in places] for name, value in lists.items() if len(value) == len(kept)}
+    indices = {name: [kept[i] for i in value] for name, value in lists.items() if name == "mlp_only_layers"}
+    longer = {name: [value[place] for place in places] for name, value in lists.items() if len(value) == len(kept)} | indices
     return {**raw, **longer, key: layers}
 
 
@@ -81,7 +83,7 @@ def renamed(rest: str, kept: tuple[int, ...]) -> dict[str, str]:
 
 def refuse_surplus(files: Iterable[Path], family: Family, kept: tuple[int, ...]) -> None:
     """Refuse blocks that there should not be: renamed, others would take their place without a word."""
-    for file in files:
+    for file in (each for each in files if each.suffix == ".safetensors"):
         with safe_open(file, framework="np") as tensors:
             for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
                 place = block_pattern(family).fullmatch(name)

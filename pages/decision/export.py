@@ -7,7 +7,7 @@ from pages import shell
 from pages.shell import KEPT
 from plans.export.export import Order, understood
 from plans.export.files.place import Found, destination, exports
-from plans.export.format import Checkpoint, Format
+from plans.export.format import Format
 from plans.export.registry import FORMATS, format_named
 from plans.plan import Plan
 from refusal import Refusal
@@ -22,7 +22,10 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
             st.error(str(refusal), icon=":material/error:")
     else:
         st.info("The plan is empty, so there is nothing to export. Pick a plan from the search or the table.")
-    _there()
+    try:
+        _there()
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/error:")
 
 
 def _order(plan: Plan) -> None:
@@ -42,7 +45,7 @@ def _order(plan: Plan) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom")
     folder = row.text_input(
         "Folder", key="export_folder", placeholder="a name, such as small", width=320, **KEPT,
-        help="Inside the export folder of this server, which PRUNESCOPE_EXPORTS names.",
+        help="Created inside this server's export folder (PRUNESCOPE_EXPORTS).",
     )  # fmt: skip
     replace = row.checkbox("Replace an earlier export", key="export_replace")
     order = Order(ref, plan, name, (folder or "").strip(), text, replace)
@@ -52,16 +55,16 @@ def _order(plan: Plan) -> None:
     )  # fmt: skip
     if problem := st.session_state.pop("export_error", None):
         st.error(problem, icon=":material/error:")
-    _job(order.folder, checkpoint)
+    _job(order)
 
 
 def _others(can: dict[str, bool]) -> str:
     names = [name for name, fits in can.items() if fits]
-    return f"Formats that can: {', '.join(names)}." if names else "No other format can, either."
+    return f"Formats that can: {', '.join(names)}." if names else "No available format can express this plan."
 
 
 def _runtimes(form: Format) -> None:
-    st.caption(f"{form.sentence} It expresses {form.expresses}.")
+    st.caption(f"{form.sentence} Supports {form.expresses}.")
     st.dataframe(
         [{"runs in": each.name, "": "yes" if each.runs else "no", "how, or why not": each.how} for each in form.runtimes],
         hide_index=True, key="export_runtimes", alt="Where this format runs",
@@ -77,24 +80,24 @@ def _submit(order: Order) -> None:
         st.session_state.export_error = str(refusal)
 
 
-def _job(folder: str, checkpoint: Checkpoint) -> None:
-    """How far the export to this folder is, or how it ended."""
-    job = shell.workbench().jobs.get(shell.export_key(folder))
+def _job(order: Order) -> None:
+    """How far exactly this export is, or how it ended."""
+    job, done = shell.workbench().exporting(order)
     if job is None:
         return
     if job.active:
-        _watch(folder)
+        _watch(order)
     elif job.state == "failed":
         st.error(job.error, icon=":material/error:")
     elif job.state == "cancelled":
         st.info("Cancelled; nothing was exported.")
-    elif done := shell.workbench().exported.get(folder):
+    elif done:
         st.success(str(done))
 
 
 @st.fragment(run_every=shell.POLL)
-def _watch(folder: str) -> None:
-    job = shell.workbench().jobs.get(shell.export_key(folder))
+def _watch(order: Order) -> None:
+    job, _ = shell.workbench().exporting(order)
     if job is None or not job.active:
         st.rerun()
     left, right = st.columns([5, 1], vertical_alignment="center")

@@ -1,5 +1,6 @@
 """All plans of the model in one table: what was measured of them, what was written about them, and two of them compared."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
@@ -48,20 +49,23 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     if plan:
         _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
     if not listed:
-        st.info("No plan of this model was measured yet. Search one, or drop something in the drop lab and measure it.")
+        st.info("No plan has been measured yet. Run a search, or drop something in the drop lab and measure it.")
         return
     _table(anatomy, listed)
     _compare(found, [row.noted.plan for row in listed], notes, shape)
 
 
 def _note(book: Book, noted: Noted) -> None:
-    """Name, note, parent and pin of a plan; written when a field changes."""
-    key = f"note {noted.plan}"
+    """Name, note, parent and pin of a plan, each written when its field changes."""
+    # With the time of the last change in it, so that a note that somebody else changed or forgot gets fresh fields.
+    key = f"note {noted.plan} {noted.changed}"
 
-    def write() -> None:
-        values = {name: (st.session_state[f"{key}_{name}"] or "").strip() for name in ("name", "note", "parent")}
+    def write(field: str) -> None:
+        value = st.session_state[f"{key}_{field}"]
+        there = book.note(noted.plan)
+        kept = there if there.changed else noted
         try:
-            book.write(replace(noted, **values, pinned=st.session_state[f"{key}_pinned"]))
+            book.write(replace(kept, **{field: value.strip() if isinstance(value, str) else bool(value)}))
         except (Refusal, shell.StoreError) as refusal:
             st.session_state.note_error = str(refusal)
 
@@ -72,15 +76,27 @@ def _note(book: Book, noted: Noted) -> None:
         except (Refusal, shell.StoreError) as refusal:
             st.session_state.note_error = str(refusal)
 
+    _note_fields(noted, key, write, forget)
+
+
+def _note_fields(noted: Noted, key: str, write: Callable[[str], None], forget: Callable[[], None]) -> None:
     st.markdown(f"**`{noted.plan}`**")
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.text_input("Name", noted.name, key=f"{key}_name", on_change=write, width=200, placeholder="candidate A")
-    row.text_input("Note", noted.note, key=f"{key}_note", on_change=write, placeholder="why it is worth keeping")
-    row.text_input("Made from", noted.parent, key=f"{key}_parent", on_change=write, width=200, help="The plan before it.")
-    row.checkbox("Pin", noted.pinned, key=f"{key}_pinned", on_change=write, help="Stays on top and cannot be forgotten.")
+    row = st.container(horizontal=True, vertical_alignment="bottom", key="note")
+    row.text_input("Name", noted.name, key=f"{key}_name", on_change=write, args=("name",), width=200, placeholder="candidate A")
+    row.text_input(
+        "Note", noted.note, key=f"{key}_note", on_change=write, args=("note",), placeholder="why it is worth keeping"
+    )
+    row.text_input(
+        "Made from", noted.parent, key=f"{key}_parent", on_change=write, args=("parent",), width=200,
+        help="The plan this one was derived from.",
+    )  # fmt: skip
+    row.checkbox(
+        "Pin", noted.pinned, key=f"{key}_pinned", on_change=write, args=("pinned",),
+        help="Keeps it at the top and protects it from Forget.",
+    )  # fmt: skip
     with row.popover("Forget", disabled=noted.pinned):
-        st.write("The note and every answer about this plan would be gone.")
-        st.button("Yes, forget it", key=f"{key}_forget", type="primary", on_click=forget)
+        st.write("This deletes the note and all stored results for this plan.")
+        st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
     if told := st.session_state.pop("note_told", None):
         st.success(told)
     if problem := st.session_state.pop("note_error", None):
@@ -107,9 +123,9 @@ def _table(anatomy: Anatomy, listed: list[Row]) -> None:
         column_order=there, column_config=_COLUMNS,
     )  # fmt: skip
     st.caption(
-        "Everything that was measured of any plan on this model and text, with the settings that the fields have now. KL to "
-        "the dense model in nats per token, with its 95 % interval over windows. Click a header to sort; the toolbar has "
-        "a search. A selected row becomes the plan."
+        "All results for this model and text; tasks and speed for their current settings. KL to the dense model in nats per "
+        "token, with its 95 % interval over windows. Click a header to sort; the toolbar has a search. A selected row becomes "
+        "the plan."
     )
 
 
@@ -153,7 +169,7 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
         if first != second and first in there and second in there:
             compared += compare(there[first].result, there[second].result)
     if not compared:
-        st.caption("Nothing was measured of both yet. Measure both in the drop lab, or run the same tasks on both.")
+        st.caption("There is no measurement of both plans yet. Measure both in the drop lab, or run the same tasks on both.")
         return
     four = st.column_config.NumberColumn(format="%.4f")
     columns = ["measure", "first", "second", "difference", "from", "to", "McNemar p", "verdict", "samples", "unit"]
@@ -168,4 +184,4 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
         column_config={name: four for name in ("first", "second", "difference", "from", "to")}
         | {"McNemar p": st.column_config.NumberColumn(format="%.3f")},
     )  # fmt: skip
-    st.caption("Second less first, on the same windows or items, with 95 % bootstrap intervals over them.")
+    st.caption("Second minus first, on the same windows or items, with 95 % bootstrap intervals over them.")

@@ -4,10 +4,11 @@ import streamlit as st
 
 from charts import style
 from charts.search import search as charts
-from charts.search import stability as stable
 from measures.intervals import bootstrap
+from measures.paired import verdict
 from models.anatomy import Anatomy
 from pages import shell
+from pages.decision import stability
 from pages.shell.begin import base_plan
 from plans.plan import Plan, parse
 from probes.answer import Answer
@@ -15,9 +16,7 @@ from probes.search.budget import LETTERS, UNITS, budget
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import SearchResult
 from probes.search.so_far import so_far
-from probes.search.stability import StabilityResult
 from refusal import Refusal
-from texts.corpus import NAMES
 
 
 def _fields() -> dict | None:
@@ -26,20 +25,19 @@ def _fields() -> dict | None:
     first.selectbox("Budget counts", list(UNITS), key="search_unit", width=180, **shell.KEPT,
                     help="; ".join(f"{unit}: {words}" for unit, words in UNITS.items()))  # fmt: skip
     first.number_input("Save at most, %", 1.0, 95.0, 25.0, 2.5, key="search_share", width=140, **shell.KEPT)
-    first.number_input("Steps", 1, 20, 4, key="search_points", width=110, help="Budgets up to that share.", **shell.KEPT)
+    first.number_input(
+        "Steps",
+        1,
+        20,
+        4,
+        key="search_points",
+        width=110,
+        help="Number of budgets, evenly spaced up to that share.",
+        **shell.KEPT,
+    )
     first.multiselect("May be dropped", list(LETTERS), ["attention", "mlp"], key="search_parts", width=260,
                       format_func=lambda part: {"mlp": "MLP"}.get(part, part))  # fmt: skip
-    with st.expander("Strategies and effort"):
-        st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", format_func=charts.NAME.__getitem__)
-        row = st.container(horizontal=True, vertical_alignment="bottom")
-        row.number_input("Measured again", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
-                         help="How many drops greedy measures again in each round; 0: all of them.")  # fmt: skip
-        row.number_input("Generations", 0, 1000, 10, key="search_generations", width=120, help="Of swaps.", **shell.KEPT)
-        row.number_input("Offspring", 1, 1000, 16, key="search_offspring", width=120, help="Of each generation.", **shell.KEPT)
-        row.number_input("Random plans", 1, 1000, 8, key="search_draws", width=120, help="For each step.", **shell.KEPT)
-        row.number_input("Continuation", 0, 4096, 0, key="search_continuation", width=130, **shell.KEPT,
-                         help="Tokens that the dense model writes after a window; plans are judged on them too.")  # fmt: skip
-        row.number_input("Seed", 0, 2**31 - 1, 0, key="search_seed", width=110, **shell.KEPT)
+    _effort_fields()
     state = st.session_state
     given = {name: state[f"search_{name}"] for name in ("unit", "points", "again", "generations", "offspring", "draws")}
     given |= {name: state[f"search_{name}"] for name in ("continuation", "seed")}
@@ -51,6 +49,26 @@ def _fields() -> dict | None:
         st.error(str(refusal), icon=":material/error:")
         return None
     return given
+
+
+def _effort_fields() -> None:
+    with st.expander("Strategies and effort"):
+        st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", format_func=charts.NAME.__getitem__)
+        row = st.container(horizontal=True, vertical_alignment="bottom")
+        row.number_input("Measured again", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
+                         help="How many of the most promising drops greedy measures again per round; 0 means all.")  # fmt: skip
+        row.number_input(
+            "Generations", 0, 1000, 10, key="search_generations", width=120, help="Rounds of swaps per budget.", **shell.KEPT
+        )
+        row.number_input(
+            "Offspring", 1, 1000, 16, key="search_offspring", width=120, help="Candidates per generation.", **shell.KEPT
+        )
+        row.number_input(
+            "Random plans", 1, 1000, 8, key="search_draws", width=120, help="Random plans per budget.", **shell.KEPT
+        )
+        row.number_input("Continuation", 0, 4096, 0, key="search_continuation", width=130, **shell.KEPT,
+                         help="Also judge plans on what the dense model generates after each window; 0 is off.")  # fmt: skip
+        row.number_input("Seed", 0, 2**31 - 1, 0, key="search_seed", width=110, **shell.KEPT)
 
 
 def _picked() -> None:
@@ -93,9 +111,11 @@ def _rivals(result: SearchResult, places: list[int], best: int) -> str:
         if result.plans[i] in seen or result.strategies[i] == "random":
             continue
         seen.add(result.plans[i])
-        low, high = bootstrap(result.window_kl[i] - result.window_kl[best])
-        if low <= 0 <= high:
+        apart = result.window_kl[i] - result.window_kl[best]
+        if not verdict(float(apart.mean()), *map(float, bootstrap(apart)), len(apart)):
             alike.append(charts.NAME[result.strategies[i]])
+    if len(seen) == 1:
+        return ""
     if not alike:
         return "Every other choice differs from it by more than chance."
     return f"On {result.judged_windows} windows it cannot be told apart from the choice of: {', '.join(alike)}."
@@ -154,22 +174,24 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     if answer is not None:
         _answer(answer, plan)
     elif given["unit"] != "milliseconds":
-        _so_far(anatomy, base, given)
-    with st.expander("Would another calibration have led to other drops?", expanded=False):
-        _stability(base, given)
+        every = 5.0 if shell.asking("search", base, given) else None
+        st.fragment(_so_far, run_every=every)(anatomy, base, given)
+    with st.expander("Would other calibration text choose other drops?", expanded=False):
+        stability.draw(base, given)
 
 
-@st.fragment(run_every=5.0)
 def _so_far(anatomy: Anatomy, base: str, given: dict) -> None:
     """What was measured up to now, while the search runs and after it was stopped."""
     limits = budget(given["unit"], anatomy, parse(base), SearchParams(**given).kinds)
     found = so_far(shell.remembered("search", base, given), limits, shell.corpus_ref().windows // 2)
+    if st.session_state.pop("partial_picked", False):
+        st.rerun()  # the plan in the sidebar is drawn outside this part of the page
     if found is None:
         return
     shell.clickable(charts.partial(found, UNITS[given["unit"]]), "partial", "Plans measured so far", on_select=_partial_picked)
     st.caption(
-        f"{found.tried:,} plans measured so far, {len(found.plans):,} of them on every window they are chosen on. The choice "
-        "flatters these numbers; when the search ends, plans are judged on other windows."
+        f"{found.tried:,} plans measured so far, {len(found.plans):,} of them on every window they are chosen on. These "
+        "numbers are optimistic: plans are selected on the same windows. The final ones come from held-out windows."
     )
 
 
@@ -177,6 +199,7 @@ def _partial_picked() -> None:
     found = shell.picked("partial")
     if found:
         shell.set_plan(found[0])
+        st.session_state.partial_picked = True
 
 
 def _answer(answer: Answer, plan: Plan) -> None:
@@ -191,37 +214,3 @@ def _answer(answer: Answer, plan: Plan) -> None:
         _table(result)
     with effort:
         _effort(result)
-
-
-def _stability(base: str, given: dict) -> None:
-    """The same choice on other windows, another text, with BOS and in the chat template."""
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    strategy = row.selectbox(
-        "Strategy", STRATEGIES, STRATEGIES.index("kl"), key="stable_strategy", format_func=charts.NAME.__getitem__, width=220,
-    )  # fmt: skip
-    texts = [name for name in NAMES if name != st.session_state.corpus]
-    other = row.selectbox(
-        "Another text", ["", *texts], 1, key="stable_other", width=220, format_func=lambda name: name or "none"
-    )
-    params = {name: given[name] for name in ("unit", "share", "parts", "seed")} | {"strategy": strategy, "other": other}
-    answer = shell.ask(
-        "stability", "Choose again", "The strategy chooses for the largest budget on each variant; takes a few scans.",
-        plan=base, params=params,
-    )  # fmt: skip
-    if answer is None:
-        return
-    result: StabilityResult = answer.result
-    shell.clickable(stable.chosen(result), "stable", "Which sublayers each variant drops")
-    percent, four = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(
-        stable.table(result), hide_index=True, key="stable_table", alt="Choices by variant",
-        column_config={"in common": percent, "KL": four, "from": four, "to": four},
-    )  # fmt: skip
-    st.caption(
-        f"In common: of the sublayers that this plan or the first one drops, the share that both do; over all pairs "
-        f"{result.mean_overlap:.0%}, and about {result.chance_overlap:.0%} by chance. KL in nats per token with its 95 % "
-        "interval, on the second half of this text's windows, on which nothing was chosen. The first plan keeps what is pale."
-    )
-    for name, why in result.missing.items():
-        st.caption(f"Not tried {name}: {why}")
-    shell.provenance(answer)

@@ -33,11 +33,11 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.text_input(
         "Tasks", BUILTIN, key="task_tasks", **KEPT,
-        help="Names of lm-evaluation-harness with commas between, such as `hellaswag,arc_easy`. Their data come from the hub "
-        f"or its cache on this machine; `{BUILTIN}` is included and needs no network.",
+        help="Comma-separated task names from lm-evaluation-harness, such as `hellaswag,arc_easy`. Their data come from the "
+        f"hub or its cache on this machine; `{BUILTIN}` is included and needs no network.",
     )  # fmt: skip
-    row.number_input("Items of each", 0, 10**6, 0, key="task_limit", width=130, help="0: all of them.", **KEPT)
-    row.number_input("Examples before each", -1, 100, -1, key="task_fewshot", width=170, help="-1: as the task says.", **KEPT)
+    row.number_input("Items per task", 0, 10**6, 0, key="task_limit", width=130, help="0: all of them.", **KEPT)
+    row.number_input("Few-shot examples", -1, 100, -1, key="task_fewshot", width=170, help="-1: the task's default.", **KEPT)
     st.toggle("Use the chat template", key="task_chat", **KEPT)
     try:
         EvaluateParams(**_given())
@@ -65,6 +65,6 @@ def _shown(result: EvaluateResult) -> None:
                        "McNemar p": st.column_config.NumberColumn(format="%.3f")},
     )  # fmt: skip
     st.caption(
-        "Difference: pruned less dense on the same items, with its 95 % bootstrap interval. Won and lost: items that only the "
+        "Difference: pruned minus dense on the same items, with its 95 % bootstrap interval. Won and lost: items that only the "
         f"pruned or only the dense model gets right. Judged by lm-evaluation-harness {result.harness}."
     )

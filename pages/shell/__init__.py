@@ -7,6 +7,7 @@ from pages.shell.question import (
     answered,
     ask,
     ask_each,
+    asking,
     cost,
     draw_progress,
     known,
@@ -29,7 +30,7 @@ from pages.shell.state import (
     toggle,
     warn_of_link,
 )
-from pages.shell.workbench import Live, export_key, workbench
+from pages.shell.workbench import Live, workbench
 
 __all__ = [
     "CHART",
@@ -42,6 +43,7 @@ __all__ = [
     "answered",
     "ask",
     "ask_each",
+    "asking",
     "beside",
     "chart",
     "clickable",
@@ -50,7 +52,6 @@ __all__ = [
     "cost",
     "current_plan",
     "draw_progress",
-    "export_key",
     "known",
     "linked",
     "load_clicked",

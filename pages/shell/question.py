@@ -132,6 +132,15 @@ def remembered(probe: str, plan: str = "", params: dict | None = None) -> list[d
         return []
 
 
+def asking(probe: str, plan: str = "", params: dict | None = None) -> bool:
+    """Whether a job is at work on a question on the current model and text."""
+    try:
+        job = workbench().jobs.get(asked_here(probe, plan, params).key)
+    except (Refusal, StoreError):
+        return False
+    return job is not None and job.active
+
+
 def answered(probe: str, plan: str = "", params: dict | None = None) -> bool:
     """Whether there is an answer to a question on the current model and text; it is not read."""
     try:

@@ -19,6 +19,7 @@ from plans.export.export import Exported, Order
 from plans.plan import Plan
 from probes.answer import Answer, answer, find, learned, open_store
 from probes.decision.book import Book, open_book
+from probes.export import job_key
 from probes.export import run as run_export
 from probes.known import Known
 from probes.question import Asked, Question, resolve
@@ -89,7 +90,7 @@ class Workbench:
         self.jobs = Jobs(self.store)
         self.leases = Leases()
         self.known = Known(self.store)
-        self.exported: dict[str, Exported] = {}  # by folder, since the app was started
+        self._exports: dict[str, tuple[Order, list[Exported]]] = {}  # by job, since the app was started
         self._notes = open_book()
         self._lock = threading.Lock()  # guards the next one
         self._lives: OrderedDict[str, Live] = OrderedDict()
@@ -132,13 +133,32 @@ class Workbench:
         return Book(self._notes, self.known.identify(ref))
 
     def export(self, order: Order) -> Job:
-        """Write a plan as a checkpoint; a job like any other."""
+        """Write a plan as a checkpoint; a job like any other.
+
+        Raises
+        ------
+        Refusal
+            The folder is not allowed, or something else is being exported to it.
+        """
+        key, done = job_key(order), []
+        running = self.jobs.get(key)
+        if running is not None and running.active and self._exports[key][0] != order:
+            raise Refusal(f"Another export to {order.folder} is running. Wait for it, or choose another name.")
 
         def work(progress: Progress) -> None:
-            self.exported[order.folder] = run_export(order, self.known, self.leases, progress)
+            done.append(run_export(order, self.known, self.leases, progress))
 
-        elsewhere = "another process exports to this folder"
-        return self.jobs.submit(export_key(order.folder), f"Export {order.folder}", work, elsewhere)
+        self._exports[key] = order, done
+        return self.jobs.submit(key, f"Export {order.folder}", work, "another process exports to this folder")
+
+    def exporting(self, order: Order) -> tuple[Job | None, Exported | None]:
+        """The job of exactly this export, and what it wrote if it is through."""
+        try:
+            key = job_key(order)
+        except Refusal:
+            return None, None
+        asked, done = self._exports.get(key, (None, []))
+        return (self.jobs.get(key), done[-1] if done else None) if asked == order else (None, None)
 
     def write(self, ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings) -> str:
         """Begin to write; returns the name under which the answers can be watched. Plans learn from ``corpus``."""
@@ -159,11 +179,6 @@ class Workbench:
         """All answers remembered, the oldest first."""
         with self._lock:
             return list(self._lives.values())
-
-
-def export_key(folder: str) -> str:
-    """The name of the job that exports to a folder."""
-    return f"export {folder}"
 
 
 def _load_key(ref: ModelRef) -> str:

@@ -27,7 +27,7 @@ class Noted:
     changed: float = 0.0
 
     def __post_init__(self) -> None:
-        for what, text, most in (("name", self.name, _NAME), ("note", self.note, _NOTE)):
+        for what, text, most in (("name", self.name, _NAME), ("note", self.note, _NOTE), ("parent", self.parent, _NOTE)):
             if len(text) > most:
                 raise Refusal(f"The {what} has {len(text):,} characters. Write at most {most:,}.")
 
@@ -55,13 +55,14 @@ class Book:
         """All notes, by plan."""
         found = {}
         for entry in self._store.entries(lambda about: about.get("of") == self._fingerprint):
-            values = {name: entry.about[name] for name in asdict(Noted("")) if name in entry.about}
-            found[values["plan"]] = Noted(**values)
+            noted = _noted(entry.about)
+            found[noted.plan] = noted
         return found
 
     def note(self, plan: str) -> Noted:
         """The note on a plan; an empty one where nothing was written."""
-        return self.notes().get(plan, Noted(plan))
+        about = self._store.about(self._key(plan))
+        return Noted(plan) if about is None else _noted(about)
 
     def write(self, noted: Noted) -> None:
         """Keep a note in the place of the plan's former one."""
@@ -83,3 +84,7 @@ class Book:
 
     def _key(self, plan: str) -> str:
         return f"note {self._fingerprint} {plan}"
+
+
+def _noted(about: dict) -> Noted:
+    return Noted(**{name: about[name] for name in asdict(Noted("")) if name in about})

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from measures.intervals import bootstrap
+from measures.paired import in_words as undecided
+from measures.paired import verdict
 from plans.drops import Drops
 from plans.operation import Shape
 from plans.plan import Plan
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.fidelity import FidelityResult
 from probes.tasks.evaluate import EvaluateResult, paired
-
-_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ class Pair:
         """The verdict in words."""
         if self.better:
             return f"the {self.better} is better"
-        if self.difference == 0 and not (self.low < 0 < self.high):
-            return "no difference"
-        return "too few to tell" if self.p is not None or self.samples < 2 else "cannot be told apart on this much text"
+        return undecided(0, self.difference, self.samples, self.p)
 
 
 def on_tokens(first: FidelityResult, second: FidelityResult) -> list[Pair]:
@@ -97,10 +95,8 @@ def _pair(what: str, unit: str, first: np.ndarray, second: np.ndarray, lower: bo
     """A comparison by samples (samples,); ``lower`` is better, or higher."""
     values = paired(first, second)
     low, high, p = values["low"], values["high"], values.get("p") if unit == "of items" else None
-    told = p < _CHANCE if p is not None else (low > 0 or high < 0)
-    better = ""
-    if told:
-        better = "second" if (values["difference"] < 0) == lower else "first"
+    larger = verdict(values["difference"], low, high, len(first), p)
+    better = {0: "", 1: "first" if lower else "second", -1: "second" if lower else "first"}[larger]
     return Pair(what, unit, float(first.mean()), float(second.mean()), values["difference"], low, high, p, len(first), better)
 
 
@@ -119,7 +115,7 @@ def in_words(first: Plan, second: Plan, shape: Shape) -> str:
         for name, own in (("Only the first", _own(first, second)), ("Only the second", _own(second, first)))
         if own
     ]
-    both = Plan(tuple(op for op in (first - _own(first, second)).operations))
+    both = first - _own(first, second)
     return " ".join([*said, f"Both: {both.sentence(shape)}." if both else "They have nothing in common."])
 
 

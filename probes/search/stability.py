@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from measures.intervals import bootstrap
+from measures.paired import verdict
 from models.subject import Subject
 from plans.drops import dropped
 from plans.plan import Plan, parse
@@ -24,7 +25,7 @@ from probes.deviation.dense import DenseSide
 from probes.search.measured import Measured
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import PROBE as SEARCH
-from probes.search.variants import SAME, SEED, variants
+from probes.search.variants import SEED, variants
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus, text_digest
 from texts.sources import digest_of
@@ -76,17 +77,17 @@ class StabilityResult:
     layers : int
     variants, plans : list of str
     overlap : float64 array of shape (variants, variants)
-        Of the sublayers that either plan drops, the share that both do (Jaccard); 1 for two empty plans.
+        Of the sublayers that either plan drops beyond what both begin with, the share that both do (Jaccard).
     mean_overlap : float
         Over all pairs; NaN with a single variant.
     chance_overlap : float
-        Expected of two random plans with so many drops among the sublayers that there are.
+        Expected of two random choices of so many sublayers among those that may be dropped and save something.
     kl, kl_low, kl_high : float64 arrays of shape (variants,)
         KL(dense‖plan) in nats per token on the second half of the text's windows, on which nothing was chosen, with its 95 %
         bootstrap interval.
     differs : list of bool
-        Whether the plan's KL there differs from the first one's by more than chance: the 95 % interval of the paired
-        difference does not hold 0.
+        Whether the plan's KL there differs from the first one's by more than chance: there are six windows or more, and the
+        95 % interval of the paired difference does not hold 0.
     window_kl : float64 array of shape (variants, judging windows)
     missing : dict of str to str
         Variants that could not be made, and why.
@@ -116,7 +117,8 @@ def _run(
     memory: MutableMapping[str, dict[str, Any]] | None = None,
 ) -> StabilityResult:
     """Choose on every variant; what was chosen already is in ``memory``."""
-    memory = {} if memory is None else memory
+    if memory is None or params.unit == "milliseconds":
+        memory = {}  # times belong to this machine
     found, missing = variants(subject, corpus, params.other)
     asked = {name: (each, params.seed) for name, each in found.items()}
     if params.strategy in _BY_CHANCE:
@@ -129,34 +131,39 @@ def _run(
             def tell(done: float, total: float, text: str, i: int = i, name: str = name) -> None:
                 progress(i + (done / total if total else 0), len(asked), f"{name}: {text}")
 
+            found_here = SEARCH.run(subject, each, plan, params.search(seed), tell, dense if each is corpus else None)
             memory[key] = {
-                "plan": SEARCH.run(subject, each, plan, params.search(seed), tell, dense if name == SAME else None).plans[0]
+                "plan": found_here.plans[0],
+                "candidates": len({x for item in found_here.items for x in _parts(item)}),
             }
         plans.append(memory[key]["plan"])
-    return _result(subject, corpus, list(asked), plans, missing, dense, params)
+    candidates = max(memory[_key(plan, params, name, seed)]["candidates"] for name, (_, seed) in asked.items())
+    return _result(subject, corpus, plan, list(asked), plans, missing, dense, candidates)
 
 
 def _key(plan: Plan, params: StabilityParams, variant: str, seed: int) -> str:
     """Under which a choice is kept; another text is another one by its content."""
     asked = asdict(replace(params, other=text_digest(params.other) if params.other else "")) | {"seed": seed}
+    asked["version"] = SEARCH.version
     return digest_of(f"{plan} {variant} {sorted(asked.items())}")[:20]
 
 
 def _result(
     subject: Subject,
     corpus: Corpus,
+    base: Plan,
     names: list[str],
     plans: list[str],
     missing: dict[str, str],
     dense: DenseSide | None,
-    params: StabilityParams,
+    candidates: int,
 ) -> StabilityResult:
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     judge = range(len(tokens) // 2, len(tokens))
     kl = Measured(subject, tokens, dense).of([parse(each) for each in plans], judge)[..., 0]
     low, high = bootstrap(kl.T)
     apart_low, apart_high = bootstrap((kl - kl[:1]).T)
-    sets = [_sublayers(parse(each)) for each in plans]
+    sets = [_sublayers(parse(each)) - _sublayers(base) for each in plans]
     overlap = np.array([[_jaccard(a, b) for b in sets] for a in sets])
     pairs = overlap[np.triu_indices(len(sets), 1)]
     return StabilityResult(
@@ -165,11 +172,14 @@ def _result(
         plans=plans,
         overlap=overlap,
         mean_overlap=float(pairs.mean()) if len(pairs) else float("nan"),
-        chance_overlap=chance_overlap(len(sets[0]), _candidates(subject.layers, params.parts)),
+        chance_overlap=chance_overlap(len(sets[0]), candidates),
         kl=kl.mean(1),
         kl_low=low,
         kl_high=high,
-        differs=[bool(a > 0 or b < 0) for a, b in zip(apart_low, apart_high, strict=True)],
+        differs=[
+            bool(verdict(float(each.mean()), float(a), float(b), len(judge)))
+            for each, a, b in zip(kl - kl[:1], apart_low, apart_high, strict=True)
+        ],
         window_kl=kl,
         missing=missing,
     )
@@ -185,13 +195,14 @@ def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
     return len(first & second) / len(either) if either else 1.0
 
 
-def _candidates(layers: int, parts: str) -> int:
-    return layers * (2 if "block" in parts or "," in parts else 1)
+def _parts(item: str) -> list[str]:
+    """The sublayers that a single drop takes."""
+    return [f"a{item[1:]}", f"m{item[1:]}"] if item[0] == "b" else [item]
 
 
 def chance_overlap(size: int, candidates: int) -> float:
     """The Jaccard overlap of two random sets of one size, about: expected common part over what that leaves."""
-    both = size**2 / candidates
+    both = size**2 / max(candidates, size)
     return both / (2 * size - both) if size else 1.0
 
 

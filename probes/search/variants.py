@@ -7,7 +7,7 @@ import numpy as np
 
 from models.subject import Subject
 from refusal import Refusal
-from texts.corpus import Corpus, label, read_corpus
+from texts.corpus import Corpus, label, read_corpus, text_digest
 
 SAME = "this text"
 SEED = "another seed"
@@ -35,7 +35,7 @@ def variants(subject: Subject, corpus: Corpus, other: str) -> tuple[dict[str, Co
         "without BOS" if ref.bos else "with BOS": lambda: _read(subject, replace(ref, windows=windows, bos=not ref.bos)),
         "in the chat template": lambda: _as_chat(subject, corpus),
     }
-    if other:
+    if other and text_digest(other) != text_digest(ref.name):
         made[label(other)] = lambda: _read(subject, replace(ref, name=other, windows=windows, skip=0))
     found, missing = {SAME: corpus}, {}
     for name, make in made.items():

@@ -31,6 +31,7 @@ from texts import items
 from texts.sources import digest_of
 
 BUILTIN = "prunescope_items"
+_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,17 @@ def _run(
         kept[name] = {"tasks": _asked(subject, cut(subject, Plan()), "dense", params, progress)}
     before = kept[name]["tasks"]
     after = _asked(subject, cut(subject, plan), "pruned", params, progress)
-    return compared(before, after)
+    try:
+        return compared(before, after)
+    except Refusal:
+        del kept[name]  # the items may have changed since
+        raise
 
 
 def _name(params: EvaluateParams) -> str:
     """What was asked, of what, and of which harness: what the dense model scored is kept under it."""
     asked = replace(params, folder="")
-    of = (asked, folder_digest(params.folder), items.digest(), importlib.metadata.version("lm_eval"))
+    of = (_VERSION, asked, folder_digest(params.folder), items.digest(), importlib.metadata.version("lm_eval"))
     return f"tasks {digest_of(repr(of))}"
 
 
@@ -174,7 +179,7 @@ def compared(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Evalu
 
 def _task(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     if not after["metrics"]:
-        raise Refusal(f"The task {after['name']} gave no number. Are its metrics those of its output type?")
+        raise Refusal(f"The task {after['name']} produced no numeric metric. Check that its metric_list fits its output_type.")
     metrics = []
     for name, value in after["metrics"].items():
         row = {"name": name, "better": after["better"][name], "dense": before["metrics"][name], "pruned": value}
@@ -199,7 +204,7 @@ def paired(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 PROBE = Probe(
     "evaluate",
     "Tasks",
-    1,
+    _VERSION,
     EvaluateParams,
     EvaluateResult,
     _run,

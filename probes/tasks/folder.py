@@ -1,7 +1,9 @@
 """Where own tasks lie, and what is in there."""
 
 import hashlib
+import os
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from refusal import Refusal
@@ -18,10 +20,10 @@ def tasks_folder(name: str) -> Path | None:
     Refusal
         The named one is no folder.
     """
-    folder = Path(name).expanduser() if name else settings().tasks
+    folder = Path(os.path.expanduser(name)) if name else settings().tasks  # Path's own would raise without such a home
     if folder is None:
         return None
-    if not folder.is_dir():
+    if "\0" in name or not folder.is_dir():
         raise Refusal(f"There is no folder of tasks at {folder}. Name one that holds the YAML files of lm-evaluation-harness.")
     return folder.resolve()
 
@@ -37,10 +39,13 @@ def folder_digest(name: str) -> str:
     folder = tasks_folder(name)
     if folder is None:
         return ""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    if len(files) > _MOST:
-        raise Refusal(f"{folder} holds {len(files):,} files, which is no folder of tasks. Name the one with the YAML files.")
     try:
+        found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        files = sorted(islice(found, _MOST + 1))
+        if len(files) > _MOST:
+            raise Refusal(
+                f"{folder} holds more than {_MOST:,} files, too many for a folder of tasks. Name the one with the YAML."
+            )
         stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
         return _digest(str(folder), stamps)
     except OSError as error:

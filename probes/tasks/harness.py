@@ -57,6 +57,8 @@ class Asking(TemplateLM):
     def _loglikelihood_tokens(self, requests: list[Any], **_: Any) -> list[tuple[float, bool]]:
         pairs = []
         for _texts, context, continuation in requests:
+            if not continuation:
+                raise Refusal("A task has an answer without any token. Leave it out, or write something there.")
             if len(continuation) > self.max_length:
                 raise Refusal(f"An answer has {len(continuation)} tokens, but this model reads at most {self.max_length}.")
             kept = (context + continuation)[-(self.max_length + 1) :]  # too long: the beginning goes
@@ -78,7 +80,7 @@ class Asking(TemplateLM):
             prompt, given = request.args
             given = normalize_gen_kwargs(given, _NEW)
             if given["do_sample"]:
-                raise Refusal("This task samples its answers, and here models only write greedily. Choose another task.")
+                raise Refusal("This task samples its answers, but only greedy decoding is supported here. Choose another task.")
             room = self.max_length - given["max_gen_toks"]
             if room <= 0:
                 raise Refusal(f"This task writes {given['max_gen_toks']} tokens; this model holds {self.max_length} in all.")
@@ -136,24 +138,23 @@ def _leaves(manager: TaskManager, name: str) -> list[Any]:
 
 
 def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """One task's numbers, its items in their order."""
+    """One task's numbers, its items in their order; a metric after a filter is named ``metric,filter``."""
     rows = sorted(found["samples"][name], key=lambda row: row["doc_id"])
-    metrics = {key.partition(",")[0]: value for key, value in found["results"][name].items() if _metric(key, value)}
-    values = {metric: [row.get(metric) for row in rows] for metric in metrics}
-    return {
-        "name": name,
-        "version": str(found["versions"].get(name, "")),
-        "metrics": metrics,
-        "better": {metric: bool(found["higher_is_better"].get(name, {}).get(metric, True)) for metric in metrics},
-        "digests": [row["doc_hash"] for row in rows],
-        "values": {
-            metric: list(map(float, each)) for metric, each in values.items() if all(isinstance(x, int | float) for x in each)
-        },
-    }
-
-
-def _metric(key: str, value: Any) -> bool:
-    return isinstance(value, int | float) and "," in key and "_stderr" not in key
+    filters = {each: [row for row in rows if row["filter"] == each] for each in dict.fromkeys(row["filter"] for row in rows)}
+    metrics, better, values = {}, {}, {}
+    for key, value in found["results"][name].items():
+        metric, comma, after = key.partition(",")
+        if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+            continue
+        named = metric if after == "none" else key
+        metrics[named] = value
+        better[named] = bool(found["higher_is_better"].get(name, {}).get(metric, True))
+        each = [row.get(metric) for row in filters.get(after, [])]
+        if each and all(isinstance(x, int | float) for x in each):
+            values[named] = list(map(float, each))
+    digests = [row["doc_hash"] for row in next(iter(filters.values()), [])]  # each filter sees the same items
+    version = str(found["versions"].get(name, ""))
+    return {"name": name, "version": version, "metrics": metrics, "better": better, "digests": digests, "values": values}
 
 
 @contextmanager

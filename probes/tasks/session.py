@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ _NEEDED = "lm_eval"
 def refuse_missing() -> None:
     """Refuse where lm-evaluation-harness is not installed."""
     if importlib.util.find_spec(_NEEDED) is None:
-        raise Refusal("Tasks need lm-evaluation-harness, which is not installed. Run: pip install 'lm_eval>=0.4.13'")
+        raise Refusal("Tasks need lm-evaluation-harness, which is not installed. Run: pip install 'lm_eval>=0.4.13,<0.5'")
 
 
 def run(job: dict[str, Any], reply: Callable[[str, list[Any]], list[Any]], progress: Progress) -> list[dict[str, Any]]:
@@ -49,7 +50,8 @@ def run(job: dict[str, Any], reply: Callable[[str, list[Any]], list[Any]], progr
         finally:
             process.kill()
             process.wait()
-            process.stdin.close()
+            with suppress(BrokenPipeError):  # what was not taken is still to be written
+                process.stdin.close()
             process.stdout.close()
     if "refused" in message:
         raise Refusal(message["refused"])
@@ -67,7 +69,7 @@ def _write(pipe: IO[bytes], message: Any) -> None:
 def _read(process: subprocess.Popen, errors: IO[bytes], progress: Progress) -> dict[str, Any]:
     """What the process says next; both take turns, so nothing else can be on the way."""
     while not select.select([process.stdout], [], [], _POLL)[0]:
-        progress(0, 0, "lm-evaluation-harness prepares the tasks")
+        progress(0, 0, "lm-evaluation-harness is preparing the tasks")
     line = process.stdout.readline()
     if not line.endswith(b"\n"):
         process.wait()

@@ -46,15 +46,15 @@ def test_every_metric_is_a_row(result):
 @pytest.mark.parametrize(
     ("metric", "says"),
     [
-        ({"difference": 0.0, "p": 1.0, "better": True}, "no difference"),
-        ({"difference": -0.1, "p": 0.2, "better": True}, "too few to tell"),
+        ({"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "better": True}, "no difference"),
+        ({"difference": -0.1, "low": -0.2, "high": -0.01, "p": 0.2, "better": True}, "no significant difference"),
         ({"difference": -0.1, "low": -0.2, "high": -0.01, "better": False}, "better"),
         ({"difference": -0.1, "low": -0.2, "high": -0.01, "better": True}, "worse"),
-        ({"difference": 0.1, "low": float("nan"), "high": float("nan"), "better": True}, "too few to tell"),
+        ({"difference": 0.1, "low": float("nan"), "high": float("nan"), "better": True}, "no significant difference"),
     ],
 )
 def test_verdicts(metric, says):
-    assert charts.verdict(metric) == says
+    assert charts.verdict(metric, 40) == says
 
 
 def test_without_values_there_is_an_empty_chart(monkeypatch):

@@ -12,11 +12,17 @@ from plans.plan import parse
 @pytest.fixture
 def measured(visit):
     """The Decide page where two plans were measured in the drop lab."""
-    visitor = visit("drop_lab", windows=3, length=16, plan="a1")
+    visitor = visit("drop_lab", windows=6, length=16, plan="a1")
     visitor.click("ask_fidelity").wait()
     visitor.at.text_input(key="plan").set_value("b0-2").run()
     visitor.click("ask_fidelity").wait()
     return visitor.go("decide")
+
+
+def field(visitor, name):
+    """A field of the note on the plan; its key tells when the note was changed last."""
+    fields = (*visitor.at.text_input, *visitor.at.checkbox)
+    return next(each for each in fields if (each.key or "").startswith("note ") and each.key.endswith(f"_{name}"))
 
 
 def test_every_measured_plan_is_in_the_table_and_a_row_becomes_the_plan(measured):
@@ -28,19 +34,19 @@ def test_every_measured_plan_is_in_the_table_and_a_row_becomes_the_plan(measured
 
 
 def test_a_plan_is_named_pinned_and_forgotten(measured):
-    measured.at.text_input(key="note b0-2_name").set_value("too much").run()
-    measured.at.checkbox(key="note b0-2_pinned").check().run()
+    field(measured, "name").set_value("too much").run()
+    field(measured, "pinned").check().run()
     measured.whole()
     first, _ = measured.table("same top token")
     assert (first["plan"], first["name"], first["pinned"], first["made from"]) == ("b0-2", "too much", "📌", "a1")
-    measured.at.checkbox(key="note b0-2_pinned").uncheck().run()
-    measured.click("note b0-2_forget")
+    field(measured, "pinned").uncheck().run()
+    measured.click("note_forget")
     assert "Forgot b0-2 and" in measured.texts()
     assert [row["plan"] for row in measured.table("same top token")] == ["a1"]
 
 
 def test_a_name_that_is_too_long_is_told(measured):
-    measured.at.text_input(key="note b0-2_name").set_value("x" * 100).run()
+    field(measured, "name").set_value("x" * 100).run()
     assert any("Write at most 80" in each for each in measured.errors())
 
 
@@ -52,7 +58,7 @@ def test_two_plans_are_compared_in_words_and_numbers(measured):
     assert [row["measure"] for row in rows] == ["KL to the dense model", "Negative log-likelihood"]
     assert rows[0]["verdict"] == "the first is better" and rows[0]["from"] <= rows[0]["difference"] <= rows[0]["to"]
     measured.at.selectbox(key="pair_second").set_value("a1").run()
-    assert "Both plans are the same" in measured.texts() and "Nothing was measured of both" in measured.texts()
+    assert "Both plans are the same" in measured.texts() and "There is no measurement of both" in measured.texts()
 
 
 def test_tasks_are_run_and_their_score_is_in_the_table(measured):

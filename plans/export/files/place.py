@@ -38,11 +38,16 @@ def destination(name: str, overwrite: bool) -> Path:
         It is outside the export folder, or something is there.
     """
     root = exports_directory().resolve()
-    target = (root / Path(name).expanduser()).resolve()  # links are followed before it is looked where they lead
+    try:
+        target = (root / Path(name).expanduser()).resolve()  # links are followed before it is looked where they lead
+    except (OSError, RuntimeError, ValueError) as error:  # of somebody's home that is not there, a loop of links, a NUL
+        raise Refusal(f"'{name}' is no name for a folder: {error}.") from error
     if not name.strip() or target == root or not target.is_relative_to(root):
         raise Refusal(f"'{name}' is not a folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
+    if inside := next((each for each in target.parents if each.is_relative_to(root) and (each / RECORD).is_file()), None):
+        raise Refusal(f"{inside} is an export, and replacing it would remove what is inside. Choose another name.")
     if target.exists() and not overwrite:
-        raise Refusal(f"{target} exists. Give another name, or say --overwrite to replace it.")
+        raise Refusal(f"{target} exists. Choose another name, or allow replacing it (--overwrite in a shell).")
     if target.exists() and not (target / RECORD).is_file():
         raise Refusal(f"{target} is not an export (it has no {RECORD}), so it is not replaced. Give another name.")
     return target
@@ -74,9 +79,11 @@ class Found:
 def exports() -> list[Found]:
     """All exports in the export folder, the newest first; a folder whose record cannot be read is left out."""
     found = []
-    for path in exports_directory().rglob(RECORD):
-        if any(part.startswith(".") for part in path.relative_to(exports_directory()).parts):
-            continue  # being written, or left by a process that was killed
+    for folder, below, files in os.walk(exports_directory()):
+        below[:] = [name for name in below if not name.startswith(".")]  # being written, or left by a process that was killed
+        if RECORD not in files:
+            continue
+        path = Path(folder) / RECORD
         with suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(path.read_text(encoding="utf-8"))
             size = sum(each.stat().st_size for each in path.parent.iterdir() if each.is_file())
@@ -97,7 +104,11 @@ def whole(target: Path) -> Iterator[Path]:
         if target.exists():
             old = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix)) / "old"
             target.rename(old)
-            scratch.rename(target)
+            try:
+                scratch.rename(target)
+            except OSError:
+                old.rename(target)
+                raise
             shutil.rmtree(old.parent)
         else:
             scratch.rename(target)
@@ -112,4 +123,6 @@ def _sweep(target: Path) -> None:
         found = left.fullmatch(path.name)
         # Another machine or container that writes into the same folder has numbers of its own, so age counts as well.
         if found and not psutil.pid_exists(int(found[1])) and time.time() - path.stat().st_mtime > _STALE:
+            if (path / "old").is_dir() and not target.exists():  # it was killed between two renames
+                (path / "old").rename(target)
             shutil.rmtree(path, ignore_errors=True)

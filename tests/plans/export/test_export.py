@@ -141,7 +141,7 @@ def test_nothing_is_written_outside_the_folder_for_exports(folder, own_exports, 
 def test_an_export_is_replaced_only_when_asked(folder, own_exports, monkeypatch):
     monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
     exported(folder, "b1", "removed")
-    assert "exists. Give another name, or say --overwrite" in refused(order_of(folder, "b2", "removed"))
+    assert "exists. Choose another name, or allow replacing it (--overwrite" in refused(order_of(folder, "b2", "removed"))
     exported(folder, "b2", "removed", overwrite=True)
     assert json.loads((own_exports / "out/prunescope.json").read_text())["plan"] == "b2"
     assert [path.name for path in own_exports.iterdir()] == ["out"]
