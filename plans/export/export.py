@@ -105,7 +105,7 @@ def export(
     size = form.size(checkpoint)
     refuse_full(target, size)
     checkpoint, said, fingerprint = _asked(order, checkpoint, leases, learn, progress)
-    with whole(target) as folder:
+    with whole(target, order.overwrite) as folder:
         form.write(checkpoint, folder, progress)
         if form.companions:
             copy_companions(checkpoint.source.folder, folder)

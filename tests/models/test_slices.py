@@ -53,7 +53,7 @@ def sliced(tmp_path, name, plan):
 
 
 @pytest.mark.parametrize("plan", ["b1", "b0,b3", "b2-3", "b0-3"])
-@pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2", "olmo2", "bloom"])
+@pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2", "olmo2", "bloom", "qwen3_moe"])
 def test_a_slice_says_what_the_deep_model_with_that_plan_says(tmp_path, name, plan):
     folder, out = sliced(tmp_path, name, plan)
     plain = opened(out)

@@ -1,6 +1,7 @@
 """The other parts of Decide: the table of plans, notes, two plans compared, tasks, and exports."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,45 @@ def test_a_format_that_cannot_say_the_plan_names_those_that_can(measured):
     measured.at.text_input(key="plan").set_value("a1").run()
     measured.at.selectbox(key="export_format").set_value("removed").run()
     assert any("noop" in each.value for each in measured.at.warning)
+
+
+def test_two_people_who_write_on_one_plan_keep_each_others_words(measured, visit):
+    other = visit("decide", windows=6, length=16, plan="b0-2")
+    field(measured, "name").set_value("too much").run()
+    field(other, "pinned").check().run()  # drawn before the name was there
+    row = other.whole().look().table("same top token")[0]
+    assert (row["plan"], row["name"], row["pinned"]) == ("b0-2", "too much", "📌")
+
+
+def test_another_export_to_the_same_folder_waits(measured):
+    """However the name is written; and nobody is told how somebody else's export ended."""
+    busy, through = threading.Event(), threading.Event()
+
+    def work(progress):
+        busy.set()
+        assert through.wait(60)
+
+    measured.bench.jobs.submit("busy", "busy", work)
+    assert busy.wait(60)
+    measured.at.text_input(key="export_folder").set_value("small").run()
+    measured.click("export")
+    measured.at.text_input(key="plan").set_value("b1").run()
+    measured.at.text_input(key="export_folder").set_value("./small").run()
+    measured.click("export")
+    assert any("Another export to ./small is running" in each for each in measured.errors())
+    through.set()
+    measured.wait()
+    assert not measured.at.success
+
+
+def test_a_point_of_a_running_search_becomes_the_plan(visit):
+    """The search was stopped; what it had measured is there."""
+    small = {"search_points": 1, "search_share": 25.0, "search_draws": 1, "search_generations": 0, "search_offspring": 1}
+    visitor = visit("decide", windows=4, length=16, **small)
+    visitor.click("ask_search").wait()
+    visitor.bench.store.delete(next(e.key for e in visitor.answers if e.about["question"]["probe"] == "search"))
+    visitor.look()
+    assert "partial" in visitor.figures() and "optimistic" in visitor.texts()
+    plan = visitor.figures()["partial"]["data"][1]["customdata"][0][0]
+    visitor.point("partial", plan).look()
+    assert visitor.plan == plan

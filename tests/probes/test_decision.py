@@ -167,3 +167,12 @@ def task_result(items, right):
 )  # fmt: skip
 def test_the_difference_in_words(first, second, says):
     assert says in pairs.in_words(parse(first), parse(second), Shape(4))
+
+
+def test_what_only_begins_with_a_plan_is_not_forgotten_with_it(world):
+    known, question, ask = world
+    ask("fidelity", "a1")
+    fingerprint = known.identify(question.model)
+    search = {"question": {"probe": "search", "plan": "a1", "model": {"fingerprint": fingerprint}}}
+    known.store.put("hours of work", b"", search)
+    assert Book(open_book(), fingerprint).forget("a1", known) == 1 and known.store.has("hours of work")

@@ -165,6 +165,15 @@ def test_a_plan_changes_the_scores_and_the_dense_ones_are_kept(subject, folder, 
     assert len({before["dense"], before["pruned"], after["pruned"]}) == 3 and not after["better"]
 
 
+def test_scores_of_other_items_are_forgotten(subject, folder, found, kept):
+    [name] = kept
+    old = {name: json.loads(json.dumps(kept[name]))}
+    old[name]["tasks"][0]["digests"][0] = "of another item"
+    with pytest.raises(Refusal, match="items changed"):
+        PROBE.run(subject, None, parse("a1"), EvaluateParams(",".join(TASKS), str(folder)), dense=old)
+    assert not old, "asked again, the dense model answers anew"
+
+
 def test_it_is_what_is_stored(found):
     again = from_dict(type(found), decode(encode(as_dict(found))))
     assert again.tasks == found.tasks and again.digests == found.digests

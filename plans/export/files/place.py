@@ -46,8 +46,8 @@ def destination(name: str, overwrite: bool) -> Path:
         raise Refusal(f"'{name}' is not a folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
     if inside := next((each for each in target.parents if each.is_relative_to(root) and (each / RECORD).is_file()), None):
         raise Refusal(f"{inside} is an export, and replacing it would remove what is inside. Choose another name.")
-    if target.exists() and not overwrite:
-        raise Refusal(f"{target} exists. Choose another name, or allow replacing it (--overwrite in a shell).")
+    _sweep(target)
+    _refuse_existing(target, overwrite)
     if target.exists() and not (target / RECORD).is_file():
         raise Refusal(f"{target} is not an export (it has no {RECORD}), so it is not replaced. Give another name.")
     return target
@@ -93,14 +93,14 @@ def exports() -> list[Found]:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
+def whole(target: Path, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into, which becomes the target when the block ends well, and is gone when it does not."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
     prefix = f".{target.name}-{os.getpid()}-"
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
     try:
         yield scratch
+        _refuse_existing(target, overwrite)  # somebody may have put something there meanwhile
         if target.exists():
             old = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix)) / "old"
             target.rename(old)
@@ -116,8 +116,15 @@ def whole(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)  # gone already when all went well
 
 
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise Refusal(f"{target} exists. Choose another name, or allow replacing it (--overwrite in a shell).")
+
+
 def _sweep(target: Path) -> None:
-    """Remove what a process that was killed left half-written of this export."""
+    """Remove what a process that was killed left half-written of this export, and bring back what it had moved aside."""
+    if not target.parent.is_dir():
+        return
     left = re.compile(rf"\.{re.escape(target.name)}-(\d+)-\w+")
     for path in target.parent.iterdir():
         found = left.fullmatch(path.name)

@@ -325,3 +325,27 @@ def test_exports_that_are_there_are_told(folder, own_exports, monkeypatch):
     (own_exports / "strange" / RECORD).write_text("{}")
     [found] = exports()
     assert (found.folder.name, found.plan, found.form) == ("out", "b1", "removed") and found.bytes > 10_000
+
+
+def test_nothing_is_exported_into_an_export(folder, own_exports, monkeypatch):
+    monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
+    exported(folder, "b1", "removed")
+    assert "is an export, and replacing it would remove" in refused(order_of(folder, "b2", "removed", "out/inside"))
+
+
+def test_what_was_moved_aside_when_the_process_was_killed_comes_back(folder, own_exports, monkeypatch):
+    monkeypatch.setitem(FORMATS, "removed", quick(FORMATS["removed"]))
+    exported(folder, "b1", "removed")
+    dead = int(subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True).stdout)
+    aside = own_exports / f".out-{dead}-abc"
+    aside.mkdir()
+    (own_exports / "out").rename(aside / "old")
+    os.utime(aside, (0, 0))
+    with pytest.raises(Refusal, match="exists"):
+        exported(folder, "b2", "removed")
+    assert exports()[0].plan == "b1" and not aside.exists()
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/x", "a\0b"])
+def test_a_name_that_is_no_folder_is_told(folder, name):
+    assert "is no name for a folder" in refused(order_of(folder, "b1", "removed", name))
