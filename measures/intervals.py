@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+_VALUES = 2**22  # drawn at a time: 32 MB
 Statistic = Callable[..., np.ndarray]  # like np.mean: called with an array and the axis that goes
 
 
@@ -41,7 +42,12 @@ def bootstrap(
     if len(values) < 2:
         nothing = np.full(values.shape[1:], np.nan)
         return nothing, nothing.copy()
-    draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    found = statistic(values[draws], axis=1)
+    generator, at_once = np.random.default_rng(seed), max(1, _VALUES // values.size)
+    found = np.concatenate(
+        [
+            statistic(values[generator.integers(len(values), size=(min(at_once, resamples - begin), len(values)))], axis=1)
+            for begin in range(0, resamples, at_once)
+        ]
+    )
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

@@ -54,3 +54,10 @@ def test_equal_values_have_no_width_and_one_value_has_no_interval():
 def test_a_level_that_is_none_is_refused(level):
     with pytest.raises(ValueError, match="between 0 and 1"):
         bootstrap(np.arange(3.0), level=level)
+
+
+def test_many_samples_are_drawn_a_part_at_a_time_and_the_numbers_stay(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    whole = bootstrap(values, resamples=300)
+    monkeypatch.setattr("measures.intervals._VALUES", 1000)
+    np.testing.assert_array_equal(bootstrap(values, resamples=300), whole)
