@@ -11,6 +11,9 @@ from probes.search.so_far import SoFar
 
 NAME = {
     "similarity": "one-shot, similarity",
+    "length": "one-shot, relative length",
+    "gradient": "one-shot, first-order",
+    "gradient_size": "one-shot, first-order, absolute by token",
     "kl": "one-shot, KL",
     "span": "consecutive blocks",
     "balanced": "evenly spread",
@@ -22,6 +25,9 @@ NAME = {
 # Colours told apart with any colour blindness; each strategy has a symbol and a dash of its own for black and white.
 _LOOK = {
     "similarity": ("#D67410", "square", "dash"),
+    "length": ("#E11D48", "square-open", "dash"),
+    "gradient": ("#4D7C0F", "cross", "dash"),
+    "gradient_size": ("#4D7C0F", "cross-open", "longdash"),
     "kl": ("#0284C7", "diamond", "dash"),
     "span": ("#A16207", "triangle-up", "dot"),
     "balanced": ("#848B98", "triangle-down", "dot"),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from probes.search.budget import LETTERS, UNITS
 from refusal import Refusal
 
-STRATEGIES = ("similarity", "kl", "span", "balanced", "knapsack", "greedy", "swaps", "random")
+STRATEGIES = (
+    "similarity", "length", "gradient", "gradient_size", "kl", "span", "balanced", "knapsack", "greedy", "swaps", "random"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

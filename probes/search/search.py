@@ -10,7 +10,7 @@ arXiv 2410.14649 (EvoPress), 2406.15786 (one-shot by similarity), 2604.24938 (ho
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from probes.base import Probe
 from probes.deviation.dense import DenseSide
 from probes.search import strategies
 from probes.search.budget import UNITS, Budget, budget
-from probes.search.cheap import similarity_scores
+from probes.search.cheap import PASSES, cheap_scores
 from probes.search.continued import continued
 from probes.search.measured import Measured
 from probes.search.pace import part_times
@@ -185,10 +185,11 @@ def _chosen(
     field = strategies.Field(limits, measured, windows, params.shares, np.random.default_rng(params.seed), step)
     step("single drops")
     single = measured.with_each(limits.base, limits.items, windows, lambda share, of, text: step("single drops"))[..., 0]
-    needs = {"similarity": float(len(windows)), **dict.fromkeys(("kl", "knapsack", "greedy", "swaps"), measured.passes)}
+    needs = {name: passes * len(windows) for name, passes in PASSES.items()}
+    needs |= dict.fromkeys(("kl", "knapsack", "greedy", "swaps"), measured.passes)
     scan = dict(zip(limits.items, single.mean(1).tolist(), strict=True))
-    by_similarity = similarity_scores(subject, tokens, limits.items) if "similarity" in params.names else {}
-    ways = _ways(field, scan, by_similarity, params)
+    cheap = cheap_scores(subject, tokens, limits.items, params.names, lambda share, of, text: step(text))
+    ways = _ways(field, scan, cheap, params)
     chosen, spent = [], {}
     for name in params.names:
         before = measured.passes
@@ -206,12 +207,12 @@ def _chosen(
 
 
 def _ways(
-    field: strategies.Field, scan: dict[str, float], by_similarity: dict[str, float], params: SearchParams
+    field: strategies.Field, scan: dict[str, float], cheap: dict[str, dict[str, float]], params: SearchParams
 ) -> dict[str, Callable[[], list[Plan]]]:
     """Strategies that give one plan for each share; greedy runs once, for itself and as what swaps begin with."""
     first = cache(lambda: strategies.greedy(field, scan, params.again))
-    return {
-        "similarity": lambda: strategies.one_shot(field, by_similarity),
+    one_shot = {name: partial(strategies.one_shot, field, scores) for name, scores in cheap.items()}
+    return one_shot | {
         "kl": lambda: strategies.one_shot(field, scan),
         "span": lambda: strategies.span(field),
         "balanced": lambda: strategies.balanced(field),

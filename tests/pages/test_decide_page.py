@@ -19,7 +19,7 @@ def points(visitor):
 
 def test_a_click_searches_and_a_point_becomes_the_plan(searched):
     found = points(searched)
-    assert len(found) == 2 * (7 + 2), "two budgets: seven strategies and two random plans"
+    assert len(found) == 2 * (10 + 2), "two budgets: ten strategies and two random plans"
     searched.point("front", found[0])
     assert parse(searched.plan) == parse(found[0])
     assert "front" in searched.figures(), "the plan in the sidebar is not where the search began"

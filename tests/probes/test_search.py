@@ -11,6 +11,8 @@ from plans.cost import cost
 from plans.cut import cut
 from plans.drops import dropped
 from plans.plan import EMPTY, parse
+from probes.scan.drop_scan import PROBE as DROP_SCAN
+from probes.scan.drop_scan import DropScanParams
 from probes.search import strategies
 from probes.search.budget import Budget, budget
 from probes.search.measured import Measured
@@ -285,3 +287,13 @@ def test_plans_that_begin_otherwise_or_are_half_measured_are_left_out():
     assert so_far(pieces, limits, 2).plans == ["a1", "a1,m2"] and so_far(pieces, limits, 2).kl == pytest.approx([0.2, 0.3])
     assert so_far(pieces, Budget("sublayers", ones, ones, none, 8.0, base=parse("m2")), 2).plans == ["a1,m2"]
     assert so_far(pieces, limits, 3) is None and so_far([], limits, 1) is None
+
+
+@pytest.mark.parametrize("name", ["length", "gradient", "gradient_size"])
+def test_one_shot_takes_the_lowest_cheap_score(found, subject, corpus, name):
+    """The scores as the drop scan tells them of the choosing windows."""
+    scan = DROP_SCAN.run(subject, corpus_of(torch.from_numpy(corpus.tokens[:2])), EMPTY, DropScanParams(splits=0))
+    scores = {f"{part[0]}{i}": getattr(getattr(scan, part), name)[i] for part in ("attention", "mlp") for i in range(LAYERS)}
+    (place,) = by(found, name)
+    assert found.plans[place] == str(parse(",".join(sorted(scores, key=scores.get)[:2])))
+    assert found.spent[name] == {"length": 2, "gradient": 8, "gradient_size": 8}[name]
