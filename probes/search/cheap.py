@@ -17,8 +17,8 @@ from refusal import Progress
 from texts.corpus import Corpus, CorpusRef
 
 _PART = {letter: part for part, letter in LETTERS.items()}
-# Forward passes that a window costs. With gradients every block is computed once more and then differentiated, which takes about
-# twice as long as computing it.
+# Forward passes that a window costs. With gradients every block is computed once more and then differentiated, which takes as
+# long as computing it twice.
 PASSES = {"similarity": 1.0, "length": 1.0, "gradient": 4.0, "gradient_size": 4.0}
 
 
