@@ -12,6 +12,7 @@ anatomy = shell.anatomy_or_stop()
 plan = shell.current_plan(Shape(anatomy.layers))
 parts = {"Search": search, "Plans": plans, "Tasks": tasks, "Export": export}
 tabs = dict(zip(parts, st.tabs(list(parts), key="decide", bind="query-params"), strict=True))
-for name in ("Search", "Tasks", "Plans", "Export"):  # the table of plans reads the fields of the tasks
-    with tabs[name]:
-        parts[name].draw(anatomy, plan)
+for name, tab in tabs.items():
+    if tab.open:  # the others are drawn when they are opened
+        with tab:
+            parts[name].draw(anatomy, plan)

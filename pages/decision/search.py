@@ -53,7 +53,8 @@ def _fields() -> dict | None:
 
 def _effort_fields() -> None:
     with st.expander("Strategies and effort"):
-        st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", format_func=charts.NAME.__getitem__)
+        st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", persist_state="session",
+                       format_func=charts.NAME.__getitem__)  # fmt: skip
         row = st.container(horizontal=True, vertical_alignment="bottom")
         row.number_input("Measured again", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
                          help="How many of the most promising drops greedy measures again per round; 0 means all.")  # fmt: skip

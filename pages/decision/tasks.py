@@ -15,8 +15,7 @@ FIELDS = {"tasks": BUILTIN, "limit": 0, "fewshot": -1, "chat": False}
 
 def _given() -> dict:
     """What the fields say, or their defaults before they were drawn."""
-    found = {name: st.session_state.get(f"task_{name}", default) for name, default in FIELDS.items()}
-    return {name: FIELDS[name] if value is None else value for name, value in found.items()}
+    return {name: shell.field(f"task_{name}", default) for name, default in FIELDS.items()}
 
 
 def params() -> dict | None:

@@ -37,8 +37,7 @@ def draw(plan: Plan) -> None:
 
 def given() -> dict[str, int]:
     """What the fields say, or their defaults before they were drawn."""
-    state = st.session_state
-    return {name: int(state.get(f"speed_{name}") or default) for name, default in _DEFAULTS.items()}
+    return {name: shell.field(f"speed_{name}", default) for name, default in _DEFAULTS.items()}
 
 
 def _fields() -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What the URL and the fields say: model, text and plan, and what a click on a chart does to the plan."""
 
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -37,6 +38,16 @@ def corpus_ref() -> CorpusRef:
     """The text that the sidebar names."""
     state = st.session_state
     return CorpusRef(state.corpus or "", int(state.windows or 0), int(state.length or 0), bool(state.bos))
+
+
+def field(key: str, default: Any) -> Any:
+    """What a field says that another page or tab draws: its value, else what the link says, else its default."""
+    value = st.session_state.get(key)
+    if value is None and key in st.query_params:
+        text = st.query_params[key]
+        with suppress(ValueError):
+            value = text == "true" if isinstance(default, bool) else type(default)(text)
+    return default if value is None else type(default)(value)
 
 
 def current_plan(shape: Shape | None = None) -> Plan:

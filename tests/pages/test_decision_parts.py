@@ -17,7 +17,7 @@ def measured(visit):
     visitor.click("ask_fidelity").wait()
     visitor.at.text_input(key="plan").set_value("b0-2").run()
     visitor.click("ask_fidelity").wait()
-    return visitor.go("decide")
+    return visitor.go("decide").open("decide", "Plans")
 
 
 def field(visitor, name):
@@ -63,21 +63,22 @@ def test_two_plans_are_compared_in_words_and_numbers(measured):
 
 
 def test_tasks_are_run_and_their_score_is_in_the_table(measured):
-    measured.at.number_input(key="task_limit").set_value(4).run()
+    measured.open("decide", "Tasks").at.number_input(key="task_limit").set_value(4).run()
     measured.click("ask_evaluate").wait()
     assert "task_differences" in measured.figures()
     assert {row["metric"] for row in measured.table("won")} == {"acc", "acc_bytes"}
+    measured.open("decide", "Plans")
     score = {row["plan"]: row["tasks"] for row in measured.table("same top token")}
     assert score["b0-2"] == score["b0-2"] and score["a1"] != score["a1"], "measured of one plan alone"
 
 
 def test_without_a_task_there_is_no_question(measured):
-    measured.at.text_input(key="task_tasks").set_value("").run()
+    measured.open("decide", "Tasks").at.text_input(key="task_tasks").set_value("").run()
     assert any("Name a task" in each for each in measured.errors()) and not measured.has("ask_evaluate")
 
 
 def test_a_plan_is_exported_and_listed(measured):
-    assert "removed" in measured.at.selectbox(key="export_format").value
+    assert "removed" in measured.open("decide", "Export").at.selectbox(key="export_format").value
     measured.at.text_input(key="export_folder").set_value("small").run()
     measured.click("export").wait()
     assert any("small holds" in each.value for each in measured.at.success)
@@ -93,13 +94,13 @@ def test_a_plan_is_exported_and_listed(measured):
 
 @pytest.mark.parametrize("folder", ["../outside", "/etc"])
 def test_an_export_outside_its_folder_is_refused(measured, folder):
-    measured.at.text_input(key="export_folder").set_value(folder).run()
+    measured.open("decide", "Export").at.text_input(key="export_folder").set_value(folder).run()
     measured.click("export")
     assert any("is not a folder inside" in each for each in measured.errors())
 
 
 def test_a_format_that_cannot_say_the_plan_names_those_that_can(measured):
-    measured.at.text_input(key="plan").set_value("a1,k:0.5/0.5").run()
+    measured.open("decide", "Export").at.text_input(key="plan").set_value("a1,k:0.5/0.5").run()
     assert any("no checkpoint can say that" in each.value for each in measured.at.warning) and not measured.has("export")
     measured.at.text_input(key="plan").set_value("a1").run()
     measured.at.selectbox(key="export_format").set_value("removed").run()
@@ -107,7 +108,7 @@ def test_a_format_that_cannot_say_the_plan_names_those_that_can(measured):
 
 
 def test_two_people_who_write_on_one_plan_keep_each_others_words(measured, visit):
-    other = visit("decide", windows=6, length=16, plan="b0-2")
+    other = visit("decide", windows=6, length=16, plan="b0-2", decide="Plans")
     field(measured, "name").set_value("too much").run()
     field(other, "pinned").check().run()  # drawn before the name was there
     row = other.whole().look().table("same top token")[0]
@@ -124,7 +125,7 @@ def test_another_export_to_the_same_folder_waits(measured):
 
     measured.bench.jobs.submit("busy", "busy", work)
     assert busy.wait(60)
-    measured.at.text_input(key="export_folder").set_value("small").run()
+    measured.open("decide", "Export").at.text_input(key="export_folder").set_value("small").run()
     measured.click("export")
     measured.at.text_input(key="plan").set_value("b1").run()
     measured.at.text_input(key="export_folder").set_value("./small").run()

@@ -68,6 +68,11 @@ class Visitor:
         self.at.switch_page(str(FILES[page].relative_to(APP.parent)))
         return self.look()
 
+    def open(self, tabs: str, name: str) -> "Visitor":
+        """Open one of some tabs; only that one is drawn."""
+        self.at.session_state[tabs] = name
+        return self.look()
+
     def look(self) -> "Visitor":
         """Draw the page again; it never shows a fault."""
         self.at.run()

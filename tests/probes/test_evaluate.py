@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cache.codec import decode, encode
 from models.loading.load import load
@@ -142,6 +143,25 @@ def test_every_log_likelihood_is_the_harness_s(subject, folder, oracle):
     assert len(scored) == len(theirs) > 8
     for (score, greedy), (their_score, their_greedy) in zip(scored, theirs, strict=True):
         assert score == pytest.approx(float(their_score), abs=1e-4) and greedy == (str(their_greedy) == "True")
+
+
+def test_a_long_document_is_scored_a_few_positions_at_a_time(subject):
+    """The same numbers, whatever part of the logits is there at a time."""
+    pairs = [([1], list(range(2, 40))), ([3, 4], [5]), ([3, 4], [6]), ([7, 8, 9], [10, 11])]
+    whole = Answers(subject, cut(subject, Plan()), "dense", silent).scored(pairs)
+    logits = cut(subject, Plan()).logits(torch.tensor([[*pairs[0][0], *pairs[0][1]]]))[0, :-1].double().log_softmax(-1)
+    wanted = logits.gather(-1, torch.tensor(pairs[0][1])[:, None]).sum().item()
+    parts = Answers(subject, cut(subject, Plan()), "dense", silent, projected=subject.config.vocab_size * 3)
+    seen, head = [], parts._head
+
+    def watched(states):
+        seen.append(len(states))
+        return head(states)
+
+    watched.vocab, watched.device, parts._head = head.vocab, head.device, watched
+    np.testing.assert_allclose(parts.scored(pairs), whole, rtol=1e-12)
+    assert whole[0][0] == pytest.approx(wanted, rel=1e-6)
+    assert max(seen) == 3 and sum(seen) == 38 + 1 + 2
 
 
 @pytest.mark.parametrize(("job", "there"), [({"chat": True}, "<s>user: The"), ({"fewshot": 1}, "Paris is the c")])
