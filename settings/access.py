@@ -58,8 +58,8 @@ def refuse_model(name: str) -> None:
     folders = {*now.roots, *now.models - {"any"}, *now.trust, exports_folder()}
     if listed(now) and _is_path(name) and not _below(name, folders):
         raise Refusal(
-            f"This server opens models only {_where((*now.roots, exports_folder()))}. Name a hub id or `bundled` instead, or ask "
-            "the operator to name its folder in PRUNESCOPE_ROOTS."
+            f"This server opens models only {_where((*now.roots, exports_folder()))}. Name a hub id or `bundled` instead, or "
+            "ask the operator to name its folder in PRUNESCOPE_ROOTS."
         )
 
 

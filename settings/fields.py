@@ -31,7 +31,8 @@ class Settings(BaseSettings):
 
     data: Folder = _field(
         Path(platformdirs.user_cache_dir("prunescope")), "the platform's cache folder",
-        "folder for the unpacked model, kept texts and answers. Keep it on a local disk: SQLite is unsafe on network file systems",
+        "folder for the unpacked model, kept texts and answers. Keep it on a local disk: SQLite is unsafe on network file "
+        "systems",
         "a folder that you may write, such as /srv/prunescope",
     )  # fmt: skip
     exports: Folder | None = _field(
@@ -39,7 +40,8 @@ class Settings(BaseSettings):
         "a folder that you may write, such as /srv/exports",
     )  # fmt: skip
     tasks: Folder | None = _field(
-        None, "none", "folder with evaluation tasks of your own (YAML of lm-evaluation-harness, which may hold code that is run)",
+        None, "none",
+        "folder with evaluation tasks of your own (YAML of lm-evaluation-harness, which may hold code that is run)",
         "a folder, such as /srv/tasks",
     )  # fmt: skip
     store: Annotated[int, BeforeValidator(size_in_bytes), Field(ge=MB)] = _field(
@@ -52,7 +54,8 @@ class Settings(BaseSettings):
         "a size for each memory, as in 16GB or 500MB, or name the memory: cpu=16GB,cuda=40GB",
     )  # fmt: skip
     models: Names = _field(
-        frozenset({"any"}), "`any`", "models that may be loaded: `any`, or hub ids, `bundled`, and folders whose models are all allowed",
+        frozenset({"any"}), "`any`",
+        "models that may be loaded: `any`, or hub ids, `bundled`, and folders whose models are all allowed",
         "any, or names with commas between, such as bundled,owner/name,/srv/models",
     )  # fmt: skip
     trust: Names = _field(
@@ -60,7 +63,8 @@ class Settings(BaseSettings):
         "names with commas between, such as owner/name,/srv/models/mine",
     )  # fmt: skip
     paths: Literal["auto", "any", "listed"] = _field(
-        "auto", "`auto`", "which models and texts of this machine may be opened by their path: `any`, or only those below the folders "
+        "auto", "`auto`",
+        "which models and texts of this machine may be opened by their path: `any`, or only those below the folders "
         "of `roots` (`listed`); `auto` is `any` where the app listens on this machine alone, else `listed`",
         "auto, any or listed",
     )  # fmt: skip
@@ -101,7 +105,8 @@ class Settings(BaseSettings):
         "names with commas between, such as ada@example.com,grace@example.com",
     )  # fmt: skip
     open: bool = _field(
-        False, "`no`", "`yes`: listen beyond this machine although nobody has to log in, so that whoever reaches the port uses the app",
+        False, "`no`",
+        "`yes`: listen beyond this machine although nobody has to log in, so that whoever reaches the port uses the app",
         "yes or no",
     )  # fmt: skip
     executor: Literal["threads"] = _field("threads", "`threads`", "what computes the answers: `threads` of the app", "threads")

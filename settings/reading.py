@@ -46,9 +46,7 @@ def file_named() -> Path | None:
     if path.is_file():
         return path
     if named:
-        raise Refusal(
-            f"PRUNESCOPE_CONFIG is '{named}', and there is no such file. Write the path of a TOML file, or leave it out."
-        )
+        raise Refusal(f"PRUNESCOPE_CONFIG is '{named}', and there is no such file. Write the path of a TOML file, or nothing.")
     return None
 
 

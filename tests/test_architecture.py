@@ -21,7 +21,8 @@ PACKAGES = (*LAYERS[1:], "cache", "settings")  # folders of modules; `cache` kno
 BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 # Few doors lead to the cache.
 CACHE_DOORS = {
-    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/answer.py", "probes/bundles.py",
+    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/access/doctor.py",
+    "probes/answer.py", "probes/bundles.py",
     "probes/decision/book.py", "probes/export.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip

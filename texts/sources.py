@@ -144,7 +144,7 @@ def _text(name: str) -> str:
 
 def _kept(reference: str) -> str:
     path = subfolder("texts") / f"{reference}.txt"
-    # isalnum: nobody walks out of the folder. Texts that were once named by their digest have longer names, which are no secret.
+    # isalnum: nobody walks out of the folder. Texts were once named by their digest, which is longer, and no secret.
     if not (len(reference) == _REFERENCE and reference.isalnum() and path.is_file()):
         raise Refusal("This text is not kept on this machine. Paste or upload it again.")
     return _content(path)
