@@ -12,11 +12,12 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from refusal import Refusal
-from texts.sources import BUNDLED, NAMES, forget_texts, keep_text, label, read_text, text_digest
+from texts.sources import BUNDLED, NAMES, forget_texts, is_own, keep_text, label, read_text, text_digest
 from texts.tokens import token_ids
 
 __all__ = [
-    "BUNDLED", "NAMES", "Corpus", "CorpusRef", "forget_texts", "keep_text", "label", "read_corpus", "read_text", "text_digest",
+    "BUNDLED", "NAMES", "Corpus", "CorpusRef", "forget_texts", "is_own", "keep_text", "label", "read_corpus", "read_text",
+    "text_digest",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from texts.hub import HUB_TEXTS, hub_text
 
 BUNDLED = "prose"
 NAMES = (BUNDLED, "python-docs", *HUB_TEXTS)  # what can be chosen by name; a path can be written instead
-OWN = "text:"  # how the names of kept texts begin
+OWN, _LABEL = "text:", "own text "  # how the names of kept texts and their labels begin
 _REFERENCE = 32  # hexadecimal digits of such a name, drawn at random: it opens the text, so nobody may guess it
 _LONGEST = 8_000_000  # characters read of a text: some 2 million tokens, more than any calibration uses
 _PROSE = Path(__file__).with_name("prose.txt")
@@ -39,9 +39,14 @@ def read_text(name: str) -> str:
     return text
 
 
+def is_own(name: str) -> bool:
+    """Whether a name, or the label of one, is that of a text which somebody pasted or uploaded."""
+    return name.startswith((OWN, _LABEL))
+
+
 def label(name: str) -> str:
     """The name of a text as everybody may see it: that of a kept text would open it, so it goes by the start of its digest."""
-    return f"own text {digest_of(name)[:6]}" if name.startswith(OWN) else name
+    return f"{_LABEL}{digest_of(name)[:6]}" if name.startswith(OWN) else name
 
 
 def text_digest(name: str) -> str:
