@@ -15,7 +15,8 @@ RUN TORCH_INDEX="$TORCH_INDEX" scripts/install.sh /opt/venv
 COPY measures ./measures
 COPY texts ./texts
 COPY models ./models
-COPY refusal.py settings.py ./
+COPY settings ./settings
+COPY refusal.py ./
 RUN PRUNESCOPE_DATA=/data /opt/venv/bin/python -c "from models.loading import bundled; bundled.folder()"
 
 FROM python:3.12-slim
@@ -34,7 +35,8 @@ COPY pages ./pages
 COPY plans ./plans
 COPY probes ./probes
 COPY texts ./texts
-COPY app.py refusal.py settings.py ./
+COPY settings ./settings
+COPY app.py refusal.py ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -18,14 +18,15 @@ page = st.navigation(
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]
 )
-from pages import shell  # noqa: E402
-from pages.shell import sidebar  # noqa: E402  this loads torch, and the menu should not wait for it
+from pages import shell  # noqa: E402  this loads torch, and the menu should not wait for it
+from pages.shell import door, sidebar  # noqa: E402
 
 st.logo(str(PICTURES / "logo.svg"), size="large")
 st.html(
     "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
     "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
 )
+door.opened()
 sidebar.draw()
 st.title(page.title, anchor=False)
 shell.tell_load_error()

@@ -8,6 +8,8 @@ from pages import shell
 from pages.kept import report
 from probes import HIDDEN
 from probes.bundles import unpacked
+from refusal import Refusal
+from texts.corpus import forget_texts, label
 
 shell.menu_first()
 _STATES = {"queued": "⏳ queued", "running": "▶ running", "done": "✓ done", "failed": "✗ failed", "cancelled": "■ cancelled"}
@@ -20,11 +22,12 @@ def _forget(keys: list[str] | None) -> None:
     try:
         if keys is None:
             store.delete_all()
+            forget_texts()
             for each in bench.leases.residents():
                 bench.load(each.ref)
         for key in keys or ():
             store.delete(key)
-    except StoreError as error:
+    except (StoreError, Refusal) as error:
         st.session_state.forget_error = str(error)
 
 
@@ -43,7 +46,7 @@ def _entries() -> None:
         asked = entry.about.get("question", {})
         rows.append(
             {"probe": asked.get("probe", "?"), "model": asked.get("model", {}).get("name", "?"),
-             "text": asked.get("corpus", {}).get("name", ""), "plan": asked.get("plan", ""),
+             "text": label(asked.get("corpus", {}).get("name", "")), "plan": asked.get("plan", ""),
              "tokens": entry.about.get("tokens") or None, "dtype": entry.about.get("dtype"),
              "size (KB)": entry.bytes / 1e3, "age": shell.age(entry.created), "hits": entry.hits,
              "computed in (s)": entry.about.get("seconds")}
@@ -63,7 +66,7 @@ def _entries() -> None:
     of_model = [entry.key for entry, row in zip(entries, rows, strict=True) if row["model"] == name]
     button.button(f"Forget all {len(of_model)} on it", key="forget_model", on_click=_forget, args=(of_model,), width="stretch")
     with every.popover("Forget everything", width="stretch"):
-        st.write("Every answer would have to be computed again.")
+        st.write("Every answer would have to be computed again, and texts that were pasted or uploaded are removed.")
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
 
 

@@ -17,6 +17,7 @@ from models.loading.load import fetch
 from models.subject import ModelRef
 from plans.registry import help_text
 from probes import PROBES, bundles, export
+from probes.access import doctor
 from probes.answer import Answer, find, open_store, submit
 from probes.base import as_dict
 from probes.document import document, written
@@ -37,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 where a condition of ``--fail-if`` holds; 2 where there is no answer. Both of these with one line on stderr.
+        0; 1 where a condition of ``--fail-if`` holds, or the doctor finds something wrong; 2 where there is no answer. But for
+        the doctor, both of these with one line on stderr.
     """
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -49,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
             parser = _OneLine(prog="python -m probes export", description=export.__doc__)
             print(export.command(parser, arguments[1:]))
             return 0
+        if arguments[:1] == ["doctor"]:
+            text, code = doctor.command(_OneLine(prog="python -m probes doctor", description=doctor.__doc__), arguments[1:])
+            print(text)
+            return code
         if arguments and arguments[0] in _ABOVE:
             above = importlib.import_module(_ABOVE[arguments[0]])
             print(above.command(_OneLine(prog=f"python -m probes {arguments[0]}", description=above.__doc__), arguments[1:]))

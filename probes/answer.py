@@ -20,7 +20,7 @@ from probes.base import as_dict, from_dict
 from probes.kept import Kept
 from probes.question import Asked, Learning
 from refusal import Progress, Refusal, silent
-from settings import data_directory
+from settings import data_directory, settings
 from texts.corpus import Corpus, read_corpus
 
 Lease = Callable[[ModelRef, Progress], AbstractContextManager[Subject]]
@@ -36,7 +36,7 @@ class Answer:
 
 def open_store() -> Store:
     """The store of answers in the data directory."""
-    return Store(data_directory() / "answers")
+    return Store(data_directory() / "answers", settings().store)
 
 
 def find(store: Store, asked: Asked) -> Answer | None:

@@ -18,7 +18,7 @@ from probes.base import Probe, read_params
 from probes.deviation import dense
 from probes.speed.machine import machine
 from refusal import Refusal
-from texts.corpus import CorpusRef, text_digest
+from texts.corpus import CorpusRef, label, text_digest
 
 # A number may change with these, so an answer belongs to them.
 _LIBRARIES = ("torch", "transformers")
@@ -146,12 +146,17 @@ def _record(probe: Probe, params: Any, plan: Plan, question: Question, fingerpri
         "probe": probe.name,
         "probe_version": probe.version,
         "model": {**asdict(question.model), "fingerprint": fingerprint},
-        "corpus": asdict(question.corpus) | {"text": text_digest(question.corpus.name)} if reads_text else {},
+        "corpus": _corpus(question.corpus) if reads_text else {},
         "plan": str(plan),
-        "params": given,
+        "params": given | {name: label(given[name]) for name in probe.texts},
         "texts": named | builtin,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
+
+
+def _corpus(ref: CorpusRef) -> dict[str, Any]:
+    """Everybody may read a record, so it does not hold the name that opens a kept text."""
+    return asdict(ref) | {"name": label(ref.name), "text": text_digest(ref.name)}
 
 
 def _version(name: str) -> str:

@@ -17,11 +17,12 @@ from probes import PROBES
 ROOT = Path(__file__).parent.parent
 # The one list of layers: each may import what stands below it. The Dockerfile and the README's tree are held against it.
 LAYERS = ("app", "pages", "charts", "probes", "plans", "models", "texts", "measures")
-PACKAGES = (*LAYERS[1:], "cache")  # folders of modules; `cache` knows nothing of the others
-BELOW = ("settings", "refusal")  # single files that every layer but `cache` may import
+PACKAGES = (*LAYERS[1:], "cache", "settings")  # folders of modules; `cache` knows nothing of the others
+BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 # Few doors lead to the cache.
 CACHE_DOORS = {
-    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/answer.py", "probes/bundles.py",
+    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/access/doctor.py",
+    "probes/answer.py", "probes/bundles.py",
     "probes/decision/book.py", "probes/export.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip

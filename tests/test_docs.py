@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAPERS = [ROOT / "README.md", ROOT / "AGENTS.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MAP = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
-FOLDERS = ("benchmarks", "cache", "charts", "measures", "models", "pages", "plans", "probes", "scripts", "texts")
+FOLDERS = ("benchmarks", "cache", "charts", "measures", "models", "pages", "plans", "probes", "scripts", "settings", "texts")
 # Names that code reads from the environment, in Python, in shell and compose files, in the Makefile.
 PYTHON_READS = re.compile(r"""(?:environ(?:\.get\(|\.setdefault\(|\[)|getenv\()\s*["'](\w+)["']""")
 SHELL_READS = re.compile(r"\$\{([A-Z_]+)[:}-]")
@@ -101,7 +101,8 @@ def test_a_page_is_enough_for_agents():
 
 
 def test_each_variable_is_explained():
-    explained = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.M))
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `([A-Z_]+)` \|", README + operations, re.M))
     assert {name: files for name, files in variables(ROOT).items() if name not in explained} == {}
 
 

@@ -12,10 +12,13 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from refusal import Refusal
-from texts.sources import BUNDLED, NAMES, keep_text, label, read_text, text_digest
+from texts.sources import BUNDLED, NAMES, forget_texts, is_own, keep_text, label, read_text, text_digest
 from texts.tokens import token_ids
 
-__all__ = ["BUNDLED", "NAMES", "Corpus", "CorpusRef", "keep_text", "label", "read_corpus", "read_text", "text_digest"]
+__all__ = [
+    "BUNDLED", "NAMES", "Corpus", "CorpusRef", "forget_texts", "is_own", "keep_text", "label", "read_corpus", "read_text",
+    "text_digest",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 import hashlib
 import json
 import os
+import secrets
 from functools import lru_cache
 from pathlib import Path
 
 from refusal import Refusal
-from settings import subfolder, write_atomically
+from settings import refuse_text, subfolder, write_atomically
 from texts.hub import HUB_TEXTS, hub_text
 
 BUNDLED = "prose"
 NAMES = (BUNDLED, "python-docs", *HUB_TEXTS)  # what can be chosen by name; a path can be written instead
+OWN, _LABEL = "text:", "own text "  # how the names of kept texts and their labels begin
+_REFERENCE = 32  # hexadecimal digits of such a name, drawn at random: it opens the text, so nobody may guess it
 _LONGEST = 8_000_000  # characters read of a text: some 2 million tokens, more than any calibration uses
 _PROSE = Path(__file__).with_name("prose.txt")
 
@@ -29,15 +32,21 @@ def read_text(name: str) -> str:
     Refusal
         There is no such text, it cannot be read, or it is empty.
     """
+    _refuse(name)
     text = _text(name)[:_LONGEST]
     if not text.strip():
         raise Refusal("The text is empty. Paste some prose, a few hundred words or more.")
     return text
 
 
+def is_own(name: str) -> bool:
+    """Whether a name, or the label of one, is that of a text which somebody pasted or uploaded."""
+    return name.startswith((OWN, _LABEL))
+
+
 def label(name: str) -> str:
-    """The name of a text as people see it: a kept text goes by the start of its digest."""
-    return f"own text {name[5:11]}…" if name.startswith("text:") else name
+    """The name of a text as everybody may see it: that of a kept text would open it, so it goes by the start of its digest."""
+    return f"{_LABEL}{digest_of(name)[:6]}" if name.startswith(OWN) else name
 
 
 def text_digest(name: str) -> str:
@@ -50,6 +59,7 @@ def text_digest(name: str) -> str:
     Refusal
         As `read_text`.
     """
+    _refuse(name)
     return _remembered(name, _stamp(name), str(subfolder("texts")))
 
 
@@ -59,13 +69,31 @@ def keep_text(text: str) -> str:
     Returns
     -------
     str
-        Its name, ``text:`` and its sha256; the same text has the same name everywhere.
+        Its name, ``text:`` and random digits: whoever has it can open the text.
     """
     if not text.strip():
         raise Refusal("The text is empty. Paste some prose, a few hundred words or more.")
-    name = digest_of(text)
-    write_atomically(subfolder("texts") / f"{name}.txt", text)
-    return f"text:{name}"
+    reference = secrets.token_hex(_REFERENCE // 2)
+    write_atomically(subfolder("texts") / f"{reference}.txt", text)
+    return f"{OWN}{reference}"
+
+
+def forget_texts() -> int:
+    """Remove all kept texts from the disk; returns how many there were. What was measured on them is not touched.
+
+    Raises
+    ------
+    Refusal
+        One cannot be removed.
+    """
+    kept = [path for path in subfolder("texts").iterdir() if path.suffix == ".txt" and path.stem not in HUB_TEXTS]
+    try:
+        for path in kept:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refusal(f"The kept text {error.filename} cannot be removed: {error.strerror}.") from error
+    _remembered.cache_clear()
+    return len(kept)
 
 
 def digest_of(text: str) -> str:
@@ -81,13 +109,24 @@ def _remembered(name: str, stamp: tuple[int, int] | None, folder: str) -> str:
 
 def _stamp(name: str) -> tuple[int, int] | None:
     """Size in bytes and time of change in ns of a file; None for a text that is no file of its reader."""
-    if name in NAMES or name.startswith("text:"):
+    if not _is_file(name):
         return None
     try:
         found = os.stat(os.path.expanduser(name))
     except (OSError, ValueError):
         return None  # reading it tells what is wrong
     return found.st_size, found.st_mtime_ns
+
+
+def _is_file(name: str) -> bool:
+    """Whether it is the path of a file, rather than a text that is known by its name."""
+    return name not in NAMES and not name.startswith(OWN)
+
+
+def _refuse(name: str) -> None:
+    """Refuse a file that may not be opened, before anything is said of it."""
+    if _is_file(name):
+        refuse_text(name)
 
 
 def _text(name: str) -> str:
@@ -99,8 +138,8 @@ def _text(name: str) -> str:
         return "\n\n".join(topics[topic] for topic in sorted(topics))
     if name in HUB_TEXTS:
         return hub_text(name)
-    if name.startswith("text:"):
-        return _kept(name.removeprefix("text:"))
+    if name.startswith(OWN):
+        return _kept(name.removeprefix(OWN))
     path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home
     if path.suffix not in (".txt", ".jsonl") or "\0" in name:
         raise Refusal(f"There is no text '{name}'. Name one of: {', '.join(NAMES)}, or the path of a .txt or .jsonl file.")
@@ -108,9 +147,10 @@ def _text(name: str) -> str:
     return content if path.suffix == ".txt" else _joined(content, name)
 
 
-def _kept(digest: str) -> str:
-    path = subfolder("texts") / f"{digest}.txt"
-    if not (len(digest) == 64 and digest.isalnum() and path.is_file()):  # isalnum: nobody walks out of the folder
+def _kept(reference: str) -> str:
+    path = subfolder("texts") / f"{reference}.txt"
+    # isalnum: nobody walks out of the folder. Texts were once named by their digest, which is longer, and no secret.
+    if not (len(reference) == _REFERENCE and reference.isalnum() and path.is_file()):
         raise Refusal("This text is not kept on this machine. Paste or upload it again.")
     return _content(path)
 

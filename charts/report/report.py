@@ -19,6 +19,7 @@ from probes.base import as_dict
 from probes.gate import numeric
 from probes.known import Known
 from refusal import Refusal
+from texts.corpus import is_own
 
 _UNCOUNTED = (
     "What the model is made of was never counted here. Load it in the app, or ask `python -m probes anatomy`, and "
@@ -26,13 +27,15 @@ _UNCOUNTED = (
 )
 
 
-def report(known: Known, ref: ModelRef, plan: str = "") -> str:
+def report(known: Known, ref: ModelRef, plan: str = "", own: str | None = None) -> str:
     """Compose it from what is stored; nothing is computed, and the model is not needed.
 
     Parameters
     ----------
     plan : str
         Answers on this plan and those that depend on none; empty: on every plan.
+    own : str, optional
+        Digest of the one text of somebody's own that the reader may see, or empty; without it, all of them.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def report(known: Known, ref: ModelRef, plan: str = "") -> str:
         Nothing is stored on this model or plan, or the plan cannot be read.
     """
     chosen = parse(plan)
-    answers = list(known.answers(ref))
+    answers = [answer for answer in known.answers(ref) if own is None or _open_to(answer, own)]
     mine = [answer for answer in answers if not chosen or _plan(answer) in ("", str(chosen))]
     if not mine or (chosen and all(_plan(answer) != str(chosen) for answer in mine)):
         on = f" and the plan {chosen}" if chosen else ""
@@ -57,6 +60,15 @@ def report(known: Known, ref: ModelRef, plan: str = "") -> str:
     parts += _tried(known, ref, answers, anatomy)
     parts += [part for answer in mine for part in _answer(answer)]
     return page.document(f"PruneScope: {ref.name}{f', {chosen}' if chosen else ''}", parts)
+
+
+def _open_to(answer: Answer, own: str) -> bool:
+    """Whether an answer shows nothing of a text that somebody else pasted or uploaded."""
+    question = answer.about["question"]
+    read = [(question["params"][name], digest) for name, digest in question["texts"].items() if name in question["params"]]
+    if question["corpus"]:
+        read.append((question["corpus"]["name"], question["corpus"]["text"]))
+    return all(digest == own for name, digest in read if is_own(str(name)))
 
 
 def _plan(answer: Answer) -> str:

@@ -17,7 +17,7 @@ from models.loading import bundled
 from models.loading.progress_bars import bar_class
 from models.loading.weight_files import counted, read_json, weight_files
 from refusal import Progress, Refusal, silent
-from settings import settings
+from settings import refuse_model, settings
 
 _SMALL = ["*.json", "*.model", "*.jinja", "*.txt"]
 _WEIGHTS = ["model.safetensors", "model-*.safetensors"]
@@ -76,6 +76,7 @@ def find(name: str, revision: str | None = None, progress: Progress = silent) ->
     Refusal
         There is nothing of that name, or it cannot be reached.
     """
+    refuse_model(name)
     if name == bundled.NAME:
         return Source(name, bundled.folder(progress))
     if source := _local(name):
@@ -96,6 +97,7 @@ def here(name: str, revision: str | None = None) -> Source:
     Refusal
         There is nothing of that name, or not all of it is on this machine.
     """
+    refuse_model(name)
     if name == bundled.NAME:
         if bundled.converted().is_dir():
             return Source(name, bundled.converted())

@@ -1,5 +1,6 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
+from pages.shell.person import Person, beyond, person, tell_reach
 from pages.shell.question import (
     POLL,
     StoreError,
@@ -38,6 +39,7 @@ __all__ = [
     "KEPT",
     "POLL",
     "Live",
+    "Person",
     "StoreError",
     "age",
     "anatomy_or_stop",
@@ -46,6 +48,7 @@ __all__ = [
     "ask_each",
     "asking",
     "beside",
+    "beyond",
     "chart",
     "clickable",
     "clicked",
@@ -60,11 +63,13 @@ __all__ = [
     "menu_first",
     "metrics",
     "model_ref",
+    "person",
     "picked",
     "provenance",
     "remembered",
     "set_plan",
     "tell_load_error",
+    "tell_reach",
     "toggle",
     "tried",
     "warn_of_link",

@@ -11,7 +11,7 @@ from plans.cost import shape_of
 from plans.plan import parse
 from plans.registry import help_text, placeholder
 from refusal import Refusal
-from texts.corpus import NAMES, label
+from texts.corpus import NAMES
 
 _FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
 
@@ -86,7 +86,6 @@ def _text_fields(known: Anatomy | None) -> None:
     names = [*NAMES, *({st.session_state.get("corpus")} - {*NAMES, None, ""})]
     st.selectbox(
         "Corpus", names, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
-        format_func=label,
         help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` need a network. "
         "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from refusal import Refusal
 from texts import sources
-from texts.sources import BUNDLED, NAMES, keep_text, label, read_text, text_digest
+from texts.sources import BUNDLED, NAMES, forget_texts, keep_text, label, read_text, text_digest
 
 PROSE = "4e1ec3026acaac368c62e8481d42b889e9b6b3f8c35b69e3bd9975f9c8aaecb1"
 
@@ -58,13 +59,34 @@ def test_python_docs_are_long_prose():
 def test_kept_text_comes_back_as_it_was():
     text = "one\r\ntwo\n\n  drei: ß 🙂 "
     name = keep_text(text)
-    assert name == "text:" + hashlib.sha256(text.encode()).hexdigest() == keep_text(text)
-    assert read_text(name) == text
-    assert "text:" + text_digest(name) == name
+    assert read_text(name) == text and text_digest(name) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_nobody_can_guess_the_name_of_a_kept_text():
+    first, second = keep_text("the same words"), keep_text("the same words")
+    assert first != second and re.fullmatch("text:[0-9a-f]{32}", first)
+    assert text_digest(first) == text_digest(second)
+    with pytest.raises(Refusal, match="not kept"):
+        read_text(f"text:{text_digest(first)}")
+
+
+def test_kept_texts_can_be_forgotten(monkeypatch, tmp_path):
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    name = keep_text("words of mine")
+    (tmp_path / "texts/c4-validation.txt").write_text("from the hub", encoding="utf-8")
+    digest = text_digest(name)
+    assert forget_texts() == 1 and forget_texts() == 0
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["c4-validation.txt"]
+    for read in (read_text, text_digest):
+        with pytest.raises(Refusal, match="not kept"):
+            read(name)
+    assert digest not in name
 
 
 def test_labels():
-    assert label("text:" + "0123456789" * 6) == "own text 012345…"
+    name = keep_text("words of mine")
+    assert label(name) == label(name) and re.fullmatch("own text [0-9a-f]{6}", label(name))
+    assert label(name)[-6:] not in name, "a label says nothing of the name, which opens the text"
     assert label("prose") == "prose" and label("/home/a.txt") == "/home/a.txt"
 
 
@@ -79,7 +101,7 @@ def test_a_second_digest_of_a_file_or_a_kept_text_reads_nothing(opened, tmp_path
     path, kept = tmp_path / "a.txt", keep_text(f"kept for {tmp_path}")
     path.write_text("prose", encoding="utf-8")
     assert text_digest(str(path)) == text_digest(str(path)) == hashlib.sha256(b"prose").hexdigest()
-    assert text_digest(kept) == text_digest(kept) == kept.removeprefix("text:")
+    assert text_digest(kept) == text_digest(kept) == hashlib.sha256(f"kept for {tmp_path}".encode()).hexdigest()
     assert opened == [str(path), kept]
 
 
@@ -146,7 +168,7 @@ def test_the_home_of_nobody():
         text_digest("~nobody-of-that-name/a.txt")
 
 
-@pytest.mark.parametrize("name", ["text:" + "0" * 64, "text:../secret", "text:" + "./" * 27 + "../secret"])
+@pytest.mark.parametrize("name", ["text:" + "0" * 64, "text:" + "0" * 32, "text:../secret", "text:" + "./" * 11 + "../secret"])
 def test_text_that_is_not_kept(name, data):
     (data / "texts").mkdir(exist_ok=True)
     (data / "secret.txt").write_text("not a text that was kept")
