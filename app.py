@@ -14,6 +14,7 @@ page = st.navigation(
         st.Page("pages/key_rank.py", title="Key rank", icon=":material/key:"),
         st.Page("pages/deviation.py", title="Deviation", icon=":material/ssid_chart:"),
         st.Page("pages/drop_lab.py", title="Drop lab", icon=":material/content_cut:"),
+        st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("pages/decide.py", title="Decide", icon=":material/balance:"),
         st.Page("pages/storage.py", title="Storage", icon=":material/database:"),
     ]

@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W{_SINGLE}]+")
 SEQUENCE = 4
+_LOOP = 8  # tokens
 
 
 def distinct(tokens: Sequence[Hashable], n: int) -> float:
@@ -35,6 +36,24 @@ def repetition(tokens: Sequence[Hashable]) -> float:
     Welleck et al. 2019, arXiv 1908.04319, §6.1.
     """
     return 1 - distinct(tokens, SEQUENCE)
+
+
+def loop(tokens: Sequence[Hashable], times: int = 3) -> int | None:
+    """Where a text begins to go round in circles until its end: the place of the first round, or None.
+
+    Parameters
+    ----------
+    times : int
+        Rounds that make a loop. They span eight tokens or more, so that "ha ha ha" is none.
+    """
+    tokens, most = list(tokens), len(tokens) // times
+    for period in range(1, most + 1):
+        same = 0
+        while same < len(tokens) - period and tokens[-1 - same] == tokens[-1 - same - period]:
+            same += 1
+        if same + period >= max(times * period, _LOOP):
+            return len(tokens) - same - period
+    return None
 
 
 def words(text: str) -> list[str]:

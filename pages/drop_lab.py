@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from charts import answers, style
+from charts import style
 from charts.deviation import fidelity
+from charts.generation import answers
 from measures.text import first_divergence
 from models.anatomy import Anatomy
 from models.generate import Settings

@@ -1,7 +1,7 @@
 """From a resolved question to the bytes of its answer; no page, thread or live object is needed, so any process can do it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -60,11 +60,14 @@ def opened(store: Store, key: str, result: type, row: Stored) -> Answer:
         raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
 
 
+def pieces(store: Store, asked: Asked) -> Mapping[str, dict[str, Any]]:
+    """The same by name, each read when it is looked at: KeyError if it was forgotten, Refusal if it was damaged."""
+    return Kept(store, asked.memory_key, {}, uses=False) if asked.memory_key else {}
+
+
 def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
     """What a question's probe has kept so far on this model and text, in pieces; damaged ones are forgotten and left out."""
-    if not asked.memory_key:
-        return []
-    kept, found = Kept(store, asked.memory_key, {}, uses=False), []
+    kept, found = pieces(store, asked), []
     for name in kept:
         with suppress(KeyError, Refusal):  # forgotten meanwhile, or damaged
             found.append(kept[name])

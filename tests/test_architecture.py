@@ -23,7 +23,7 @@ BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 CACHE_DOORS = {
     "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/access/doctor.py",
     "probes/answer.py", "probes/bundles.py",
-    "probes/decision/book.py", "probes/export.py",
+    "probes/decision/book.py", "probes/export.py", "probes/generation/comparison.py", "probes/generation/votes.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip
 AT_HOME = {"streamlit": ("app", "pages"), "plotly": ("charts",)}

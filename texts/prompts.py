@@ -1,4 +1,6 @@
-"""Prompts that a model continues: the built-in ones, and anybody's own as lines."""
+"""Prompts that a model continues: the built-in ones, and anybody's own as lines of text or of JSON."""
+
+import json
 
 from refusal import Refusal
 from texts.sources import digest_of
@@ -19,17 +21,52 @@ _MOST = 256
 def prompts_of(text: str) -> list[str]:
     """One prompt per line that is not blank; of an empty text the built-in prompts.
 
+    Where the first line is a JSON object, every line is: its ``prompt`` (or ``text``) may hold line breaks.
+
     Raises
     ------
     Refusal
-        All lines are blank, or there are too many.
+        All lines are blank, there are too many, or a line of JSON has no prompt.
     """
-    prompts = [line.strip() for line in text.splitlines() if line.strip()] if text else list(PROMPTS)
-    if not prompts:
+    if not text:
+        return list(PROMPTS)
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
         raise Refusal("There is no prompt: all lines are blank. Write one prompt per line, or nothing for the built-in ones.")
-    if len(prompts) > _MOST:
-        raise Refusal(f"{len(prompts)} prompts are too many to wait for. Write at most {_MOST}, one per line.")
-    return prompts
+    if len(lines) > _MOST:
+        raise Refusal(f"{len(lines)} prompts are too many to wait for. Write at most {_MOST}, one per line.")
+    if isinstance(_parsed(lines[0][1]), dict):
+        return [_prompt(number, _parsed(line)) for number, line in lines]
+    return [line for _, line in lines]
+
+
+def as_lines(prompts: list[str]) -> str:
+    """A text of which `prompts_of` makes these prompts again: plain lines where that is possible."""
+    text = "\n".join(prompts)
+    if prompts and all(prompt == prompt.strip() and prompt for prompt in prompts) and _read_back(text) == prompts:
+        return text
+    return "\n".join(json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in prompts)
+
+
+def _read_back(text: str) -> list[str] | None:
+    try:
+        return prompts_of(text)
+    except Refusal:
+        return None
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _prompt(number: int, given: object) -> str:
+    prompt = (given.get("prompt") or given.get("text")) if isinstance(given, dict) else None
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise Refusal(f'Line {number} of the prompts has no prompt. Write one JSON object per line, as {{"prompt": "Why …?"}}.')
+    return prompt.strip()
 
 
 def digest() -> str:

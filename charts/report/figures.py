@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from charts.choice import choice_subspace
 from charts.deviation import fidelity, generation_drift, transitions
+from charts.generation import answers
 from charts.keys import key_rank, low_rank_attention, spectra
 from charts.redundancy import similarity, spans
 from charts.scan import drop_scan
@@ -16,6 +17,8 @@ from charts.search import search, stability
 from charts.speed import speed
 from charts.tasks import evaluate
 from plans.plan import Plan
+from probes.generation.answers import AnswersResult
+from probes.generation.apart import apart, written
 from probes.search.budget import UNITS
 
 Shown = tuple[str, "go.Figure | list[dict] | str"]  # a title, and a figure, rows of a table, or HTML
@@ -112,6 +115,23 @@ def _evaluate(result: Any, plan: Plan) -> list[Shown]:
     return [("Pruned less dense", evaluate.differences(result)), ("In numbers", evaluate.table(result))]
 
 
+def beside_dense(result: AnswersResult, dense: AnswersResult | None, plan: Plan) -> list[Shown]:
+    """Answers of a plan, each beside the dense model's if that is known, and how far they are apart."""
+    found: list[Shown] = []
+    for prompt, asked in enumerate(result.prompts):
+        sides = [("Dense", dense), (f"Pruned · {plan}", result)] if dense else [(str(plan) or "Dense", result)]
+        tokens = [written(each, prompt) for _, each in sides]
+        texts = "".join(
+            f"<div><b>{html.escape(name)}</b>{answers.answer(tokens[i], tokens[1 - i] if dense else ())}</div>"
+            for i, (name, _) in enumerate(sides)
+        )
+        found.append((f"Answers to “{asked}”", f'<div class="sides">{texts}</div>'))
+    if dense:
+        rows = [[apart(dense, result, i)] for i in range(len(result.prompts))]
+        found.append(("How far apart", answers.summary(result.prompts, ["dense", str(plan)], rows)))
+    return found
+
+
 PARTS: dict[str, Parts] = {
     "similarity": _similarity,
     "key_rank": _key_rank,
@@ -120,6 +140,7 @@ PARTS: dict[str, Parts] = {
     "generation_drift": _drift,
     "choice_subspace": _choice,
     "fidelity": _fidelity,
+    "answers": lambda result, plan: beside_dense(result, None, plan),
     "drop_scan": _scan,
     "search": _search,
     "stability": _stability,

@@ -8,7 +8,7 @@ from typing import Any
 from charts import anatomy as anatomy_charts
 from charts.deviation import fidelity
 from charts.report import page
-from charts.report.figures import PARTS
+from charts.report.figures import PARTS, beside_dense
 from models.anatomy import Anatomy
 from models.subject import ModelRef
 from plans.cost import Cost, shape_of
@@ -58,7 +58,7 @@ def report(known: Known, ref: ModelRef, plan: str = "", own: str | None = None) 
     cost = known.cost(ref, str(chosen)) if chosen else None
     parts += _model(anatomy, chosen, cost) if anatomy else [page.paragraph(_UNCOUNTED, quiet=True)]
     parts += _tried(known, ref, answers, anatomy)
-    parts += [part for answer in mine for part in _answer(answer)]
+    parts += [part for answer in mine for part in _answer(answer, _dense(answer, answers))]
     return page.document(f"PruneScope: {ref.name}{f', {chosen}' if chosen else ''}", parts)
 
 
@@ -134,18 +134,33 @@ def _text(answer: Answer) -> str:
     return f"{name}, {corpus['windows']} windows of {corpus['length']} tokens{bos} ({corpus['text'][:8]})"
 
 
-def _answer(answer: Answer) -> Iterator[str]:
-    """One answer: pictures, numbers, and how it came about."""
+def _dense(answer: Answer, answers: list[Answer]) -> Answer | None:
+    """What the dense model wrote after the same prompts, for the answers of a plan."""
+    question = answer.about["question"]
+    if question["probe"] != "answers" or not question["plan"]:
+        return None
+    same = ("probe", "params", "texts")
+    found = (each for each in answers if not _plan(each) and all(each.about["question"][k] == question[k] for k in same))
+    return next(found, None)
+
+
+def _answer(answer: Answer, dense: Answer | None) -> Iterator[str]:
+    """One answer: pictures, numbers, and how it came about; with the ``dense`` model's where it is shown beside it."""
     question, probe = answer.about["question"], PROBES[answer.about["question"]["probe"]]
     plan = parse(question["plan"])
     yield page.heading(f"{probe.title}{f': {plan}' if plan else ''}")
     if question["corpus"]:
         yield page.paragraph(_text(answer), quiet=True)
-    for title, part in PARTS[probe.name](answer.result, plan) if probe.name in PARTS else ():
+    shown = beside_dense(answer.result, dense.result, plan) if dense else PARTS.get(probe.name, _nothing)(answer.result, plan)
+    for title, part in shown:
         yield page.shown(title, part)
     values = as_dict(answer.result)
     yield page.shown("Numbers", page.pairs({name: _value(values, name) for name in numeric(probe.result)}))
     yield page.folded("How this was computed", page.pairs(_provenance(answer)))
+
+
+def _nothing(result: Any, plan: Plan) -> tuple:
+    return ()
 
 
 def _value(values: dict[str, Any], name: str) -> Any:

@@ -5,7 +5,7 @@ import math
 import plotly.graph_objects as go
 
 from charts import style
-from measures import paired
+from measures.significance import paired
 from probes.tasks.evaluate import EvaluateResult
 
 

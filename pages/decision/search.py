@@ -4,8 +4,8 @@ import streamlit as st
 
 from charts import style
 from charts.search import search as charts
-from measures.intervals import bootstrap
-from measures.paired import verdict
+from measures.significance.intervals import bootstrap
+from measures.significance.paired import verdict
 from models.anatomy import Anatomy
 from pages import shell
 from pages.decision import stability

@@ -7,6 +7,7 @@ from pages.shell.question import (
     anatomy_or_stop,
     answered,
     ask,
+    ask_all,
     ask_each,
     asking,
     cost,
@@ -14,10 +15,11 @@ from pages.shell.question import (
     known,
     load_clicked,
     remembered,
+    submit_all,
     tell_load_error,
     tried,
 )
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance
+from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, plain, provenance
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -45,6 +47,7 @@ __all__ = [
     "anatomy_or_stop",
     "answered",
     "ask",
+    "ask_all",
     "ask_each",
     "asking",
     "beside",
@@ -65,9 +68,11 @@ __all__ = [
     "model_ref",
     "person",
     "picked",
+    "plain",
     "provenance",
     "remembered",
     "set_plan",
+    "submit_all",
     "tell_load_error",
     "tell_reach",
     "toggle",

@@ -74,14 +74,29 @@ def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None 
 
 def ask_each(probe: str, button: str, what: str, plans: list[str], params: dict | None = None) -> list[Answer | None]:
     """`ask` for several plans at once, with one button for all that are not known; an answer or None for each."""
-    bench = workbench()
     try:
-        questions = [asked_here(probe, plan, params) for plan in plans]
-        found = [find(bench.store, asked) for asked in questions]
-    except (Refusal, StoreError) as refusal:
+        questions = [Question(probe, model_ref(), corpus_ref(), plan, params or {}) for plan in plans]
+    except Refusal as refusal:
         st.error(str(refusal), icon=":material/error:")
         return [None] * len(plans)
-    missing = [asked for asked, known in zip(questions, found, strict=True) if known is None]
+    return ask_all(probe, button, what, questions)
+
+
+def ask_all(probe: str, button: str, what: str, questions: list[Question]) -> list[Answer | None]:
+    """`ask_each` for questions that may be about other models and texts; what cannot be asked is told, and None."""
+    found: list[Answer | None] = []
+    missing, told = [], []
+    for question in questions:
+        answer = None
+        try:
+            asked = resolve(question, workbench().known.identify)
+            answer = find(workbench().store, asked)
+            missing += [] if answer else [asked]
+        except (Refusal, StoreError) as refusal:
+            told.append(str(refusal))
+        found.append(answer)
+    for each in dict.fromkeys(told):
+        st.error(each, icon=":material/error:")
     if missing:
         _offer(probe, button, what, missing)
     return found
@@ -100,13 +115,13 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
         st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
     # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
     row = st.container(horizontal=True, vertical_alignment="center")
-    row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing,), width=210)
+    row.button(button, type="primary", key=f"ask_{probe}", on_click=submit_all, args=(missing,), width=210)
     row.caption(what)
     if error := st.session_state.pop(f"refused_{probe}", None):
         st.error(error, icon=":material/error:")
 
 
-def _submit(questions: list[Asked]) -> None:
+def submit_all(questions: list[Asked]) -> None:
     """Callback: ask. The button holds questions, which are data; a model is leased when a job begins."""
     bench = workbench()
     try:

@@ -21,6 +21,8 @@ from probes.answer import Answer, answer, find, learned, open_store
 from probes.decision.book import Book, open_book
 from probes.export import job_key
 from probes.export import run as run_export
+from probes.generation.comparison import open_comparisons
+from probes.generation.votes import open_votes
 from probes.known import Known
 from probes.question import Asked, Question, resolve
 from refusal import Progress, Refusal
@@ -92,6 +94,7 @@ class Workbench:
         self.known = Known(self.store)
         self._exports: dict[str, tuple[Order, list[Exported]]] = {}  # by job, since the app was started
         self._notes = open_book()
+        self.comparisons, self.votes = open_comparisons(), open_votes()
         self._lock = threading.Lock()  # guards the next one
         self._lives: OrderedDict[str, Live] = OrderedDict()
 

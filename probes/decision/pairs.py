@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from measures.intervals import bootstrap
-from measures.paired import in_words as undecided
-from measures.paired import verdict
+from measures.significance.intervals import bootstrap
+from measures.significance.paired import in_words as undecided
+from measures.significance.paired import verdict
 from plans.drops import Drops
 from plans.operation import Shape
 from plans.plan import Plan

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 from models.batching import step_text
 from models.subject import Subject
 from plans.cut import Calibrated, plan_of

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 from models.anatomy import anatomy
 from models.subject import Subject
 from plans.plan import Plan

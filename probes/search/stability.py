@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from measures.intervals import bootstrap
-from measures.paired import verdict
+from measures.significance.intervals import bootstrap
+from measures.significance.paired import verdict
 from models.subject import Subject
 from plans.drops import dropped
 from plans.plan import Plan, parse

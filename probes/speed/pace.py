@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 
 SAME = "no difference measured"
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from measures.intervals import bootstrap
-from measures.paired import mcnemar
+from measures.significance.intervals import bootstrap
+from measures.significance.paired import mcnemar
 from models.subject import Subject
 from plans.cut import Calibrated, cut
 from plans.plan import Plan

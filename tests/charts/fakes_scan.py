@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 from probes.scan.agreement import rank_agreement
 from probes.scan.drop_scan import DropScanResult, Part
 from probes.scan.scores import PARTS, SCORES

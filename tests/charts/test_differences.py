@@ -2,7 +2,8 @@
 
 import re
 
-from charts import answers, differences
+from charts import differences
+from charts.generation import answers
 from models.generate import Token
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 
 
 def test_the_mean_of_many_has_the_interval_of_the_normal_distribution():
@@ -59,5 +59,5 @@ def test_a_level_that_is_none_is_refused(level):
 def test_many_samples_are_drawn_a_part_at_a_time_and_the_numbers_stay(monkeypatch):
     values = np.random.default_rng(0).normal(size=(50, 3))
     whole = bootstrap(values, resamples=300)
-    monkeypatch.setattr("measures.intervals._VALUES", 1000)
+    monkeypatch.setattr("measures.significance.intervals._VALUES", 1000)
     np.testing.assert_array_equal(bootstrap(values, resamples=300), whole)

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from measures.paired import mcnemar
+from measures.significance.paired import mcnemar
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from measures.text import distinct, first_divergence, repetition, rouge_l, unmatched, words
+from measures.text import distinct, first_divergence, loop, repetition, rouge_l, unmatched, words
 
 
 def test_distinct_counts_different_runs():
@@ -80,3 +80,12 @@ def test_the_first_divergence_is_where_both_have_another_token(one, other, place
 )
 def test_unmatched_tokens_are_those_the_other_text_lacks(one, other, places):
     assert unmatched(one, other) == places
+
+
+@pytest.mark.parametrize(
+    ("text", "begin"),
+    [("abcdefghij" + "xyz" * 4, 10), ("ab" + "x" * 9, 2), ("ab" + "x" * 6, None), ("abcdefghabcdefgh", None), ("", None),
+     ("abcd" * 3, 0), ("qab" + "xyz" * 3 + "xy", 3)],
+)  # fmt: skip
+def test_a_loop_begins_with_its_first_round(text, begin):
+    assert loop(text) == begin

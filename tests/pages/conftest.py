@@ -39,7 +39,8 @@ def visit(link):
     def opened(page="model", **more):
         visitor = Visitor(page, **(link | more))
         if visitor.anatomy is None:
-            visitor.click("load_main" if page == "model" else "load_here").wait()
+            # A page that can do without the model leaves it to the sidebar.
+            visitor.click("load_main" if page == "model" else "load_here" if visitor.has("load_here") else "load").wait()
         return visitor
 
     return opened

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import spearmanr
 
 from cache.codec import decode, encode
-from measures.intervals import bootstrap
+from measures.significance.intervals import bootstrap
 from models.subject import ModelRef
 from plans.cut import cut
 from plans.learn import calibrate

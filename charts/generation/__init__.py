@@ -1,0 +1,1 @@
+"""Answers side by side, and what people say of them."""

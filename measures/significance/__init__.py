@@ -1,0 +1,1 @@
+"""What samples can tell, and what they cannot."""

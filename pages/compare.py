@@ -1,0 +1,47 @@
+"""Many prompts, answered by the dense model and by plans, side by side; voted on blind; found again by their link."""
+
+import streamlit as st
+
+from pages import shell
+from pages.comparing import fields, reading, voting
+from probes.generation.comparison import Comparison, found
+from refusal import Refusal
+
+
+def _comparison() -> Comparison | None:
+    """The one that the link names, or that was made in this session."""
+    state = st.session_state
+    named = st.query_params.get("comparison") or state.get("comparison")
+    if not named:
+        return None
+    try:
+        made = found(shell.workbench().comparisons, named)
+    except (Refusal, shell.StoreError) as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return None
+    state.comparison = st.query_params["comparison"] = named
+    return made
+
+
+shell.menu_first()
+comparison = _comparison()
+with st.expander("New comparison", expanded=comparison is None):
+    fields.draw(comparison)
+if comparison is None:
+    st.info(
+        "Let the dense model and up to four plans answer the same prompts. Answers are kept: the link of this page brings them "
+        "back to anybody. Read them side by side, or vote without knowing which is which."
+    )
+    st.stop()
+fields.caption(comparison)
+answers = shell.ask_all(
+    "answers", "Write the answers", "Each model answers every prompt; what is known already is not written again.",
+    comparison.questions,
+)  # fmt: skip
+read, vote = st.tabs(["Read", "Blind vote"], key="compare", bind="query-params")
+if read.open:
+    with read:
+        reading.draw(comparison, answers)
+if vote.open:
+    with vote:
+        voting.draw(comparison, answers)

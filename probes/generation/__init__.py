@@ -1,0 +1,1 @@
+"""What models write, side by side, and which of it people prefer."""
