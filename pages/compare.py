@@ -19,7 +19,9 @@ def _comparison() -> Comparison | None:
     except (Refusal, shell.StoreError) as refusal:
         st.error(str(refusal), icon=":material/error:")
         return None
-    state.comparison = st.query_params["comparison"] = named
+    state.comparison = named
+    if st.query_params.get("comparison") != named:
+        st.query_params["comparison"] = named
     return made
 
 

@@ -9,7 +9,7 @@ from measures.text import first_divergence
 from models.anatomy import Anatomy
 from models.generate import Settings
 from pages import shell
-from pages.lab import exports, fields, presets, speed, tried
+from pages.lab import exports, fields, keep, presets, speed, tried
 from pages.shell import KEPT
 from plans.cost import shape_of
 from plans.drops import Drops, dropped
@@ -130,6 +130,7 @@ def _answers(live: shell.Live) -> None:
         _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
     st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½.")
     if live.over.is_set():
+        keep.draw(live)
         with st.expander("Every step as a table"):
             labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
             st.dataframe(answers.rows(tokens, labels), hide_index=True, key="steps", alt="Every step")

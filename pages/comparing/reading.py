@@ -113,7 +113,7 @@ def _choose(prompts: list[str], found: list[list[Apart]]) -> int:
     order = row.selectbox("Order of prompts", ORDERS, key="compare_order", width=240, **KEPT)
     places = ordered(found, order)
     if st.session_state.get("compare_prompt") not in places:
-        st.session_state.compare_prompt = int(st.query_params.get("prompt", places[0])) if _linked(places) else places[0]
+        st.session_state.compare_prompt = int(st.query_params["compare_item"]) if _linked(places) else places[0]
     here = places.index(st.session_state.compare_prompt)
     row.button("Previous", key="compare_previous", shortcut="Left", disabled=here == 0, on_click=_go,
                args=(places[max(here - 1, 0)],))  # fmt: skip
@@ -121,12 +121,13 @@ def _choose(prompts: list[str], found: list[list[Apart]]) -> int:
                args=(places[min(here + 1, len(places) - 1)],))  # fmt: skip
     row.selectbox("Prompt", places, key="compare_prompt", format_func=lambda i: _short(i, prompts[i]), width=380)
     row.toggle("Stacked", key="compare_stacked", help="Below each other instead of beside each other.", **KEPT)
-    st.query_params["prompt"] = str(st.session_state.compare_prompt)
+    if st.query_params.get("compare_item") != str(st.session_state.compare_prompt):
+        st.query_params["compare_item"] = str(st.session_state.compare_prompt)
     return st.session_state.compare_prompt
 
 
 def _linked(places: list[int]) -> bool:
-    named = st.query_params.get("prompt", "")
+    named = st.query_params.get("compare_item", "")
     return named.isdecimal() and len(named) < 6 and int(named) in places
 
 

@@ -38,7 +38,7 @@ class Live:
     def __init__(
         self, bench: "Workbench", ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings
     ) -> None:
-        self.plans, self.settings = plans, settings
+        self.ref, self.corpus, self.plans, self.prompt, self.settings = ref, corpus, plans, prompt, settings
         self.text = ""  # what is being waited for before the first token: the model, or what a plan learns
         self.tokens: list[list[Token]] = [[] for _ in plans]
         self.cache_bytes = [0] * len(plans)

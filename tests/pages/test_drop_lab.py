@@ -19,6 +19,7 @@ from plans.operation import Shape
 from plans.plan import parse
 from probes import PROBES, question
 from probes.__main__ import main
+from probes.generation.comparison import found
 from tests.pages.visitor import SECONDS
 from texts.corpus import CorpusRef
 
@@ -310,3 +311,17 @@ def test_a_text_without_windows_to_learn_from_is_told(visit, tmp_path):
     assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())
     lab.click("answer").wait()
     assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())
+
+
+def test_answers_are_kept_by_one_click_as_they_were(lab):
+    lab.click("answer").wait()
+    [live] = lab.bench.lives()
+    lab.click("keep_answers").wait()
+    made = found(lab.bench.comparisons, lab.at.session_state["kept_answers"]["id"])
+    assert made.names == ["dense", "a1"]
+    for question, tokens in zip(made.questions, live.tokens, strict=True):
+        assert lab.bench.known.find(question).result.pieces == [[token.piece for token in tokens]]
+
+
+def test_without_a_plan_there_is_nothing_to_keep(lab):
+    assert not lab.click("clear").click("answer").wait().has("keep_answers")

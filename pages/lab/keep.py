@@ -1,0 +1,45 @@
+"""The answers in the drop lab, made into a comparison that stays."""
+
+import streamlit as st
+
+from pages import shell
+from probes.generation.answers import AnswersParams
+from probes.generation.comparison import Column, Comparison, keep
+from probes.question import resolve
+from refusal import Refusal
+from texts.corpus import CorpusRef
+from texts.prompts import as_lines
+
+
+def draw(live: shell.Live) -> None:
+    """A button that keeps it, and then the link."""
+    plans = [str(plan) for plan in live.plans[1:] if plan]
+    if not plans or live.error:
+        return
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.button("Keep", key="keep_answers", icon=":material/bookmark:", on_click=_keep, args=(live, plans),
+               help="Make it a comparison with a link of its own; both models write it once more.")  # fmt: skip
+    if told := st.session_state.pop("keep_refused", None):
+        st.error(told, icon=":material/error:")
+    kept = st.session_state.get("kept_answers", {})
+    if kept.get("live") == st.session_state.live:
+        row.page_link("pages/compare.py", label="Open it", icon=":material/compare:", query_params={"comparison": kept["id"]})
+
+
+def _keep(live: shell.Live, plans: list[str]) -> None:
+    """Callback: keep the comparison and ask for its answers."""
+    state, bench, settings = st.session_state, shell.workbench(), live.settings
+    params = AnswersParams(
+        as_lines([live.prompt.strip()]), settings.length, settings.temperature, settings.seed, "on" if settings.chat else "off"
+    )
+    learns = any(plan.learning for plan in live.plans)
+    try:
+        made = Comparison(
+            (Column(live.ref), *(Column(live.ref, plan) for plan in plans)), params, live.corpus if learns else CorpusRef(),
+            by=shell.person().name,
+        )  # fmt: skip
+        state.kept_answers = {"live": state.live, "id": keep(bench.comparisons, made)}
+        asked = [resolve(question, bench.known.identify) for question in made.questions]
+        shell.submit_all([each for each in asked if not bench.store.has(each.key)])
+    except (Refusal, shell.StoreError) as refusal:
+        state.keep_refused = str(refusal)
