@@ -26,6 +26,7 @@ st.html(
     "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
     "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
 )
+shell.finite_link()
 sidebar.draw()
 st.title(page.title, anchor=False)
 shell.tell_load_error()
