@@ -61,7 +61,7 @@ def prompt_tokens(tokenizer: Any, prompt: str, chat: bool, context: int | None =
     Raises
     ------
     Refusal
-        Empty prompt, no chat template, or longer than the model's context.
+        Empty prompt, none of it is left as tokens, no chat template, or longer than the model's context.
     """
     if not prompt.strip():
         raise Refusal("The prompt is empty. Write something for the models to continue.")
@@ -73,6 +73,8 @@ def prompt_tokens(tokenizer: Any, prompt: str, chat: bool, context: int | None =
         ids = tokenizer(text, add_special_tokens=False).input_ids
     else:
         ids = tokenizer(prompt).input_ids
+    if not ids:
+        raise Refusal("This model's tokenizer leaves no token of the prompt. Write it in a script that the model was made for.")
     if context is not None and len(ids) >= context:
         raise Refusal(f"The prompt has {len(ids)} tokens, but this model reads at most {context}. Shorten it.")
     return torch.tensor([ids])

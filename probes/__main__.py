@@ -26,7 +26,7 @@ from probes.question import Asked, Question, probe_named, resolve
 from probes.terminal import progress_bar
 from refusal import Progress, Refusal
 from texts.corpus import BUNDLED, NAMES, CorpusRef
-from texts.files import read_bytes
+from texts.files import not_utf8, read_bytes
 
 _LARGEST = 64 * 10**6  # bytes of a file that is given as a parameter
 # Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
@@ -166,7 +166,7 @@ def _content(path: str) -> str:
     try:
         return read_bytes(Path(path), _LARGEST).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Refusal(f"{path} cannot be read: it is not UTF-8 text.") from error
+        raise not_utf8(Path(path), error) from error
 
 
 def _answer(question: Question, progress: Progress) -> Answer:

@@ -82,6 +82,17 @@ def unreadable(path: Path, error: Exception) -> Refusal:
     return Refusal(f"{_named(path)} cannot be read: {getattr(error, 'strerror', None) or 'no file can have this name'}.")
 
 
+def not_utf8(path: Path, error: UnicodeDecodeError, where: str = "") -> Refusal:
+    """Why a file is no text."""
+    return Refusal(f"{_named(path)} is not UTF-8 text (byte {error.start}{where}). Save it as UTF-8.")
+
+
+def printable(text: str, most: int = 200) -> str:
+    """A name as a sentence may hold it: without control characters, and not longer than a line."""
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[: most + 1])
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _refuse_odd(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = next((name for test, name in _KINDS if test(found.st_mode)), "something else")
@@ -89,6 +100,4 @@ def _refuse_odd(path: Path, found: os.stat_result) -> None:
 
 
 def _named(path: Path) -> str:
-    """A path as a sentence may hold it: printable, and not longer than a line."""
-    text = "".join(letter if letter.isprintable() else "�" for letter in str(path))
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return printable(str(path))

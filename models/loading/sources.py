@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import category
 
 from huggingface_hub import is_offline_mode, snapshot_download
 from huggingface_hub.errors import (
@@ -126,9 +127,9 @@ def _local(name: str) -> Source | None:
     """What a folder or a GGUF file holds; None for what looks like a hub id."""
     if not name.strip():
         raise Refusal(f"Which model? {_INSTEAD}")
-    if len(name) > _LONGEST or not name.isprintable():
-        what = f"longer than {_LONGEST:,} letters" if len(name) > _LONGEST else "not printable"
-        raise Refusal(f"No model has such a name: it is {what}. {_INSTEAD}")
+    if len(name) > _LONGEST or any(category(letter) in ("Cc", "Cs") for letter in name):
+        what = f"is longer than {_LONGEST:,} letters" if len(name) > _LONGEST else "has characters that cannot be printed"
+        raise Refusal(f"No model has such a name: it {what}. {_INSTEAD}")
     path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home
     try:
         return _inside(name, path)

@@ -84,9 +84,8 @@ class Asking(TemplateLM):
             room = self.max_length - given["max_gen_toks"]
             if room <= 0:
                 raise Refusal(f"This task writes {given['max_gen_toks']} tokens; this model holds {self.max_length} in all.")
-            asked.append(
-                [self.tok_encode(prompt)[-room:], given["max_gen_toks"], handle_stop_sequences(given.get("until"), eos)]
-            )
+            ids = self.tok_encode(prompt)[-room:] or [self.prefix_token_id]  # a tokenizer may leave no token of a prompt
+            asked.append([ids, given["max_gen_toks"], handle_stop_sequences(given.get("until"), eos)])
         written = self._ask("write", asked)
         return [postprocess_generated_text(text, each[2], None) for text, each in zip(written, asked, strict=True)]
 

@@ -217,11 +217,11 @@ def test_a_record_that_lies_says_nothing(copy, name, text):
 @pytest.mark.parametrize(
     "name, says",
     [
-        ("a" * 3000, "longer than 1,000 letters"),
+        ("a" * 3000, "is longer than 1,000 letters"),
         ("/" + "a" * 999, "cannot be read: File name too long"),
-        ("nul\0", "it is not printable"),
-        ("a\nb", "it is not printable"),
-        ("\udc80", "it is not printable"),
+        ("nul\0", "has characters that cannot be printed"),
+        ("a\nb", "has characters that cannot be printed"),
+        ("\udc80", "has characters that cannot be printed"),
         ("~nobody-of-that-name/model", "no folder or GGUF file"),
         ("/dev/zero", "is not a model"),
     ],
