@@ -106,6 +106,19 @@ def test_any_other_manifest_is_refused(value):
         refused(crafted(manifest), r"\.$")
 
 
+@given(st.binary(max_size=200), st.dictionaries(st.text(max_size=5), PLAIN, max_size=3), st.text(max_size=5))
+@settings(deadline=None, max_examples=200)
+def test_any_answer_under_its_right_digest_is_taken_or_refused(payload, about, key):
+    with suppress(BundleError):
+        unpack(Shelf(), crafted(listed(row(payload, about=about, key=key)), payload))
+    planted = io.BytesIO()
+    with zipfile.ZipFile(planted, "w") as archive:
+        archive.writestr("tree.json", json.dumps({"x": {"\0array": 0}, "about": about}))
+        archive.writestr("0.npy", b"\x93NUMPY\x01\x00" + bytes([len(payload), 0]) + payload)
+    answer = planted.getvalue()
+    refused(crafted(listed(row(answer, about=about)), answer), "not a readable result")
+
+
 def test_a_missing_file_is_a_sentence(tmp_path):
     refused(tmp_path / "missing", "There is no file .*missing. Choose a bundle")
 
