@@ -12,12 +12,13 @@ from transformers import PreTrainedModel
 
 from refusal import Progress, Refusal, silent
 from settings import data_directory, write_atomically
-from texts.files import read_bytes
+from texts.files import opened, read_bytes
 
 ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes per number
 STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _STEP = 2**26  # bytes between two words about progress
 _LONGEST = 64 * 10**6  # bytes of a JSON file
+_HEADER = 32 * 10**6  # bytes of the header of a safetensors file: 200,000 tensors
 _INDEX = "model.safetensors.index.json"
 TEXTS = (
     "*.json",
@@ -84,6 +85,12 @@ def headers(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     Refusal
         The file is cut short or is no safetensors file.
     """
+    with opened(file) as start:
+        length = int.from_bytes(start.read(8), "little")
+    if length > _HEADER and length <= file.stat().st_size:  # else it is broken, which the library tells
+        raise Refusal(
+            f"The header of {file} has {length / 1e6:,.0f} MB, but no model has one of more than {_HEADER / 1e6:g} MB."
+        )
     try:
         with safe_open(file, framework="np") as tensors:  # "pt" maps files into memory, which is refused for huge ones
             slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - a safe_open is not a dict

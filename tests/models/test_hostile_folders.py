@@ -199,6 +199,13 @@ def test_weights_that_are_none(copy, content):
     refused(copy, "broken or cut short")
 
 
+def test_weights_with_a_header_that_fills_the_memory(copy):
+    with (copy / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 90_000_000) + b"{")
+        file.truncate(100_000_000)
+    refused(copy, "The header of .* has 90 MB")
+
+
 @pytest.mark.parametrize(
     "name, text",
     [
