@@ -69,7 +69,10 @@ def _whole(source: Source, raw: dict[str, Any]) -> PreTrainedConfig:
         )
     if kind not in CONFIG_MAPPING and "auto_map" not in raw:
         family_of(SimpleNamespace(model_type=kind))  # refuses it by name
-    return AutoConfig.from_pretrained(source.folder, trust_remote_code=source.trusted)
+    config = AutoConfig.from_pretrained(source.folder, trust_remote_code=source.trusted)
+    if not isinstance(config.get_text_config(decoder=True), PreTrainedConfig):
+        raise Refusal(f"The config.json of {source.name} holds a text_config that models of the type '{kind}' do not have.")
+    return config
 
 
 def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:

@@ -49,9 +49,10 @@ def refuse_mismatch(source: Source, config: PreTrainedConfig, family: Family, ga
     else:
         found = {name: header for file in source.files for name, header in headers(file).items()}
         shapes = {name: shape for name, (_, shape) in found.items()}
-        _refuse_layers_and_embedding(shapes, config.get_text_config(decoder=True), family, gaps)
+        with in_words(source.name):
+            _refuse_layers_and_embedding(shapes, config.get_text_config(decoder=True), family, gaps)
         stored = sum(prod(shape) * (1 if dtype in STORED else _PACKED) for dtype, shape in found.values())
-    with in_words(source.name), torch.device("meta"):  # tensors with a shape and no memory
+    with in_words(source.name), torch.device("meta"):  # where tensors have a shape and no memory
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=source.trusted)
     weights, buffers = sum(each.numel() for each in model.parameters()), sum(each.numel() for each in model.buffers())
     if gaps is not None:
