@@ -28,6 +28,7 @@ st.html(
     "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
 )
 door.opened()
+shell.finite_link()
 sidebar.draw()
 st.title(page.title, anchor=False)
 shell.tell_load_error()

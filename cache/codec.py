@@ -6,6 +6,7 @@
 import io
 import json
 import struct
+import tokenize
 import zipfile
 
 import numpy as np
@@ -18,6 +19,7 @@ _KINDS = "biufcSUmM"
 # what zipfile, json and numpy raise on damaged input; a test flips every bit of an archive to know that these are all
 DAMAGE = (ValueError, OSError, KeyError, IndexError, EOFError, RuntimeError, MemoryError, TypeError, OverflowError)
 DAMAGE += (zipfile.BadZipFile, struct.error)
+DAMAGE += (tokenize.TokenError, SyntaxError)  # from numpy, which reads a header as Python does
 
 
 class CodecError(ValueError):

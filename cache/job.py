@@ -1,6 +1,7 @@
 """One long computation: where it stands, when it should end, and how to stop it."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -20,7 +21,7 @@ class Standing:
     done: float = 0.0
     total: float = 0.0  # 0 while unknown
     text: str = ""
-    started: float | None = None  # unix seconds; None if it never ran
+    started: float | None = None  # unix seconds, for people; None if it never ran
     seconds: float = 0.0  # of running, so far
     eta: float | None = None  # seconds left; None while nothing can be said
     error: str | None = None  # a sentence, when failed
@@ -31,11 +32,12 @@ class Job:
 
     def __init__(self, key: str, label: str, clock: Callable[[], float]) -> None:
         self.key, self.label = key, label
-        self._clock = clock
-        self._lock = threading.Lock()  # guards the next three
+        self._clock = clock  # for durations: it never jumps, as the time of day does
+        self._lock = threading.Lock()  # guards the next four
         self._standing = Standing()
-        self._pace: tuple[float, float] | None = None  # (unix seconds, done) when the present stage began
-        self._end: float | None = None  # unix seconds
+        self._begun: float | None = None  # by the clock; None if it never ran
+        self._pace: tuple[float, float] | None = None  # (by the clock, done) when the present stage began
+        self._end: float | None = None  # by the clock
         self._cancel = threading.Event()
         self._finished = threading.Event()
 
@@ -43,10 +45,10 @@ class Job:
     def standing(self) -> Standing:
         """Everything about the job at this moment, consistent in itself."""
         with self._lock:
-            now, standing, end = self._clock(), self._standing, self._end
+            now, standing, begun, end = self._clock(), self._standing, self._begun, self._end
         if standing.state != "running":
             return standing
-        return replace(standing, seconds=now - standing.started, eta=None if end is None else max(0.0, end - now))
+        return replace(standing, seconds=now - begun, eta=None if end is None else max(0.0, end - now))
 
     state = property(attrgetter("standing.state"))
     done = property(attrgetter("standing.done"))
@@ -80,7 +82,8 @@ class Job:
         """Begin to run; False if it was cancelled while queued."""
         with self._lock:
             if self._standing.state == "queued":
-                self._standing = replace(self._standing, state="running", started=self._clock())
+                self._begun = self._clock()
+                self._standing = replace(self._standing, state="running", started=time.time())
             return self._standing.state == "running"
 
     def _progress(self, done: float, total: float, text: str) -> None:
@@ -90,7 +93,7 @@ class Job:
         with self._lock:
             now, before = self._clock(), self._standing
             if self._pace is None:
-                self._pace = (before.started, 0.0)
+                self._pace = (self._begun, 0.0)
             elif total != before.total or done < before.done:
                 self._pace = (now, done)
             since, base = self._pace
@@ -103,7 +106,7 @@ class Job:
             before = self._standing
             if before.state not in (only_from or _ACTIVE):
                 return
-            seconds = 0.0 if before.started is None else self._clock() - before.started
+            seconds = 0.0 if self._begun is None else self._clock() - self._begun
             done = before.total if state == "done" else before.done
             self._standing = replace(before, state=state, done=done, seconds=seconds, error=error)
         self._finished.set()

@@ -35,10 +35,10 @@ class Jobs:
     workers : int
         How many jobs may run at once.
     clock : callable
-        Unix seconds; tests give their own.
+        Seconds that never jump; tests give their own.
     """
 
-    def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.store, self._workers, self._clock = store, workers, clock
         self._locks = store.directory / "locks"
         self._changed = threading.Condition()  # guards the next four

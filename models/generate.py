@@ -14,6 +14,7 @@ import torch
 
 from models.view import View, cache_bytes
 from refusal import Refusal
+from texts.chat import rendered
 
 RUNNERS = 5
 
@@ -61,18 +62,19 @@ def prompt_tokens(tokenizer: Any, prompt: str, chat: bool, context: int | None =
     Raises
     ------
     Refusal
-        Empty prompt, no chat template, or longer than the model's context.
+        Empty prompt, none of it is left as tokens, longer than the model's context, or no chat template that can be used.
     """
     if not prompt.strip():
         raise Refusal("The prompt is empty. Write something for the models to continue.")
     if chat and not tokenizer.chat_template:
         raise Refusal("This tokenizer has no chat template. Turn the chat template off to continue the plain text.")
     if chat:
-        turns = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        text = rendered(tokenizer, [{"role": "user", "content": prompt}])
         ids = tokenizer(text, add_special_tokens=False).input_ids
     else:
         ids = tokenizer(prompt).input_ids
+    if not ids:
+        raise Refusal("This model's tokenizer leaves no token of the prompt. Write it in a script that the model was made for.")
     if context is not None and len(ids) >= context:
         raise Refusal(f"The prompt has {len(ids)} tokens, but this model reads at most {context}. Shorten it.")
     return torch.tensor([ids])

@@ -19,6 +19,7 @@ from plans.registry import OPERATIONS
 from refusal import Refusal
 
 Op = TypeVar("Op", bound=Operation)
+_LONGEST, _LONGEST_ITEM = 20_000, 100  # characters
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,10 @@ def parse(text: str) -> Plan:
     Raises
     ------
     Refusal
-        An item is no part of a plan, or two items exclude each other.
+        An item is no part of a plan, two items exclude each other, or the text is too long.
     """
+    if len(text) > _LONGEST:
+        raise Refusal(f"A plan of {len(text):,} characters is too long; {_LONGEST:,} are more than any model has layers for.")
     found: dict[str, Operation] = {}
     for item in filter(None, re.split(r"[\s,;]+", text.strip().lower())):
         op = _parsed(item)
@@ -119,6 +122,8 @@ def parse(text: str) -> Plan:
 
 
 def _parsed(item: str) -> Operation:
+    if len(item) > _LONGEST_ITEM:  # no parser has to read a number of a thousand digits
+        raise Refusal(f"'{item[:20]}…' is not part of a plan: it has {len(item):,} characters. Write as a25, m3 or b20-23.")
     parsers: list[Callable[[str], Operation | None]] = [kind.parse for kind in OPERATIONS.values()]
     for parser in parsers:
         op = parser(item)

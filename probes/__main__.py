@@ -27,7 +27,9 @@ from probes.question import Asked, Question, probe_named, resolve
 from probes.terminal import progress_bar
 from refusal import Progress, Refusal
 from texts.corpus import BUNDLED, NAMES, CorpusRef
+from texts.files import not_utf8, read_bytes
 
+_LARGEST = 64 * 10**6  # bytes of a file that is given as a parameter
 # Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
 _ABOVE = {"report": "charts.report.command"}
 
@@ -38,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 1 where a condition of ``--fail-if`` holds, or the doctor finds something wrong; 2 where there is no answer. But for
-        the doctor, both of these with one line on stderr.
+        0; 1 where a condition of ``--fail-if`` holds, or the doctor finds something wrong; 2 where there is no answer; 130
+        after Ctrl-C. But for the doctor, each of them but the first with one line on stderr.
     """
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -78,6 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (Refusal, StoreError, BundleError, OSError, MemoryError) as error:
         print(f"probes: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("probes: cancelled.", file=sys.stderr)
+        return 130  # as a shell counts what a Ctrl-C ended
     return 0
 
 
@@ -164,9 +169,9 @@ def _question(options: argparse.Namespace) -> Question:
 
 def _content(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}.") from error
+        return read_bytes(Path(path), _LARGEST).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(Path(path), error) from error
 
 
 def _answer(question: Question, progress: Progress) -> Answer:
@@ -182,11 +187,8 @@ def _answer(question: Question, progress: Progress) -> Answer:
     try:
         while not job.wait(0.2):
             progress(job.done, job.total, job.text)
-    except KeyboardInterrupt:
-        job.cancel()
-        raise Refusal("Cancelled.") from None
     finally:
-        jobs.shutdown()
+        jobs.shutdown()  # which cancels, after a Ctrl-C
     if job.state != "done":
         raise Refusal(job.error or f"The job was {job.state}.")
     answer = find(store, asked)

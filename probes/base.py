@@ -93,7 +93,7 @@ def read_params(probe: Probe, given: dict[str, Any]) -> Any:
         return probe.params(**{name: _fit(value, hints[name]) for name, value in given.items()})
     except Refusal:  # it says already what does not fit
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Refusal(f"A parameter of '{probe.name}' does not fit: {error}.") from error
 
 

@@ -1,14 +1,17 @@
 """Where a text comes from: the bundled one, Python's manual, the hub, a file, or one that was kept."""
 
 import hashlib
+import io
 import json
 import os
 import secrets
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 from refusal import Refusal
 from settings import refuse_text, subfolder, write_atomically
+from texts.files import not_utf8, opened, printable, unreadable
 from texts.hub import HUB_TEXTS, hub_text
 
 BUNDLED = "prose"
@@ -16,6 +19,7 @@ NAMES = (BUNDLED, "python-docs", *HUB_TEXTS)  # what can be chosen by name; a pa
 OWN, _LABEL = "text:", "own text "  # how the names of kept texts and their labels begin
 _REFERENCE = 32  # hexadecimal digits of such a name, drawn at random: it opens the text, so nobody may guess it
 _LONGEST = 8_000_000  # characters read of a text: some 2 million tokens, more than any calibration uses
+_LINE, _LARGEST = 64 * 10**6, 512 * 10**6  # bytes of a line of JSON, and of all lines that are read
 _PROSE = Path(__file__).with_name("prose.txt")
 
 
@@ -142,9 +146,10 @@ def _text(name: str) -> str:
         return _kept(name.removeprefix(OWN))
     path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home
     if path.suffix not in (".txt", ".jsonl") or "\0" in name:
-        raise Refusal(f"There is no text '{name}'. Name one of: {', '.join(NAMES)}, or the path of a .txt or .jsonl file.")
-    content = _content(path)
-    return content if path.suffix == ".txt" else _joined(content, name)
+        raise Refusal(
+            f"There is no text '{printable(name)}'. Name one of: {', '.join(NAMES)}, or the path of a .txt or .jsonl file."
+        )
+    return _content(path) if path.suffix == ".txt" else _joined(path)
 
 
 def _kept(reference: str) -> str:
@@ -156,27 +161,51 @@ def _kept(reference: str) -> str:
 
 
 def _content(path: Path) -> str:
+    """A whole .txt file, or as much of it as is ever read."""
     try:
         # newline="": the text as it is, so that what was kept has the digest it is named by
-        with path.open(encoding="utf-8", newline="") as file:
-            return file.read(_LONGEST if path.suffix == ".txt" else -1)
+        with io.TextIOWrapper(opened(path), encoding="utf-8", newline="") as file:
+            return file.read(_LONGEST)
     except UnicodeDecodeError as error:
-        raise Refusal(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+        raise not_utf8(path, error) from error
     except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+        raise unreadable(path, error) from error
 
 
-def _joined(content: str, name: str) -> str:
-    """The ``text`` fields of JSON lines, with blank lines between them."""
-    texts = []
-    for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise Refusal(f"Line {number} of {name} is not JSON: {error}.") from error
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise Refusal(f'Line {number} of {name} has no text field. Each line must look like {{"text": "…"}}.')
-        texts.append(row["text"])
-    return "\n\n".join(texts)
+def _joined(path: Path) -> str:
+    """The ``text`` fields of JSON lines, with blank lines between them; no more lines than make the longest text."""
+    texts: list[str] = []
+    length = read = 0
+    try:
+        with opened(path) as file:
+            for number in count(1):
+                line = file.readline(_LINE + 1)
+                read += len(line)
+                if not line or length >= _LONGEST + 2:
+                    return "\n\n".join(texts)
+                if len(line) > _LINE or read > _LARGEST:
+                    raise _too_long(path, number, len(line) > _LINE)
+                if line.strip():
+                    texts.append(_text_of(line, number, path))
+                    length += len(texts[-1]) + 2
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _text_of(line: bytes, number: int, path: Path) -> str:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error, f" in line {number}") from error
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise Refusal(f"Line {number} of {path} is not JSON: {said}.") from error
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise Refusal(f'Line {number} of {path} has no text field. Each line must look like {{"text": "…"}}.')
+    return row["text"]
+
+
+def _too_long(path: Path, number: int, line: bool) -> Refusal:
+    if line:
+        return Refusal(f"Line {number} of {path} is longer than {_LINE / 1e6:g} MB. Give each document a line of its own.")
+    return Refusal(f"{path} is larger than {_LARGEST / 1e6:g} MB, and its texts are few. Leave out its other fields.")

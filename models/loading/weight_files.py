@@ -12,10 +12,13 @@ from transformers import PreTrainedModel
 
 from refusal import Progress, Refusal, silent
 from settings import data_directory, write_atomically
+from texts.files import opened, read_bytes
 
 ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}  # bytes per number
-_STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _STEP = 2**26  # bytes between two words about progress
+_LONGEST = 64 * 10**6  # bytes of a JSON file
+_HEADER = 32 * 10**6  # bytes of the header of a safetensors file: 200,000 tensors
 _INDEX = "model.safetensors.index.json"
 TEXTS = (
     "*.json",
@@ -44,7 +47,7 @@ def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     if (folder / _INDEX).is_file():
-        shards = sorted({folder / name for name in read_json(folder / _INDEX).get("weight_map", {}).values()})
+        shards = sorted({folder / name for name in _named(folder / _INDEX)})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:
             raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {_INDEX}. Copy the whole folder again.")
@@ -60,6 +63,42 @@ def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
     raise Refusal(f"{folder} has no model.safetensors. Save the model there with `save_pretrained`.")
 
 
+def _named(index: Path) -> set[str]:
+    """The files that an index names, which stand beside it."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(name, str) for name in named.values()):
+        raise Refusal(f"{index} must map each tensor to the name of a file. Save the model again.")
+    for name in set(named.values()):
+        # transformers follows any path, and reads what is there
+        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise Refusal(
+                f"{index} names '{name[:200]}'. An index names safetensors files that stand beside it, without a path."
+            )
+    return set(named.values())
+
+
+def headers(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of each tensor in a safetensors file, by name.
+
+    Raises
+    ------
+    Refusal
+        The file is cut short or is no safetensors file.
+    """
+    with opened(file) as start:
+        length = int.from_bytes(start.read(8), "little")
+    if length > _HEADER and length <= file.stat().st_size:  # else it is broken, which the library tells
+        raise Refusal(
+            f"The header of {file} has {length / 1e6:,.0f} MB, but no model has one of more than {_HEADER / 1e6:g} MB."
+        )
+    try:
+        with safe_open(file, framework="np") as tensors:  # "pt" maps files into memory, which is refused for huge ones
+            slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 - a safe_open is not a dict
+            return {name: (each.get_dtype(), tuple(each.get_shape())) for name, each in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise Refusal(f"{file} is broken or cut short ({error}). Copy or download it again.") from error
+
+
 def counted(files: list[Path]) -> tuple[int, str]:
     """Read the headers: how many numbers there are, and the dtype of most of them.
 
@@ -73,14 +112,9 @@ def counted(files: list[Path]) -> tuple[int, str]:
         if file.suffix == ".bin":  # pickled: unknown before it is loaded, so count as if two bytes each
             numbers["F16"] += file.stat().st_size // 2
             continue
-        try:
-            with safe_open(file, framework="np") as tensors:  # "pt" maps files into memory, which is refused for huge ones
-                for name in tensors.keys():  # noqa: SIM118 - a safe_open is not a dict
-                    tensor = tensors.get_slice(name)
-                    numbers[tensor.get_dtype()] += prod(tensor.get_shape())
-        except SafetensorError as error:
-            raise Refusal(f"{file} is broken or cut short ({error}). Copy or download it again.") from error
-    floats = {_STORED[name]: count for name, count in numbers.items() if name in _STORED}
+        for stored, shape in headers(file).values():
+            numbers[stored] += prod(shape)
+    floats = {STORED[name]: count for name, count in numbers.items() if name in STORED}
     return numbers.total(), max(floats, key=floats.__getitem__, default="float32")
 
 
@@ -91,7 +125,7 @@ def fingerprint_of(folder: Path, files: list[Path], dtype: str, progress: Progre
     """
     config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     kept = {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-    texts = {path for pattern in TEXTS for path in folder.glob(pattern)} - {folder / "config.json"}
+    texts = {path for pattern in TEXTS for path in folder.glob(pattern) if path.is_file()} - {folder / "config.json"}
     about = [dtype, kept, *([path.name, digest(path, progress)] for path in sorted({*texts, *files}))]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
@@ -145,12 +179,15 @@ def read_json(path: Path) -> dict:
     Raises
     ------
     Refusal
-        The file is not JSON, or not an object.
+        The file is not JSON, not an object, or too large.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path} cannot be read as JSON: {error}.") from error
+        value = json.loads(read_bytes(path, _LONGEST).decode("utf-8"))
+    except Refusal:
+        raise
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise Refusal(f"{path} cannot be read as JSON: {said}.") from error
     if not isinstance(value, dict):
         raise Refusal(f"{path} must hold a JSON object, written in braces.")
     return value
@@ -158,6 +195,8 @@ def read_json(path: Path) -> dict:
 
 def _remembered(memory: Path) -> dict[str, list]:
     try:
-        return json.loads(memory.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # no digests yet, or not ours: they can always be worked out again
+        found = json.loads(memory.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):  # no digests yet, or not ours: they can be worked out again
         return {}
+    rows = found.items() if isinstance(found, dict) else ()
+    return {name: row for name, row in rows if isinstance(row, list) and len(row) == 3}

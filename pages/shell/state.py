@@ -1,5 +1,6 @@
 """What the URL and the fields say: model, text and plan, and what a click on a chart does to the plan."""
 
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -84,6 +85,27 @@ def picked(chart: str) -> list[Any]:
     if not custom:
         return []
     return list(custom) if isinstance(custom, list | tuple) else [custom[place] for place in sorted(custom, key=int)]
+
+
+def finite_link() -> None:
+    """Make numbers of a link finite that no computer holds, as 1e309: a field ends in a traceback of Streamlit's otherwise.
+
+    What they become is beyond every field's range, and is told as such.
+    """
+    wild = {name: sign for name, given in st.query_params.items() if "prompt" not in name and (sign := _infinite(given))}
+    for name, sign in wild.items():
+        st.query_params[name] = f"{sign}1e308"
+    if wild:  # fields are filled from the link as it was when this run began
+        st.rerun()
+
+
+def _infinite(text: str) -> str:
+    """The sign of an infinite number; empty: it is something else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    return ("-" if number < 0 else "+") if math.isinf(number) else ""
 
 
 def linked(fields: tuple[str, ...]) -> dict[str, str]:

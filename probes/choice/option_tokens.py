@@ -62,15 +62,18 @@ def tokenize_options(subject: Subject, prompt: str, options: Sequence[str], name
     Raises
     ------
     Refusal
-        Two options are the same tokens, nothing comes before them, or the model's context is too short. ``name`` says whose
-        they are.
+        Two options are the same tokens, nothing comes before them, nothing is left of one, or the model's context is too
+        short. ``name`` says whose they are.
     """
+    before = _ids(subject, prompt)
     rows = tuple(_ids(subject, f"{prompt} {each}") for each in options)
     if len(set(map(tuple, rows))) < len(rows):
         raise Refusal(f"{name}: two of its options are the same tokens to this model. Write them differently.")
-    start = min(_common([_ids(subject, prompt), row]) for row in rows)
+    start = min(_common([before, row]) for row in rows)
     if start == 0:
         raise Refusal(f"{name}: its question is too short: no token of it comes before the options. Write a longer one.")
+    if empty := next((option for option, row in zip(options, rows, strict=True) if len(row) <= start), None):
+        raise Refusal(f"{name}: this model's tokenizer leaves no token of the option '{empty[:40]}'. Write it differently.")
     longest = max(map(len, rows))
     if subject.context is not None and longest > subject.context:
         raise Refusal(f"{name} has {longest} tokens, but this model reads at most {subject.context}. Shorten it.")

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.subject import Subject
 from refusal import Refusal
+from texts.chat import rendered
 from texts.corpus import Corpus, label, read_corpus, text_digest
 
 SAME = "this text"
@@ -61,8 +62,7 @@ def _as_chat(subject: Subject, corpus: Corpus) -> Corpus:
     rows = []
     for window in corpus.tokens:
         turns = [{"role": "user", "content": tokenizer.decode(window, skip_special_tokens=True)}]
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        rows.append(tokenizer(text, add_special_tokens=False).input_ids[:length])
+        rows.append(tokenizer(rendered(tokenizer, turns), add_special_tokens=False).input_ids[:length])
     if min(map(len, rows)) < length:
         raise Refusal("In the chat template the windows are shorter than here.")
     return Corpus(corpus.ref, np.array(rows, dtype=np.int64), "")

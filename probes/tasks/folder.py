@@ -8,6 +8,7 @@ from pathlib import Path
 
 from refusal import Refusal
 from settings import settings
+from texts.files import printable
 
 _MOST = 2000  # files
 
@@ -23,8 +24,11 @@ def tasks_folder(name: str) -> Path | None:
     folder = Path(os.path.expanduser(name)) if name else settings().tasks  # Path's own would raise without such a home
     if folder is None:
         return None
-    if "\0" in name or not folder.is_dir():
-        raise Refusal(f"There is no folder of tasks at {folder}. Name one that holds the YAML files of lm-evaluation-harness.")
+    if not os.path.isdir(folder):  # Path's own raises where a name is too long
+        raise Refusal(
+            f"There is no folder of tasks at {printable(str(folder))}. Name one that holds the YAML files of "
+            "lm-evaluation-harness."
+        )
     return folder.resolve()
 
 

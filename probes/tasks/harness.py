@@ -21,6 +21,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
 from refusal import Refusal
+from texts.chat import rendered
 
 ROOT = Path(__file__).parents[2]
 BUILTIN = Path(__file__).parent / "builtin"
@@ -84,17 +85,13 @@ class Asking(TemplateLM):
             room = self.max_length - given["max_gen_toks"]
             if room <= 0:
                 raise Refusal(f"This task writes {given['max_gen_toks']} tokens; this model holds {self.max_length} in all.")
-            asked.append(
-                [self.tok_encode(prompt)[-room:], given["max_gen_toks"], handle_stop_sequences(given.get("until"), eos)]
-            )
+            ids = self.tok_encode(prompt)[-room:] or [self.prefix_token_id]  # a tokenizer may leave no token of a prompt
+            asked.append([ids, given["max_gen_toks"], handle_stop_sequences(given.get("until"), eos)])
         written = self._ask("write", asked)
         return [postprocess_generated_text(text, each[2], None) for text, each in zip(written, asked, strict=True)]
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        return self.tokenizer.apply_chat_template(
-            chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt,
-        )  # fmt: skip
+        return rendered(self.tokenizer, chat_history, answering=add_generation_prompt)
 
 
 def evaluated(job: dict[str, Any], ask: Ask) -> list[dict[str, Any]]:

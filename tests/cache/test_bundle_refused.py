@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import zipfile
 from contextlib import suppress
 
@@ -106,8 +107,34 @@ def test_any_other_manifest_is_refused(value):
         refused(crafted(manifest), r"\.$")
 
 
+@given(st.binary(max_size=200), st.dictionaries(st.text(max_size=5), PLAIN, max_size=3), st.text(max_size=5))
+@settings(deadline=None, max_examples=200)
+def test_any_answer_under_its_right_digest_is_taken_or_refused(payload, about, key):
+    with suppress(BundleError):
+        unpack(Shelf(), crafted(listed(row(payload, about=about, key=key)), payload))
+    planted = io.BytesIO()
+    with zipfile.ZipFile(planted, "w") as archive:
+        archive.writestr("tree.json", json.dumps({"x": {"\0array": 0}, "about": about}))
+        archive.writestr("0.npy", b"\x93NUMPY\x01\x00" + bytes([len(payload), 0]) + payload)
+    answer = planted.getvalue()
+    refused(crafted(listed(row(answer, about=about)), answer), "not a readable result")
+
+
 def test_a_missing_file_is_a_sentence(tmp_path):
     refused(tmp_path / "missing", "There is no file .*missing. Choose a bundle")
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "nul\0", "."], ids=range(3))
+def test_a_name_that_no_bundle_has_is_a_sentence(tmp_path, name):
+    refused(tmp_path / name, r"damaged|no regular file")
+
+
+def test_a_pipe_is_no_bundle(tmp_path):
+    """Opening it would wait for somebody who writes."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        refused(tmp_path / name, "is no regular file")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """What a job says of itself, and what is left of it when it is over."""
 
+import inspect
 import threading
+import time
 import weakref
 
+from cache.job import Job
 from cache.jobs import KEPT, Jobs
 from tests.cache.work import SOON, Gated, quick
 
@@ -39,14 +42,36 @@ def test_eta_follows_the_pace_of_the_present_stage(store):
         report(0, 1000)  # another stage: its own pace
         clock.now += 1
         report(500, 1000)
-        seen.append((job.seconds, job.started))
+        seen.append(job.seconds)
         return b"", {}
 
     job = jobs.submit("k", "label", work)
     assert job.wait(SOON) and job.state == "done", job.error
-    assert seen == [None, 16.0, 15.0, 0.0, None, 1.0, (106.0, 1000.0)]
+    assert seen == [None, 16.0, 15.0, 0.0, None, 1.0, 106.0]
     clock.now += 50
     assert (job.seconds, job.eta) == (106.0, None)
+    jobs.shutdown()
+
+
+def test_a_time_of_day_that_jumps_changes_no_duration(store, monkeypatch):
+    clock, day = Clock(), Clock()
+    monkeypatch.setattr(time, "time", day)
+    jobs = Jobs(store, clock=clock)
+
+    def work(progress):
+        day.now -= 10**6
+        clock.now += 4
+        progress(2, 10, "")
+        seen.append((job.seconds, job.eta, job.started))
+        return b"", {}
+
+    seen, begun = [], day.now
+    job = Job("k", "label", clock)
+    assert job._start()
+    work(job._progress)
+    job._finish("done")
+    assert seen == [(4.0, 16.0, begun)] and (job.seconds, job.started) == (4.0, begun)
+    assert jobs._clock is clock and inspect.signature(Jobs).parameters["clock"].default is time.monotonic
     jobs.shutdown()
 
 

@@ -1,7 +1,11 @@
 """The bundled model: unpacked once, the same as its GGUF file, and able to answer."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +17,7 @@ from models.loading.load import estimate, identify, load
 from models.subject import ModelRef
 from refusal import Refusal
 
+ROOT = Path(__file__).parent.parent.parent
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -68,6 +73,42 @@ def test_a_conversion_that_fails_leaves_nothing(monkeypatch, tmp_path):
     with pytest.raises(Cancelled):
         bundled.folder()
     assert [path.suffix for path in (tmp_path / "models").iterdir()] == [".lock"]
+
+
+FAKES = """
+import sys
+from types import SimpleNamespace
+from models.loading import bundled
+
+class Model:
+    config = None
+
+    def save_pretrained(self, folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        if sys.argv[1:] == ["slowly"]:
+            print("half", flush=True)
+            sys.stdin.read()
+
+tokenizer = SimpleNamespace(backend_tokenizer=SimpleNamespace(), save_pretrained=lambda folder: None)
+bundled.AutoModelForCausalLM = SimpleNamespace(from_pretrained=lambda **options: Model())
+bundled.AutoTokenizer = SimpleNamespace(from_pretrained=lambda **options: tokenizer)
+bundled._installed_version, bundled.gguf = lambda: "1", lambda: bundled.Path("a.gguf")
+bundled.folder()
+"""
+
+
+def test_what_a_killed_conversion_left_is_removed_by_the_next(tmp_path):
+    command, options = [sys.executable, "-c", FAKES], {"cwd": ROOT, "env": os.environ | {"PRUNESCOPE_DATA": str(tmp_path)}}
+    killed = subprocess.Popen([*command, "slowly"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    assert killed.stdout.readline() == b"half\n"
+    killed.kill()
+    killed.communicate()
+    models = tmp_path / "models"
+    assert len(list(models.glob("converting-*/model.safetensors"))) == 1
+    (models / "converting-abcd1234").mkdir()  # as an older PruneScope called them
+    (models / "converting-bundled-2-abcd1234").mkdir()  # of another version, which may be at it
+    subprocess.run(command, check=True, **options)
+    assert sorted(path.name for path in models.iterdir() if path.is_dir()) == ["bundled-1", "converting-bundled-2-abcd1234"]
 
 
 @pytest.mark.real

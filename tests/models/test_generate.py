@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from tokenizers import Regex, normalizers
 
 from measures.text import first_divergence
 from models.generate import RUNNERS, Settings, Writer, prompt_tokens, write
@@ -12,6 +13,7 @@ from models.subject import ModelRef
 from plans.cut import cut
 from plans.plan import parse
 from refusal import Refusal
+from tests.conftest import tiny_tokenizer
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.subjects import plain_tokenizer, subject_of
 
@@ -211,6 +213,14 @@ def test_a_prompt_is_read_as_it_is_or_as_a_turn(subject):
 def test_an_empty_prompt_is_refused(subject, prompt, chat):
     with pytest.raises(Refusal, match="prompt is empty"):
         prompt_tokens(subject.tokenizer, prompt, chat)
+
+
+def test_a_prompt_of_which_no_token_is_left_is_refused():
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex("[^ -~]"), "")
+    assert prompt_tokens(tokenizer, "Paris 巴黎", False).shape[1] > 0
+    with pytest.raises(Refusal, match="leaves no token of the prompt"):
+        prompt_tokens(tokenizer, "巴黎", False)
 
 
 def test_a_prompt_that_does_not_fit_is_refused(subject):

@@ -1,6 +1,7 @@
 """Whatever a person gives: a sentence on the page, no traceback, the app keeps working, and nothing computed is lost."""
 
 import json
+import os
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -71,10 +72,14 @@ def bad_models(copy, tmp_path):
         "encoder": (copy, "is an encoder", lambda: config_of(copy, architectures=["BertForMaskedLM"], model_type="bert")),
         "family": (copy, "'mamba' is not supported", lambda: config_of(copy, model_type="mamba")),
         "no weights": (copy, "no model.safetensors", weights.unlink),
+        "a billion layers": (copy, "from 1 to 1,000, not 1000000000", lambda: config_of(copy, num_hidden_layers=10**9)),
+        "wide": (copy, "hidden_size in config.json", lambda: config_of(copy, hidden_size=10**7)),
+        "pipe": (copy, "it is a pipe, not a file", lambda: (weights.unlink(), os.mkfifo(weights))),
     }
 
 
 CASES = ["unknown repository", "no such folder", "nothing", "no config", "truncated", "encoder", "family", "no weights"]
+CASES += ["a billion layers", "wide", "pipe"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -200,6 +205,21 @@ def test_numbers_that_are_none(visit, spoilt, link, page, ask):
 def test_a_next_token_that_is_none(visit, spoilt, link):
     visitor = visit("drop_lab", model=spoilt, plan="a1").click("answer").wait()
     told(visitor, "NaN or infinite")
+
+
+def test_a_chat_template_without_end(visit, copy, link):
+    (copy / "chat_template.jinja").write_text("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+    visitor = visit("drop_lab", model=copy, plan="a1").click("answer").wait()
+    told(visitor, "it takes too long")
+    del visitor.at.session_state["live"]
+    works(visitor, link)
+
+
+def test_a_text_that_never_ends(visit, link, tmp_path):
+    (tmp_path / "own.txt").symlink_to("/dev/zero")
+    visitor = visit("similarity", corpus=tmp_path / "own.txt")
+    assert any("it is a device, not a file" in each for each in visitor.errors())
+    works(visitor, link)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore")])

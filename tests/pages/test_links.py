@@ -45,6 +45,7 @@ def test_prompt_and_settings_are_in_the_link_too(visit, loaded):
         ("windows", "0", 8),
         ("windows", "many", 8),
         ("length", "-5", 512),
+        ("windows", "nan", 8),
         ("bos", "perhaps", False),
     ],
 )
@@ -101,3 +102,26 @@ def test_the_app_may_be_started_from_any_folder(visit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for page in ("model", "similarity", "storage"):
         visit(page).whole()
+
+
+@pytest.mark.parametrize(
+    "name, given, told",
+    [("windows", "1e309", "+1e308"), ("length", "-inf", "-1e308"), ("windows", "9" * 5000, "+1e308")],
+    ids=range(3),
+)
+def test_a_number_of_a_link_that_no_computer_holds_is_told(name, given, told):
+    visitor = Visitor(**{name: given})
+    assert visitor.at.session_state[name] == {"windows": 8, "length": 512}[name]
+    assert any(f"{name}={told}, which is not possible" in each.value for each in visitor.at.warning)
+
+
+@pytest.mark.parametrize("plan", ["a" + "9" * 5000, "w:wanda@2:" + "9" * 5000], ids=range(2))
+def test_a_plan_of_a_link_with_thousands_of_digits_is_told(plan):
+    assert any("is not part of a plan" in each for each in Visitor(plan=plan).errors())
+
+
+@pytest.mark.parametrize("model", ["x" * 3000, "nul\0", "/" + "x" * 900, ".."], ids=range(4))
+def test_a_name_of_a_link_that_no_model_has_is_told(model):
+    visitor = Visitor(model=model)
+    visitor.click("load").wait()
+    assert visitor.errors()

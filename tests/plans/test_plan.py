@@ -171,3 +171,29 @@ def test_what_is_learned_does_not_depend_on_how_much_of_it_is_used():
     assert one.at_once == parse("a3") and not parse("a3").learning
     keys = one.of(Keys)
     assert one.before(keys) == parse("a3,w:wanda@0.5")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" + "9" * 5000, "b1-" + "9" * 5000, "w:wanda@" + "9" * 5000, "w:wanda@2:" + "9" * 5000, "k:" + "1" * 5000 + "/0.5"],
+    ids=range(5),
+)
+def test_numbers_of_thousands_of_digits_are_no_part_of_a_plan(text):
+    with pytest.raises(Refusal, match=r"is not part of a plan: it has 5,0\d\d characters") as caught:
+        parse(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_plan_without_end_is_refused():
+    with pytest.raises(Refusal, match="too long"):
+        parse("b0-9999," * 100_000)
+
+
+@given(st.text() | st.text(alphabet="abmwk0123456789:/@.,- ٣²\n\0") | st.from_regex(r"[abmwk]:?\w*@?[\d.:/-]*"))
+def test_any_text_is_a_plan_or_refused(text):
+    try:
+        plan = parse(text)
+    except Refusal as refusal:
+        assert str(refusal)
+    else:
+        assert parse(str(plan)) == plan
