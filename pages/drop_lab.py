@@ -13,7 +13,10 @@ from pages.shell import KEPT
 from plans.cost import shape_of
 from plans.drops import Drops, dropped
 from plans.plan import EMPTY, Plan
+from probes.access.limits import refuse_new_tokens
 from probes.deviation.fidelity import FidelityResult
+from refusal import Refusal
+from settings import settings as operator_settings
 
 shell.menu_first()
 _KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
@@ -60,12 +63,24 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
 
 def _write(plan: Plan) -> None:
     """Callback: let both answer."""
-    state, bench = st.session_state, shell.workbench()
+    state = st.session_state
     _stop()
+    try:
+        refuse_new_tokens(int(state.answer_length))
+        shell.counted(shell.person(), "answer", lambda: _begun(plan))
+    except Refusal as refusal:
+        state.answer_error = str(refusal)
+
+
+def _begun(plan: Plan):
+    """Begin to write; tells whether it still goes on."""
+    state, bench = st.session_state, shell.workbench()
     settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed), bool(state.chat))
     # What needs no text and what was learned beyond it are told apart, where a plan has both.
     steps = list(dict.fromkeys((EMPTY, plan.at_once, plan))) if plan else [EMPTY, EMPTY]
     state.live = bench.write(shell.model_ref(), shell.corpus_ref(), steps, state.prompt, settings)
+    live = bench.live(state.live)
+    return lambda: not live.over.is_set()
 
 
 def _live() -> shell.Live | None:
@@ -81,7 +96,8 @@ def _stop() -> None:
 def _prompt_form(plan: Plan, has_template: bool) -> None:
     st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The maximum per answer.", **KEPT)
+    most = operator_settings().new_tokens
+    row.number_input("Tokens", 1, most, min(64, most), key="answer_length", width=110, help="The maximum per answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
         help="At 0, the most likely token is always taken. Above 0, both models draw with the same random numbers.",
@@ -98,6 +114,8 @@ def _prompt_form(plan: Plan, has_template: bool) -> None:
 
 def _side_by_side() -> None:
     live = _live()
+    if problem := st.session_state.pop("answer_error", None):
+        st.error(problem, icon=":material/error:")
     if live is None:
         st.caption("Both answers appear here, token by token, with their speed and memory.")
     elif live.over.is_set():

@@ -3,12 +3,13 @@
 import streamlit as st
 
 from cache.bundle import BundleError
-from cache.store import StoreError
+from cache.store import Entry, StoreError
 from pages import shell
 from pages.kept import report
 from probes import HIDDEN
 from probes.bundles import unpacked
 from refusal import Refusal
+from settings import settings
 from texts.corpus import forget_texts, label
 
 shell.menu_first()
@@ -56,6 +57,16 @@ def _entries() -> None:
         column_config={"size (KB)": st.column_config.NumberColumn(format="%.1f"),
                        "computed in (s)": st.column_config.NumberColumn(format="%.1f")},
     )  # fmt: skip
+    if not shell.may_forget():
+        st.caption(
+            "This is a demonstration: nothing can be forgotten or added." if settings().demo else
+            "Answers are everybody's, so only an operator of this server can forget them."
+        )  # fmt: skip
+        return
+    _forget_buttons(entries, rows, event)
+
+
+def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:
     chosen = [entries[i].key for i in event.selection.rows if i < len(entries)]
     one, model, button, every = st.columns([1.4, 1.6, 1.4, 1.2], vertical_alignment="bottom")
     one.button(
@@ -99,6 +110,7 @@ def _bundle() -> None:
     """Take in answers that were measured elsewhere."""
     st.file_uploader(
         "A bundle of answers, written by `python -m probes pack FILE`", key="bundle_file", type=["zip", "bundle"],
+        max_upload_size=settings().upload,
         help="For a file that is larger than the limit, run `python -m probes unpack FILE` on this machine.",
     )  # fmt: skip
     st.button("Unpack", key="bundle_take", on_click=_unpack, disabled=st.session_state.bundle_file is None)
@@ -151,5 +163,6 @@ try:
     report.draw()
 except StoreError as error:
     st.error(str(error), icon=":material/error:")
-st.subheader("Bundles", anchor=False)
-_bundle()
+if not settings().demo:
+    st.subheader("Bundles", anchor=False)
+    _bundle()

@@ -11,10 +11,14 @@ from plans.export.format import Format
 from plans.export.registry import FORMATS, format_named
 from plans.plan import Plan
 from refusal import Refusal
+from settings import settings
 
 
 def draw(anatomy: Anatomy, plan: Plan) -> None:
     """The order, its job, and the exports that are there."""
+    if settings().demo:
+        st.info("This is a demonstration: it writes no checkpoints. Run PruneScope yourself to export a plan.")
+        return
     if plan:
         try:
             _order(plan)

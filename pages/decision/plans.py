@@ -17,6 +17,7 @@ from probes.decision.book import Book, Noted
 from probes.decision.table import Row, answers, rows
 from probes.question import Question
 from refusal import Refusal
+from settings import settings
 
 _COLUMNS = {
     "pinned": st.column_config.TextColumn("📌", width=40),
@@ -46,7 +47,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         st.error(str(refusal), icon=":material/error:")
         return
     listed = rows(found, notes)
-    if plan:
+    if plan and not settings().demo:
         _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
     if not listed:
         st.info("No plan has been measured yet. Run a search, or drop something in the drop lab and measure it.")
@@ -94,9 +95,10 @@ def _note_fields(noted: Noted, key: str, write: Callable[[str], None], forget: C
         "Pin", noted.pinned, key=f"{key}_pinned", on_change=write, args=("pinned",),
         help="Keeps it at the top and protects it from Forget.",
     )  # fmt: skip
-    with row.popover("Forget", disabled=noted.pinned):
-        st.write("This deletes the note and all stored results for this plan.")
-        st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
+    if shell.may_forget():
+        with row.popover("Forget", disabled=noted.pinned):
+            st.write("This deletes the note and all stored results for this plan.")
+            st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
     if told := st.session_state.pop("note_told", None):
         st.success(told)
     if problem := st.session_state.pop("note_error", None):

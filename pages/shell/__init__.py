@@ -1,6 +1,6 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
-from pages.shell.person import Person, beyond, person, tell_reach
+from pages.shell.people import Person, beyond, may_forget, person, tell_reach
 from pages.shell.question import (
     POLL,
     StoreError,
@@ -17,6 +17,7 @@ from pages.shell.question import (
     tell_load_error,
     tried,
 )
+from pages.shell.quota import counted
 from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance
 from pages.shell.state import (
     KEPT,
@@ -53,11 +54,13 @@ __all__ = [
     "clicked",
     "corpus_ref",
     "cost",
+    "counted",
     "current_plan",
     "draw_progress",
     "known",
     "linked",
     "load_clicked",
+    "may_forget",
     "menu_first",
     "metrics",
     "model_ref",

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.shell.person import Person, login_configured, person, tell_reach
+from pages.shell.people import Person, login_configured, person, tell_reach
 from refusal import Refusal
 
 

@@ -7,10 +7,13 @@ import streamlit as st
 from cache.jobs import Job
 from cache.store import StoreError
 from models.anatomy import Anatomy
+from pages.shell.people import person
+from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
 from pages.shell.workbench import workbench
 from plans.cost import Cost
 from plans.plan import Plan
+from probes.access.limits import refuse_beyond
 from probes.anatomy import counting
 from probes.answer import Answer, find, submit
 from probes.answer import remembered as kept_so_far
@@ -49,7 +52,7 @@ def tell_load_error() -> None:
 def load_clicked() -> None:
     """Callback: load what the sidebar names."""
     try:
-        workbench().load(model_ref())
+        counted(person(), model_ref(), lambda: _active(workbench().load(model_ref())))
     except (Refusal, StoreError) as refusal:
         st.session_state.load_error = str(refusal)
 
@@ -98,6 +101,12 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
         st.error(error, icon=":material/error:")
     if any(job.state == "cancelled" for job in jobs):
         st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
+    try:
+        for asked in missing:
+            refuse_beyond(asked)
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/error:")
+        return
     # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing,), width=210)
@@ -111,9 +120,13 @@ def _submit(questions: list[Asked]) -> None:
     bench = workbench()
     try:
         for asked in questions:
-            submit(bench.jobs, asked, bench.leases.lease)
+            counted(person(), asked.key, lambda asked=asked: _active(submit(bench.jobs, asked, bench.leases.lease)))
     except (Refusal, StoreError) as refusal:
         st.session_state[f"refused_{questions[0].probe.name}"] = str(refusal)
+
+
+def _active(job: Job) -> Active:
+    return lambda: job.active
 
 
 def known(probe: str, plan: str = "", params: dict | None = None) -> Answer | None:

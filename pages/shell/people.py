@@ -46,6 +46,11 @@ def person() -> Person:
     return Person(SOMEBODY, "*" in now.operators) if beyond() else Person(LOCAL, True)
 
 
+def may_forget() -> bool:
+    """Whether this person may remove what everybody sees: answers, notes, kept texts."""
+    return person().operator and not settings().demo
+
+
 def beyond() -> bool:
     """Whether the server listens beyond this machine."""
     address = config.get_option("server.address")
