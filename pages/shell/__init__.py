@@ -1,6 +1,6 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
-from pages.shell.people import Person, beyond, may_forget, person, tell_reach
+from pages.serving.people import Person, beyond, may_forget, person, tell_reach
 from pages.shell.question import (
     POLL,
     StoreError,

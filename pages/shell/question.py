@@ -7,10 +7,11 @@ import streamlit as st
 from cache.jobs import Job
 from cache.store import StoreError
 from models.anatomy import Anatomy
-from pages.shell.people import person
+from pages.serving import log
+from pages.serving.people import person
 from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
-from pages.shell.workbench import workbench
+from pages.shell.workbench import Workbench, workbench
 from plans.cost import Cost
 from plans.plan import Plan
 from probes.access.limits import refuse_beyond
@@ -120,9 +121,15 @@ def _submit(questions: list[Asked]) -> None:
     bench = workbench()
     try:
         for asked in questions:
-            counted(person(), asked.key, lambda asked=asked: _active(submit(bench.jobs, asked, bench.leases.lease)))
+            counted(person(), asked.key, lambda asked=asked: _begun(bench, asked))
     except (Refusal, StoreError) as refusal:
         st.session_state[f"refused_{questions[0].probe.name}"] = str(refusal)
+
+
+def _begun(bench: Workbench, asked: Asked) -> Active:
+    job = submit(bench.jobs, asked, bench.leases.lease)
+    log.follow(job, asked, person().name)
+    return _active(job)
 
 
 def _active(job: Job) -> Active:

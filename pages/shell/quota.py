@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.shell.people import Person
+from pages.serving.people import Person
 from refusal import Refusal
 from settings import settings
 
