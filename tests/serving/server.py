@@ -98,6 +98,11 @@ class Proxy:
         self._loop.run_until_complete(asyncio.start_server(self._pass_on, "127.0.0.1", self.port))
         self._up.set()
         self._loop.run_forever()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

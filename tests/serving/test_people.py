@@ -69,7 +69,7 @@ def refused(opened):
 
 
 def test_nobody_comes_in_past_the_proxy(server, page):
-    refused(page(server[0], extra_http_headers={HEADER: "grace@example.com"} and {}))
+    refused(page(server[0]))
 
 
 def test_nobody_elsewhere_can_say_who_they_are(server, page):
