@@ -115,7 +115,7 @@ def _prompt_form(plan: Plan, has_template: bool) -> None:
 def _side_by_side() -> None:
     live = _live()
     if problem := st.session_state.pop("answer_error", None):
-        st.error(problem, icon=":material/error:")
+        shell.refused(problem)
     if live is None:
         st.caption("Both answers appear here, token by token, with their speed and memory.")
     elif live.over.is_set():
@@ -140,9 +140,9 @@ def _answers(live: shell.Live) -> None:
             other = tokens[0] if place else tokens[-1]
             st.markdown(f"**{names[place]}**")
             st.html(answers.answer(tokens[place], other))
-            st.caption(live.text or " · ".join(_facts(live, place, tokens[place])))
+            st.caption(shell.plain(live.text) or " · ".join(_facts(live, place, tokens[place])))
     if live.error:
-        st.error(live.error, icon=":material/error:")
+        shell.refused(live.error)
     for name, written in zip(names[1:], tokens[1:], strict=True):
         _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
     st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½.")

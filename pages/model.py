@@ -48,7 +48,7 @@ def _welcome() -> None:
     left, right = st.columns(2)
     job = shell.workbench().loading(shell.model_ref())
     left.button(
-        f"Load {st.session_state.model}", key="load_main", type="primary", width="stretch",
+        f"Load {shell.plain(st.session_state.model)}", key="load_main", type="primary", width="stretch",
         on_click=shell.load_clicked, disabled=job is not None and job.active,
     )  # fmt: skip
     right.button("Estimate memory", key="estimate_button", on_click=_estimate, width="stretch")
@@ -64,7 +64,7 @@ def _missing() -> Plan:
 
 def _parts(known: Anatomy) -> None:
     """What the model is made of, as numbers, a chart and a table."""
-    st.markdown(f"**{st.session_state.model}** · {known.family} · {known.layers} layers · width {known.width}")
+    st.markdown(f"**{shell.plain(st.session_state.model)}** · {known.family} · {known.layers} layers · width {known.width}")
     st.button("Estimate memory", key="estimate_button", on_click=_estimate)
     shell.metrics(
         [
@@ -104,18 +104,18 @@ def _own_text() -> None:
         st.button("Use this text", key="own_use", on_click=_keep)
         st.caption("Whoever has the link to a page on your text can open it. Nobody else sees its name.")
         if error := st.session_state.pop("own_error", None):
-            st.error(error)
+            shell.refused(error)
 
 
 try:
     known = shell.workbench().known.anatomy(shell.model_ref())
 except shell.StoreError as error:
     known = None
-    st.error(str(error), icon=":material/error:")
+    shell.refused(error)
 if known is None:
     _welcome()
 if verdict := st.session_state.pop("estimate", None):
-    (st.success if verdict[0] else st.error)(verdict[1])
+    (st.success if verdict[0] else st.error)(shell.plain(verdict[1]))
 if known is not None:
     _parts(known)
 

@@ -44,7 +44,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         given = {"speed": speed_fields(), "evaluate": tasks.params() or {}}
         found, notes = answers(bench.known, question, given), book.notes()
     except (Refusal, shell.StoreError) as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return
     listed = rows(found, notes)
     if plan and not settings().demo:
@@ -100,9 +100,9 @@ def _note_fields(noted: Noted, key: str, write: Callable[[str], None], forget: C
             st.write("This deletes the note and all stored results for this plan.")
             st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
     if told := st.session_state.pop("note_told", None):
-        st.success(told)
+        st.success(shell.plain(told))
     if problem := st.session_state.pop("note_error", None):
-        st.error(problem, icon=":material/error:")
+        shell.refused(problem)
 
 
 def _parent(plan: str) -> str:
@@ -163,7 +163,7 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
     try:
         st.markdown(pairs.in_words(parse(first), parse(second), shape))
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return
     compared = []
     for probe, compare in {"fidelity": pairs.on_tokens, "choice_subspace": pairs.on_items, "evaluate": pairs.on_tasks}.items():

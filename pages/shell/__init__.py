@@ -32,6 +32,7 @@ from pages.shell.state import (
     toggle,
     warn_of_link,
 )
+from pages.shell.words import plain, refused
 from pages.shell.workbench import Live, workbench
 
 __all__ = [
@@ -66,7 +67,9 @@ __all__ = [
     "model_ref",
     "person",
     "picked",
+    "plain",
     "provenance",
+    "refused",
     "remembered",
     "set_plan",
     "tell_load_error",

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from charts.style import plain
 from pages.serving.people import LOCAL, SOMEBODY, Person, login_configured, person, tell_reach
+from pages.shell.words import plain, refused
 from refusal import Refusal
 
 
@@ -13,7 +13,7 @@ def opened() -> Person:
         tell_reach()
         return _shown(person())
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/lock:")
+        refused(refusal)
         if login_configured():
             st.button("Log in", key="log_in", type="primary", on_click=st.login)
         st.stop()

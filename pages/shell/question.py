@@ -11,6 +11,7 @@ from pages.serving import log
 from pages.serving.people import person
 from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
+from pages.shell.words import plain, refused
 from pages.shell.workbench import Workbench, workbench
 from plans.cost import Cost
 from plans.plan import Plan
@@ -29,11 +30,11 @@ def anatomy_or_stop() -> Anatomy:
     try:
         known = workbench().known.anatomy(model_ref())
     except StoreError as error:
-        st.error(str(error), icon=":material/error:")
+        refused(error)
         st.stop()
     if known is not None:
         return known
-    name = st.session_state.model
+    name = plain(st.session_state.model)
     job = workbench().loading(model_ref())
     if job is not None and job.active:
         st.info(f"**{name}** is loading; this page continues when the model is in memory.")
@@ -47,7 +48,7 @@ def tell_load_error() -> None:
     """Say why the model in the URL did not load; app.py does so on every page."""
     job = workbench().loading(model_ref())
     if job is not None and job.state == "failed":
-        st.error(job.error, icon=":material/error:")
+        refused(job.error)
 
 
 def load_clicked() -> None:
@@ -83,7 +84,7 @@ def ask_each(probe: str, button: str, what: str, plans: list[str], params: dict 
         questions = [asked_here(probe, plan, params) for plan in plans]
         found = [find(bench.store, asked) for asked in questions]
     except (Refusal, StoreError) as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        refused(refusal)
         return [None] * len(plans)
     missing = [asked for asked, known in zip(questions, found, strict=True) if known is None]
     if missing:
@@ -99,21 +100,21 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
         _watch_job(running[0], len(running) - 1)
         return
     for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
-        st.error(error, icon=":material/error:")
+        refused(error)
     if any(job.state == "cancelled" for job in jobs):
         st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
     try:
         for asked in missing:
             refuse_beyond(asked)
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        refused(refusal)
         return
     # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(button, type="primary", key=f"ask_{probe}", on_click=_submit, args=(missing,), width=210)
     row.caption(what)
     if error := st.session_state.pop(f"refused_{probe}", None):
-        st.error(error, icon=":material/error:")
+        refused(error)
 
 
 def _submit(questions: list[Asked]) -> None:
@@ -206,4 +207,4 @@ def draw_progress(job: Job, place, after: str = "") -> None:
     share = min(1.0, standing.done / standing.total) if standing.total else 0.0
     doing = "waiting for its turn" if standing.state == "queued" else standing.text
     eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
-    place.progress(share, f"{job.label}: {doing}{eta}{after}")
+    place.progress(share, f"{plain(f'{job.label}: {doing}')}{eta}{after}")
