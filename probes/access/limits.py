@@ -13,7 +13,7 @@ from settings import settings
 
 # Of one window, for each of its tokens: numbers in flight per number of the stream (a block's projections, an MLP of about four
 # widths three times, and float64 sums over some of them), and how often the stream after every block is held: where many drops
-# are tried, of each model that two of them begin with. Fitted from above to the peaks in docs/performance.md.
+# are tried, of each model that two of them begin with. Fitted from above to the peaks in docs/decisions.md.
 _WORK, _STREAMS, _TRYING, _TRIED = 32, 1, ("drop_scan", "search", "stability"), 4
 _SCORE = 40  # bytes per score of an attention that writes its scores down, see models/batching.py
 _LOGIT, _LOGITS = 48, 700_000_000  # bytes for each logit of a window, and at most: they are made a few positions at a time

@@ -7,7 +7,7 @@ from models.loading import memory
 from models.subject import ModelRef
 from probes import PROBES
 from probes.__main__ import main
-from probes.access.limits import needed, refuse_beyond, size_of
+from probes.access.limits import Size, needed, refuse_beyond, size_of
 from probes.answer import answer, open_store
 from probes.known import identify
 from probes.question import Question, resolve
@@ -86,6 +86,16 @@ def test_a_window_that_would_not_fit_is_refused_before_the_model_reads_it(ask, m
         monkeypatch.setattr("probes.access.limits.free_memory", lambda device: needs)
         assert answer(asked, leases.lease, store)
     store.close()
+
+
+@pytest.mark.parametrize(
+    "length, peak, streams",
+    [(1024, 820, 1), (2048, 933, 1), (1024, 1191, 4), (2048, 1404, 4)],  # MB, the highest measured on the bundled model
+)
+def test_the_estimate_is_above_what_was_measured_and_not_by_much(length, peak, streams):
+    bundled = Size(layers=30, width=576, itemsize=4, heads=0, vocab=49152, cache_bytes=2 * 30 * 576 * 4)
+    assert peak * 10**6 < needed(length, bundled, streams) < 1.5 * peak * 10**6
+    assert needed(8192, bundled, streams) > 2.2e9, "one window of 8192 tokens does not fit a server of 2.2 GB"
 
 
 @pytest.mark.parametrize("version", [1, 2])
