@@ -36,7 +36,7 @@ COPY plans ./plans
 COPY probes ./probes
 COPY texts ./texts
 COPY settings ./settings
-COPY app.py refusal.py ./
+COPY app.py asgi.py refusal.py ./
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -45,11 +45,12 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HUB_DISABLE_TELEMETRY=1 \
     STREAMLIT_BROWSER_GATHER_USAGE_STATS=false \
     STREAMLIT_SERVER_FILE_WATCHER_TYPE=none \
-    STREAMLIT_SERVER_HEADLESS=true
+    STREAMLIT_SERVER_HEADLESS=true \
+    FORWARDED_ALLOW_IPS=
 USER 10001
 VOLUME /data
 EXPOSE 8501
-# Any path answers 200 with the page itself, so what the health address says is read. There is no curl in this image.
+# /ready answers 503 until the app has started and while the data directory cannot be written. There is no curl in this image.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
-    CMD ["python", "-c", "import sys, urllib.request as u; sys.exit(u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=8).read() != b'ok')"]
-CMD ["python", "-m", "streamlit", "run", "app.py", "--server.address=0.0.0.0", "--server.port=8501"]
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/ready', timeout=8)"]
+CMD ["python", "-m", "streamlit", "run", "asgi.py", "--server.address=0.0.0.0", "--server.port=8501"]

@@ -13,7 +13,7 @@ NEEDS := pyproject.toml $(wildcard scripts/*)
 .PHONY: run test bench lint clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
-	$(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	FORWARDED_ALLOW_IPS= $(BIN)/python -m streamlit run asgi.py --server.port $(PORT)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup

@@ -17,7 +17,7 @@ def _comparison() -> Comparison | None:
     try:
         made = found(shell.workbench().comparisons, named)
     except (Refusal, shell.StoreError) as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return None
     state.comparison = named
     if st.query_params.get("comparison") != named:

@@ -14,7 +14,10 @@ from pages.shell import KEPT
 from plans.cost import shape_of
 from plans.drops import Drops, dropped
 from plans.plan import EMPTY, Plan
+from probes.access.limits import refuse_new_tokens
 from probes.deviation.fidelity import FidelityResult
+from refusal import Refusal
+from settings import settings as operator_settings
 
 shell.menu_first()
 _KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
@@ -61,12 +64,24 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
 
 def _write(plan: Plan) -> None:
     """Callback: let both answer."""
-    state, bench = st.session_state, shell.workbench()
+    state = st.session_state
     _stop()
+    try:
+        refuse_new_tokens(int(state.answer_length))
+        shell.counted(shell.person(), "answer", lambda: _begun(plan))
+    except Refusal as refusal:
+        state.answer_error = str(refusal)
+
+
+def _begun(plan: Plan):
+    """Begin to write; tells whether it still goes on."""
+    state, bench = st.session_state, shell.workbench()
     settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed), bool(state.chat))
     # What needs no text and what was learned beyond it are told apart, where a plan has both.
     steps = list(dict.fromkeys((EMPTY, plan.at_once, plan))) if plan else [EMPTY, EMPTY]
     state.live = bench.write(shell.model_ref(), shell.corpus_ref(), steps, state.prompt, settings)
+    live = bench.live(state.live)
+    return lambda: not live.over.is_set()
 
 
 def _live() -> shell.Live | None:
@@ -82,7 +97,8 @@ def _stop() -> None:
 def _prompt_form(plan: Plan, has_template: bool) -> None:
     st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, 64, key="answer_length", width=110, help="The maximum per answer.", **KEPT)
+    most = operator_settings().new_tokens
+    row.number_input("Tokens", 1, most, min(64, most), key="answer_length", width=110, help="The maximum per answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
         help="At 0, the most likely token is always taken. Above 0, both models draw with the same random numbers.",
@@ -99,6 +115,8 @@ def _prompt_form(plan: Plan, has_template: bool) -> None:
 
 def _side_by_side() -> None:
     live = _live()
+    if problem := st.session_state.pop("answer_error", None):
+        shell.refused(problem)
     if live is None:
         st.caption("Both answers appear here, token by token, with their speed and memory.")
     elif live.over.is_set():
@@ -123,9 +141,9 @@ def _answers(live: shell.Live) -> None:
             other = tokens[0] if place else tokens[-1]
             st.markdown(f"**{names[place]}**")
             st.html(answers.answer(tokens[place], other))
-            st.caption(live.text or " · ".join(_facts(live, place, tokens[place])))
+            st.caption(shell.plain(live.text) or " · ".join(_facts(live, place, tokens[place])))
     if live.error:
-        st.error(live.error, icon=":material/error:")
+        shell.refused(live.error)
     for name, written in zip(names[1:], tokens[1:], strict=True):
         _parted(tokens[0], written, f"**{name.removeprefix('Pruned · ')}** " if len(names) > 2 else "", live)
     st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½.")

@@ -95,16 +95,17 @@ def _stability(result: KeyRankResult) -> None:
         format_func=lambda name: name or "none: compare the halves of this one", **KEPT,
         help="Name another text as in the sidebar, or write the path of a .txt or .jsonl file.",
     )  # fmt: skip
+    other = shell.plain(label(against))
     if against:
         answer = shell.ask(
-            "key_rank", "Compare the texts", f"One more pass, over {label(against)}: do its keys use the same directions?",
+            "key_rank", "Compare the texts", f"One more pass, over {other}: do its keys use the same directions?",
             params={"other": against},
         )  # fmt: skip
         if answer is None:
             return
         result = answer.result
     shell.chart(charts.overlap(result), "overlap", "Overlap of the leading subspaces")
-    st.markdown(charts.overlap_in_words(result, label(st.session_state.corpus), label(against)))
+    st.markdown(charts.overlap_in_words(result, *(shell.plain(label(name)) for name in (st.session_state.corpus, against))))
     if result.overlap_limited:
         st.warning("One of the two texts has fewer keys than dimensions, so its directions are partly chance.")
 

@@ -11,10 +11,11 @@ from plans.cost import shape_of
 from plans.export.opened import missing
 from plans.plan import EMPTY, Plan
 from refusal import Refusal
+from settings import settings
 from texts.corpus import keep_text
 
 shell.menu_first()
-_LARGEST = 20  # MB of a text of one's own
+_LARGEST = 20  # MB of a text of one's own, where the operator allows so much
 
 
 def _keep() -> None:
@@ -47,7 +48,7 @@ def _welcome() -> None:
     left, right = st.columns(2)
     job = shell.workbench().loading(shell.model_ref())
     left.button(
-        f"Load {st.session_state.model}", key="load_main", type="primary", width="stretch",
+        f"Load {shell.plain(st.session_state.model)}", key="load_main", type="primary", width="stretch",
         on_click=shell.load_clicked, disabled=job is not None and job.active,
     )  # fmt: skip
     right.button("Estimate memory", key="estimate_button", on_click=_estimate, width="stretch")
@@ -63,7 +64,7 @@ def _missing() -> Plan:
 
 def _parts(known: Anatomy) -> None:
     """What the model is made of, as numbers, a chart and a table."""
-    st.markdown(f"**{st.session_state.model}** · {known.family} · {known.layers} layers · width {known.width}")
+    st.markdown(f"**{shell.plain(st.session_state.model)}** · {known.family} · {known.layers} layers · width {known.width}")
     st.button("Estimate memory", key="estimate_button", on_click=_estimate)
     shell.metrics(
         [
@@ -94,21 +95,31 @@ def _parts(known: Anatomy) -> None:
         )  # fmt: skip
 
 
+def _own_text() -> None:
+    """Fields for a text of one's own; whoever has the page's link can read it."""
+    with st.expander("Use your own text"):
+        largest = min(_LARGEST, settings().upload)
+        st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of text.")
+        st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file", max_upload_size=largest)
+        st.button("Use this text", key="own_use", on_click=_keep)
+        st.caption("Whoever has the link to a page on your text can open it. Nobody else sees its name.")
+        if error := st.session_state.pop("own_error", None):
+            shell.refused(error)
+
+
 try:
     known = shell.workbench().known.anatomy(shell.model_ref())
 except shell.StoreError as error:
     known = None
-    st.error(str(error), icon=":material/error:")
+    shell.refused(error)
 if known is None:
     _welcome()
 if verdict := st.session_state.pop("estimate", None):
-    (st.success if verdict[0] else st.error)(verdict[1])
+    (st.success if verdict[0] else st.error)(shell.plain(verdict[1]))
 if known is not None:
     _parts(known)
 
-with st.expander("Use your own text"):
-    st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of text.")
-    st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file", max_upload_size=_LARGEST)
-    st.button("Use this text", key="own_use", on_click=_keep)
-    if error := st.session_state.pop("own_error", None):
-        st.error(error)
+if settings().demo:
+    st.caption("This is a demonstration with the bundled model: it takes no texts of your own.")
+else:
+    _own_text()

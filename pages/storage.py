@@ -3,12 +3,13 @@
 import streamlit as st
 
 from cache.bundle import BundleError
-from cache.store import StoreError
+from cache.store import Entry, StoreError
 from pages import shell
 from pages.kept import report
 from probes import HIDDEN
 from probes.bundles import unpacked
 from refusal import Refusal
+from settings import settings
 from texts.corpus import forget_texts, label
 
 shell.menu_first()
@@ -56,6 +57,16 @@ def _entries() -> None:
         column_config={"size (KB)": st.column_config.NumberColumn(format="%.1f"),
                        "computed in (s)": st.column_config.NumberColumn(format="%.1f")},
     )  # fmt: skip
+    if not shell.may_forget():
+        st.caption(
+            "This is a demonstration: nothing can be forgotten or added." if settings().demo else
+            "Answers are everybody's, so only an operator of this server can forget them."
+        )  # fmt: skip
+        return
+    _forget_buttons(entries, rows, event)
+
+
+def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:
     chosen = [entries[i].key for i in event.selection.rows if i < len(entries)]
     one, model, button, every = st.columns([1.4, 1.6, 1.4, 1.2], vertical_alignment="bottom")
     one.button(
@@ -88,7 +99,7 @@ def _models() -> None:
     for each in there:
         name, button = st.columns([8, 1], vertical_alignment="center")
         state = "in use" if each.holders else f"idle for {each.seconds_idle:.0f} s"
-        name.markdown(f"**{each.ref.name}** · {each.dtype} · {each.place} · {each.bytes / 1e9:.1f} GB · {state}")
+        name.markdown(f"**{shell.plain(each.ref.name)}** · {each.dtype} · {each.place} · {each.bytes / 1e9:.1f} GB · {state}")
         button.button(
             "Unload", key=f"unload_{each.fingerprint[:12]}", on_click=leases.release, args=(each.fingerprint,),
             disabled=each.holders > 0,
@@ -99,13 +110,14 @@ def _bundle() -> None:
     """Take in answers that were measured elsewhere."""
     st.file_uploader(
         "A bundle of answers, written by `python -m probes pack FILE`", key="bundle_file", type=["zip", "bundle"],
+        max_upload_size=settings().upload,
         help="For a file that is larger than the limit, run `python -m probes unpack FILE` on this machine.",
     )  # fmt: skip
     st.button("Unpack", key="bundle_take", on_click=_unpack, disabled=st.session_state.bundle_file is None)
     if told := st.session_state.pop("bundle_told", None):
-        st.success(told)
+        st.success(shell.plain(told))
     if problem := st.session_state.pop("bundle_error", None):
-        st.error(problem, icon=":material/error:")
+        shell.refused(problem)
 
 
 def _unpack() -> None:
@@ -124,12 +136,13 @@ def _jobs() -> None:
     for job in reversed(jobs):
         standing = job.standing
         label, state, button = st.columns([4, 4, 1], vertical_alignment="center")
-        label.write(job.label)
+        label.write(shell.plain(job.label))
         if job.active and standing.total:
-            state.progress(min(1.0, standing.done / standing.total), standing.text)
+            state.progress(min(1.0, standing.done / standing.total), shell.plain(standing.text))
         else:
             state.caption(
-                f"{_STATES[standing.state]} · {standing.seconds:.1f} s" + (f" · {standing.error}" if standing.error else "")
+                f"{_STATES[standing.state]} · {standing.seconds:.1f} s"
+                + (f" · {shell.plain(standing.error)}" if standing.error else "")
             )
         if job.active:
             button.button("Cancel", key=f"stop_{job.key[:12]}", on_click=job.cancel)
@@ -141,15 +154,16 @@ st.subheader("Jobs", anchor=False)
 _jobs()
 st.subheader("Answers", anchor=False)
 if problem := st.session_state.pop("forget_error", None):
-    st.error(problem, icon=":material/error:")
+    shell.refused(problem)
 try:
     _entries()
 except StoreError as error:
-    st.error(str(error), icon=":material/error:")
+    shell.refused(error)
 st.subheader("Report", anchor=False)
 try:
     report.draw()
 except StoreError as error:
-    st.error(str(error), icon=":material/error:")
-st.subheader("Bundles", anchor=False)
-_bundle()
+    shell.refused(error)
+if not settings().demo:
+    st.subheader("Bundles", anchor=False)
+    _bundle()

@@ -32,6 +32,7 @@ from texts.files import not_utf8, read_bytes
 _LARGEST = 64 * 10**6  # bytes of a file that is given as a parameter
 # Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
 _ABOVE = {"report": "charts.report.command"}
+_COMMANDS = ("pack", "unpack", "export", "doctor", *_ABOVE)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,43 +47,46 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("cache").addHandler(logging.NullHandler())  # what a job logs is for servers; here one line tells it
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        if arguments[:1] in (["pack"], ["unpack"]):
-            print(bundles.run(_bundle_parser().parse_args(arguments)))
-            return 0
-        if arguments[:1] == ["export"]:
-            parser = _OneLine(prog="python -m probes export", description=export.__doc__)
-            print(export.command(parser, arguments[1:]))
-            return 0
-        if arguments[:1] == ["doctor"]:
-            text, code = doctor.command(_OneLine(prog="python -m probes doctor", description=doctor.__doc__), arguments[1:])
-            print(text)
-            return code
-        if arguments and arguments[0] in _ABOVE:
-            above = importlib.import_module(_ABOVE[arguments[0]])
-            print(above.command(_OneLine(prog=f"python -m probes {arguments[0]}", description=above.__doc__), arguments[1:]))
-            return 0
-        options = _options(arguments)
-        if options.list:
-            _list()
-            return 0
-        if not options.probe:
-            raise Refusal("Name a probe; python -m probes --list shows them.")
-        question, gate = _question(options), conditions(options.fail_if)
-        probe = probe_named(question.probe)
-        refuse_unknown(probe.result, gate)
-        begun = time.perf_counter()
-        with progress_bar() as progress:
-            answer = _answer(question, progress)
-        written(options.json, document(answer, time.perf_counter() - begun), probe.title)
-        if failures := list(filter(None, (condition.failure(as_dict(answer.result)) for condition in gate))):
-            print(f"probes: failed: {' '.join(failures)}", file=sys.stderr)
-            return 1
+        return _command(arguments) if arguments[:1] and arguments[0] in _COMMANDS else _probe(arguments)
     except (Refusal, StoreError, BundleError, OSError, MemoryError) as error:
         print(f"probes: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("probes: cancelled.", file=sys.stderr)
         return 130  # as a shell counts what a Ctrl-C ended
+
+
+def _command(arguments: list[str]) -> int:
+    """One of the commands beside the probes."""
+    name, rest = arguments[0], arguments[1:]
+    if name in ("pack", "unpack"):
+        print(bundles.run(_bundle_parser().parse_args(arguments)))
+        return 0
+    module = importlib.import_module(_ABOVE[name]) if name in _ABOVE else {"export": export, "doctor": doctor}[name]
+    told = module.command(_OneLine(prog=f"python -m probes {name}", description=module.__doc__), rest)
+    text, code = told if isinstance(told, tuple) else (told, 0)
+    print(text)
+    return code
+
+
+def _probe(arguments: list[str]) -> int:
+    """One question."""
+    options = _options(arguments)
+    if options.list:
+        _list()
+        return 0
+    if not options.probe:
+        raise Refusal("Name a probe; python -m probes --list shows them.")
+    question, gate = _question(options), conditions(options.fail_if)
+    probe = probe_named(question.probe)
+    refuse_unknown(probe.result, gate)
+    begun = time.perf_counter()
+    with progress_bar() as progress:
+        answer = _answer(question, progress)
+    written(options.json, document(answer, time.perf_counter() - begun), probe.title)
+    if failures := list(filter(None, (condition.failure(as_dict(answer.result)) for condition in gate))):
+        print(f"probes: failed: {' '.join(failures)}", file=sys.stderr)
+        return 1
     return 0
 
 

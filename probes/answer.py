@@ -16,6 +16,7 @@ from models.subject import ModelRef, Subject
 from plans.cut import Calibrated, checked
 from plans.learn import learn
 from plans.plan import EMPTY, Plan
+from probes.access.limits import refuse_beyond, refuse_too_large
 from probes.base import as_dict, from_dict
 from probes.kept import Kept
 from probes.question import Asked, Learning
@@ -75,7 +76,14 @@ def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
 
 
 def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:
-    """Ask for the answer; the job of an equal question that is running is handed back as it is."""
+    """Ask for the answer; the job of an equal question that is running is handed back as it is.
+
+    Raises
+    ------
+    Refusal
+        It asks for more than the operator allows.
+    """
+    refuse_beyond(asked)
     return jobs.submit(asked.key, asked.label, lambda progress: answer(asked, lease, jobs.store, progress))
 
 
@@ -92,6 +100,7 @@ def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent
     with lease(asked.question.model, progress) as subject:
         if subject.fingerprint != asked.fingerprint:
             raise Refusal(f"The files of {asked.question.model.name} changed since this was asked. Ask again.")
+        refuse_too_large(asked, subject)
         corpus = _cut(asked.corpus, subject)
         plan, learned_on = learned(asked, subject, store, progress) if asked.learning else (asked.plan, None)
         begun = time.perf_counter()

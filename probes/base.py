@@ -50,6 +50,10 @@ class Probe:
     remembers : int
         Version of what ``run`` keeps about this model and text beside its answer, whatever the parameters: it is handed a
         mapping as ``memory``. 0: nothing.
+    writes : tuple of str
+        Parameters that are numbers of tokens to write after a text, which the operator may limit.
+    holds : callable
+        ``holds(params)``: tokens that are in the model at once beside those of a window of the text.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Probe:
     by_machine: Callable[[Any], bool] | None = None
     libraries: tuple[str, ...] = ()
     remembers: int = 0
+    writes: tuple[str, ...] = ()
+    holds: Callable[[Any], int] = lambda params: 0
 
     @property
     def keeps_dense(self) -> bool:

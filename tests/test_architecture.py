@@ -16,8 +16,8 @@ from probes import PROBES
 
 ROOT = Path(__file__).parent.parent
 # The one list of layers: each may import what stands below it. The Dockerfile and the README's tree are held against it.
-LAYERS = ("app", "pages", "charts", "probes", "plans", "models", "texts", "measures")
-PACKAGES = (*LAYERS[1:], "cache", "settings")  # folders of modules; `cache` knows nothing of the others
+LAYERS = ("asgi", "app", "pages", "charts", "probes", "plans", "models", "texts", "measures")
+PACKAGES = (*LAYERS[2:], "cache", "settings")  # folders of modules; `cache` knows nothing of the others
 BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 # Few doors lead to the cache.
 CACHE_DOORS = {
@@ -26,7 +26,7 @@ CACHE_DOORS = {
     "probes/decision/book.py", "probes/export.py", "probes/generation/comparison.py", "probes/generation/votes.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip
-AT_HOME = {"streamlit": ("app", "pages"), "plotly": ("charts",)}
+AT_HOME = {"streamlit": ("asgi", "app", "pages"), "plotly": ("charts",)}
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 250, 40, 14
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Letters in brackets, or this file would be found as well.

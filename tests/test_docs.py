@@ -10,6 +10,7 @@ import pytest
 
 from models.families import KNOWN
 from probes.__main__ import _parser
+from settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -140,3 +141,11 @@ def test_pictures_are_kept():
     pictures = {f"docs/{Path(link).name}" for link in links(README) if link.endswith(".png")}
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "docs"]
     assert pictures <= set(subprocess.check_output(listing, cwd=ROOT, text=True).split())
+
+
+def test_the_examples_with_a_proxy_set_what_the_docs_say():
+    example = (ROOT / "docs" / "examples" / "compose.proxy.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"PRUNESCOPE_(\w+):", example)) <= {name.upper() for name in Settings.model_fields}
+    caddy = (ROOT / "docs" / "examples" / "Caddyfile").read_text(encoding="utf-8")
+    header = re.search(r"USER_HEADER: (\S+)", example)[1]
+    assert f"header_up {header} {{http.auth.user.id}}" in caddy and "/_stcore/metrics" in caddy

@@ -18,6 +18,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps", "split")
 _ROOM = 1.1
 # Of the memory that is there, what models may take; the rest is for windows of text, caches and answers.
 _SHARE = 0.8
+# Control groups of both versions: folder, limit, what is used, and which of it the kernel gives back when it is needed.
+_GROUPS = Path("/sys/fs/cgroup")
+_LIMITS = (
+    ("", "memory.max", "memory.current", "inactive_file"),
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -142,11 +148,14 @@ def _needed(parameters: int, dtype: str) -> int:
 
 def _container_room() -> float:
     """Bytes left to a container with a memory limit, which the machine's own free memory does not tell."""
-    group = Path("/sys/fs/cgroup")
+    return min(_room_of(_GROUPS / folder, *names) for folder, *names in _LIMITS)
+
+
+def _room_of(group: Path, most: str, current: str, reclaimed: str) -> float:
     try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["inactive_file"]
+        limit = (group / most).read_text().strip()
+        used = int((group / current).read_text())
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())[reclaimed]
     except (OSError, KeyError, ValueError):  # no such group: another system, or no limit at all
         return float("inf")
     return float("inf") if limit == "max" else max(0, int(limit) - used + int(cached))

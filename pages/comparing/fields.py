@@ -21,7 +21,7 @@ def draw(shown: Comparison | None) -> None:
     )  # fmt: skip
     st.file_uploader("or a file with them", ["txt", "jsonl"], key="compare_file", on_change=_uploaded, max_upload_size=1)
     if told := st.session_state.pop("compare_refused", None):
-        st.error(told, icon=":material/error:")
+        shell.refused(told)
     _columns()
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.number_input("Tokens", 1, 4096, 64, key="compare_length", width=110, help="The maximum per answer.", **KEPT)

@@ -26,10 +26,10 @@ def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
     try:
         votes = votes_on(shell.workbench().votes, comparison.id)
     except shell.StoreError as error:
-        st.error(str(error), icon=":material/error:")
+        shell.refused(error)
         return
     if told := st.session_state.pop("vote_refused", None):
-        st.error(told, icon=":material/error:")
+        shell.refused(told)
     person = shell.person().name
     texts = [answer.result.texts for answer in answers]
     pairs = pairs_for(person, comparison.id, texts)

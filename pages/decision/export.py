@@ -11,21 +11,25 @@ from plans.export.format import Format
 from plans.export.registry import FORMATS, format_named
 from plans.plan import Plan
 from refusal import Refusal
+from settings import settings
 
 
 def draw(anatomy: Anatomy, plan: Plan) -> None:
     """The order, its job, and the exports that are there."""
+    if settings().demo:
+        st.info("This is a demonstration: it writes no checkpoints. Run PruneScope yourself to export a plan.")
+        return
     if plan:
         try:
             _order(plan)
         except Refusal as refusal:
-            st.error(str(refusal), icon=":material/error:")
+            shell.refused(refusal)
     else:
         st.info("The plan is empty, so there is nothing to export. Pick a plan from the search or the table.")
     try:
         _there()
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
 
 
 def _order(plan: Plan) -> None:
@@ -39,7 +43,7 @@ def _order(plan: Plan) -> None:
     form = FORMATS[name]
     why = form.cannot(checkpoint)
     if why:
-        st.warning(f"{why} {_others(can)}")
+        st.warning(shell.plain(f"{why} {_others(can)}"))
         return
     _runtimes(form)
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -54,7 +58,7 @@ def _order(plan: Plan) -> None:
         help="Writes the checkpoint, reads it back in a fresh process, and compares it with the pruned model.",
     )  # fmt: skip
     if problem := st.session_state.pop("export_error", None):
-        st.error(problem, icon=":material/error:")
+        shell.refused(problem)
     _job(order)
 
 
@@ -88,11 +92,11 @@ def _job(order: Order) -> None:
     if job.active:
         _watch(order)
     elif job.state == "failed":
-        st.error(job.error, icon=":material/error:")
+        shell.refused(job.error)
     elif job.state == "cancelled":
         st.info("Cancelled; nothing was exported.")
     elif done:
-        st.success(str(done))
+        st.success(shell.plain(str(done)))
 
 
 @st.fragment(run_every=shell.POLL)

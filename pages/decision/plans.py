@@ -17,6 +17,7 @@ from probes.decision.book import Book, Noted
 from probes.decision.table import Row, answers, rows
 from probes.question import Question
 from refusal import Refusal
+from settings import settings
 
 _COLUMNS = {
     "pinned": st.column_config.TextColumn("📌", width=40),
@@ -43,10 +44,10 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         given = {"speed": speed_fields(), "evaluate": tasks.params() or {}}
         found, notes = answers(bench.known, question, given), book.notes()
     except (Refusal, shell.StoreError) as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return
     listed = rows(found, notes)
-    if plan:
+    if plan and not settings().demo:
         _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
     if not listed:
         st.info("No plan has been measured yet. Run a search, or drop something in the drop lab and measure it.")
@@ -94,13 +95,14 @@ def _note_fields(noted: Noted, key: str, write: Callable[[str], None], forget: C
         "Pin", noted.pinned, key=f"{key}_pinned", on_change=write, args=("pinned",),
         help="Keeps it at the top and protects it from Forget.",
     )  # fmt: skip
-    with row.popover("Forget", disabled=noted.pinned):
-        st.write("This deletes the note and all stored results for this plan.")
-        st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
+    if shell.may_forget():
+        with row.popover("Forget", disabled=noted.pinned):
+            st.write("This deletes the note and all stored results for this plan.")
+            st.button("Yes, forget it", key="note_forget", type="primary", on_click=forget)
     if told := st.session_state.pop("note_told", None):
-        st.success(told)
+        st.success(shell.plain(told))
     if problem := st.session_state.pop("note_error", None):
-        st.error(problem, icon=":material/error:")
+        shell.refused(problem)
 
 
 def _parent(plan: str) -> str:
@@ -161,7 +163,7 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
     try:
         st.markdown(pairs.in_words(parse(first), parse(second), shape))
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return
     compared = []
     for probe, compare in {"fidelity": pairs.on_tokens, "choice_subspace": pairs.on_items, "evaluate": pairs.on_tasks}.items():

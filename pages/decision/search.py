@@ -46,7 +46,7 @@ def _fields() -> dict | None:
     try:
         SearchParams(**given)
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return None
     return given
 

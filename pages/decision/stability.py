@@ -48,4 +48,4 @@ def _shown(result: StabilityResult) -> None:
         "the first plan."
     )
     for name, why in result.missing.items():
-        st.caption(f"Skipped “{name}”: {why}")
+        st.caption(shell.plain(f"Skipped “{name}”: {why}"))

@@ -41,7 +41,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     try:
         EvaluateParams(**_given())
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        shell.refused(refusal)
         return
     if not plan:
         st.info("The plan is empty. Drop something, or pick a plan, to compare it with the dense model.")

@@ -15,7 +15,7 @@ def draw() -> None:
     ref, plan, known, own = shell.model_ref(), str(shell.current_plan()), shell.workbench().known, _own()
     there = known.answered(ref)
     if not there:
-        st.caption(f"There are no answers on {ref.name} yet.")
+        st.caption(f"There are no answers on {shell.plain(ref.name)} yet.")
     row = st.container(horizontal=True)
     for label, chosen, key in (("Download a report", "", "report"), (f"Report on {plan} alone", plan, "report_plan")):
         if key == "report" or plan:

@@ -132,7 +132,7 @@ def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
 def _asked(params: dict[str, str], wrong: str) -> Answer | None:
     """What the grid did, if it is known; else a button, or what is wrong with the fields."""
     if wrong:
-        st.error(wrong, icon=":material/error:")
+        shell.refused(wrong)
         return None
     return shell.ask(
         "low_rank_attention", "Measure the grid",
@@ -160,7 +160,7 @@ def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None
 def _source(found: LowRankResult) -> str:
     """Where the directions come from; the result does not say what the texts were called, only which windows they are."""
     name = st.session_state.get("basis") or st.session_state.corpus
-    return f"{label(name)}, {found.calibrated_on}"
+    return f"{shell.plain(label(name))}, {found.calibrated_on}"
 
 
 def _grid() -> tuple[dict[str, str], str]:

@@ -18,7 +18,7 @@ def draw(plan: Plan) -> None:
         for place, field in enumerate(kind.fields):
             _field(row, kind, field, values.get(field.name), disabled=place > 0 and not values)
     if error := st.session_state.pop("operation_error", None):
-        st.error(error, icon=":material/error:")
+        shell.refused(error)
 
 
 def _field(row, kind: Kind, field: Field, value: str | None, disabled: bool) -> None:

@@ -20,7 +20,7 @@ def draw(live: shell.Live) -> None:
     row.button("Keep", key="keep_answers", icon=":material/bookmark:", on_click=_keep, args=(live, plans),
                help="Make it a comparison with a link of its own; both models write it once more.")  # fmt: skip
     if told := st.session_state.pop("keep_refused", None):
-        st.error(told, icon=":material/error:")
+        shell.refused(told)
     kept = st.session_state.get("kept_answers", {})
     if kept.get("live") == st.session_state.live:
         row.page_link("pages/compare.py", label="Open it", icon=":material/compare:", query_params={"comparison": kept["id"]})

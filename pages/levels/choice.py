@@ -4,8 +4,7 @@ import streamlit as st
 
 from charts.choice import choice_subspace as charts
 from pages import shell
-from pages.levels.plans import plain
-from pages.shell import KEPT
+from pages.shell import KEPT, plain
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.verdict import GUESSING, judged
 from refusal import Refusal
@@ -29,13 +28,13 @@ def settings() -> dict | None:
             "Your own items are not part of a link.",
         )  # fmt: skip
         if error := st.session_state.pop("items_error", None):
-            st.error(error, icon=":material/error:")
+            shell.refused(error)
         text = (st.session_state.own_items or "").strip()
         if text:
             try:
                 st.caption(f"{len(read_items(text))} own items.")
             except Refusal as refusal:
-                st.error(str(refusal), icon=":material/error:")
+                shell.refused(refusal)
                 return None
     return {"items": text}
 

@@ -77,7 +77,7 @@ def fields(anatomy: Anatomy) -> list[str]:
         try:
             plans |= {str(parse(state[name] or "").checked(shape)): None}
         except Refusal as refusal:
-            st.error(f"Plan {name[-1]}: {refusal}", icon=":material/error:")
+            shell.refused(f"Plan {name[-1]}: {refusal}")
     plans.pop("", None)
     _buttons(offered(anatomy.layers), list(plans))
     return list(plans)
@@ -101,8 +101,3 @@ def _buttons(presets: dict[str, str], plans: list[str]) -> None:
 def dot(place: int) -> str:
     """The colour of a plan, as HTML."""
     return f'<span style="color: {PLANS[place]}">●</span>'
-
-
-def plain(text: str) -> str:
-    """Any text, as Markdown that shows it as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#$~|:" else letter for letter in text)

@@ -5,7 +5,8 @@ import html
 import streamlit as st
 
 from pages import shell
-from pages.levels.plans import dot, plain
+from pages.levels.plans import dot
+from pages.shell import plain
 from probes.deviation.verdict import THRESHOLDS, verdict
 
 _ICON = {"well": ("green", "check"), "partly": ("orange", "help"), "badly": ("red", "close")}

@@ -1,6 +1,6 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
-from pages.shell.person import Person, beyond, person, tell_reach
+from pages.serving.people import Person, beyond, may_forget, person, tell_reach
 from pages.shell.question import (
     POLL,
     StoreError,
@@ -19,7 +19,8 @@ from pages.shell.question import (
     tell_load_error,
     tried,
 )
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, plain, provenance
+from pages.shell.quota import counted
+from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -35,6 +36,7 @@ from pages.shell.state import (
     toggle,
     warn_of_link,
 )
+from pages.shell.words import plain, refused
 from pages.shell.workbench import Live, workbench
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "clicked",
     "corpus_ref",
     "cost",
+    "counted",
     "current_plan",
     "draw_progress",
     "field",
@@ -65,6 +68,7 @@ __all__ = [
     "known",
     "linked",
     "load_clicked",
+    "may_forget",
     "menu_first",
     "metrics",
     "model_ref",
@@ -72,6 +76,7 @@ __all__ = [
     "picked",
     "plain",
     "provenance",
+    "refused",
     "remembered",
     "set_plan",
     "submit_all",

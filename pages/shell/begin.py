@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.shell.state import KEPT, current_plan
+from pages.shell.words import refused
 from plans.plan import parse
 from refusal import Refusal
 
@@ -26,5 +27,5 @@ def base_plan(name: str, what: str) -> str | None:
     try:
         return str(parse(st.session_state[key] or ""))
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        refused(refusal)
         return None

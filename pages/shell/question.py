@@ -7,10 +7,15 @@ import streamlit as st
 from cache.jobs import Job
 from cache.store import StoreError
 from models.anatomy import Anatomy
+from pages.serving import log
+from pages.serving.people import person
+from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
-from pages.shell.workbench import workbench
+from pages.shell.words import plain, refused
+from pages.shell.workbench import Workbench, workbench
 from plans.cost import Cost
 from plans.plan import Plan
+from probes.access.limits import refuse_beyond
 from probes.anatomy import counting
 from probes.answer import Answer, find, submit
 from probes.answer import remembered as kept_so_far
@@ -25,11 +30,11 @@ def anatomy_or_stop() -> Anatomy:
     try:
         known = workbench().known.anatomy(model_ref())
     except StoreError as error:
-        st.error(str(error), icon=":material/error:")
+        refused(error)
         st.stop()
     if known is not None:
         return known
-    name = st.session_state.model
+    name = plain(st.session_state.model)
     job = workbench().loading(model_ref())
     if job is not None and job.active:
         st.info(f"**{name}** is loading; this page continues when the model is in memory.")
@@ -43,13 +48,13 @@ def tell_load_error() -> None:
     """Say why the model in the URL did not load; app.py does so on every page."""
     job = workbench().loading(model_ref())
     if job is not None and job.state == "failed":
-        st.error(job.error, icon=":material/error:")
+        refused(job.error)
 
 
 def load_clicked() -> None:
     """Callback: load what the sidebar names."""
     try:
-        workbench().load(model_ref())
+        counted(person(), model_ref(), lambda: _active(workbench().load(model_ref())))
     except (Refusal, StoreError) as refusal:
         st.session_state.load_error = str(refusal)
 
@@ -77,7 +82,7 @@ def ask_each(probe: str, button: str, what: str, plans: list[str], params: dict 
     try:
         questions = [Question(probe, model_ref(), corpus_ref(), plan, params or {}) for plan in plans]
     except Refusal as refusal:
-        st.error(str(refusal), icon=":material/error:")
+        refused(refusal)
         return [None] * len(plans)
     return ask_all(probe, button, what, questions)
 
@@ -96,7 +101,7 @@ def ask_all(probe: str, button: str, what: str, questions: list[Question]) -> li
             told.append(str(refusal))
         found.append(answer)
     for each in dict.fromkeys(told):
-        st.error(each, icon=":material/error:")
+        refused(each)
     if missing:
         _offer(probe, button, what, missing)
     return found
@@ -110,15 +115,21 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
         _watch_job(running[0], len(running) - 1)
         return
     for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
-        st.error(error, icon=":material/error:")
+        refused(error)
     if any(job.state == "cancelled" for job in jobs):
         st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
+    try:
+        for asked in missing:
+            refuse_beyond(asked)
+    except Refusal as refusal:
+        refused(refusal)
+        return
     # Not columns: in a narrow window they would cut the buttons' labels, and several of them begin alike.
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(button, type="primary", key=f"ask_{probe}", on_click=submit_all, args=(missing,), width=210)
     row.caption(what)
     if error := st.session_state.pop(f"refused_{probe}", None):
-        st.error(error, icon=":material/error:")
+        refused(error)
 
 
 def submit_all(questions: list[Asked]) -> None:
@@ -126,9 +137,19 @@ def submit_all(questions: list[Asked]) -> None:
     bench = workbench()
     try:
         for asked in questions:
-            submit(bench.jobs, asked, bench.leases.lease)
+            counted(person(), asked.key, lambda asked=asked: _begun(bench, asked))
     except (Refusal, StoreError) as refusal:
         st.session_state[f"refused_{questions[0].probe.name}"] = str(refusal)
+
+
+def _begun(bench: Workbench, asked: Asked) -> Active:
+    job = submit(bench.jobs, asked, bench.leases.lease)
+    log.follow(job, asked, person().name)
+    return _active(job)
+
+
+def _active(job: Job) -> Active:
+    return lambda: job.active
 
 
 def known(probe: str, plan: str = "", params: dict | None = None) -> Answer | None:
@@ -201,4 +222,4 @@ def draw_progress(job: Job, place, after: str = "") -> None:
     share = min(1.0, standing.done / standing.total) if standing.total else 0.0
     doing = "waiting for its turn" if standing.state == "queued" else standing.text
     eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
-    place.progress(share, f"{job.label}: {doing}{eta}{after}")
+    place.progress(share, f"{plain(f'{job.label}: {doing}')}{eta}{after}")

@@ -6,6 +6,7 @@ from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
 from pages.shell.question import POLL, StoreError, draw_progress, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
+from pages.shell.words import plain, refused
 from pages.shell.workbench import workbench
 from plans.cost import shape_of
 from plans.plan import parse
@@ -46,7 +47,7 @@ def _model_fields() -> None:
             "This CPU does not compute bfloat16 natively, so float32 is faster."
         )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
-        st.error(error)
+        refused(error)
 
 
 def _known() -> Anatomy | None:
@@ -66,11 +67,11 @@ def _standing(known: Anatomy | None) -> None:
         return
     here = [each for each in bench.leases.residents() if known and each.fingerprint == bench.known.identify(ref)]
     if here:
-        st.caption(f":green[●] **{ref.name}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
+        st.caption(f":green[●] **{plain(ref.name)}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
         return
     st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
     if known:
-        st.caption(f"**{ref.name}** · {known.layers} layers · not in memory; stored answers are shown.")
+        st.caption(f"**{plain(ref.name)}** · {known.layers} layers · not in memory; stored answers are shown.")
 
 
 @st.fragment(run_every=POLL)
@@ -96,7 +97,7 @@ def _text_fields(known: Anatomy | None) -> None:
     if known is not None and known.expects_bos != st.session_state.bos:
         habit = "expects a BOS token first; without it, its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip
-        st.caption(f":orange[⚠] {st.session_state.model} {habit}.")
+        st.caption(f":orange[⚠] {plain(st.session_state.model)} {habit}.")
 
 
 def _plan_fields(known: Anatomy | None) -> None:
@@ -110,7 +111,7 @@ def _plan_fields(known: Anatomy | None) -> None:
         shape = shape_of(known) if known else None
         st.caption((plan.checked(shape) if shape else plan).sentence(shape))
     except Refusal as refusal:
-        st.error(str(refusal))
+        refused(refusal)
     _remember_plan()  # after the field, which takes its first value from the URL
     undo, redo, clear = st.columns(3)
     place, history = state.plan_place, state.plan_history

@@ -1,6 +1,5 @@
 """What pages are built from: charts, rows of numbers, and a line on how an answer came about."""
 
-import re
 import time
 from collections.abc import Callable
 
@@ -9,7 +8,6 @@ import streamlit as st
 from pages.shell.state import clicked
 from probes.answer import Answer
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:&-])")
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 # Two charts stand beside each other as long as both are wide enough to read.
 _BESIDE = "<style>[class*=st-key-beside] [data-testid=stColumn] {min-width: 22rem}</style>"
@@ -48,11 +46,6 @@ def provenance(answer: Answer) -> None:
         text += f"calibrated on the {learned['tokens']:,} tokens that follow, in {learned['windows']} windows · "
     seconds = about["seconds"]
     st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {seconds:.1f} s, {age(about['created'])}")
-
-
-def plain(text: str) -> str:
-    """A text that somebody typed, so that Markdown shows it as it is: no link, picture or formula comes of it."""
-    return _MARKUP.sub(r"\\\1", text).replace("\n", " ")
 
 
 def age(created: float) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from models.subject import ModelRef
+from pages.shell.words import plain
 from plans.operation import Shape
 from plans.plan import EMPTY, Plan, parse
 from refusal import Refusal
@@ -118,4 +119,4 @@ def warn_of_link(asked: dict[str, str]) -> None:
     for name, given in asked.items():
         taken = st.session_state.get(name)
         if taken is not None and str(taken).lower() != given.lower():
-            st.warning(f"The link asks for {name}={given}, which is not possible; {name}={taken} is used instead.")
+            st.warning(plain(f"The link asks for {name}={given}, which is not possible; {name}={taken} is used instead."))

@@ -246,5 +246,5 @@ def _result(
 
 PROBE = Probe(
     "generation_drift", "Deviation by generation step", 1, DriftParams, DriftResult, _run, takes_plan=True, takes_corpus=False,
-    builtin={"prompts": built_in.digest()}, dense_side=DenseTexts,
+    builtin={"prompts": built_in.digest()}, dense_side=DenseTexts, writes=("length",), holds=lambda params: params.length,
 )  # fmt: skip

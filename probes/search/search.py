@@ -224,5 +224,5 @@ def _ways(
 
 PROBE = Probe(
     "search", "Plans under a budget", 1, SearchParams, SearchResult, _run, takes_plan=True, applies_plan=False,
-    dense_side=DenseSide, remembers=1, by_machine=lambda params: params.unit == "milliseconds",
+    dense_side=DenseSide, remembers=1, by_machine=lambda params: params.unit == "milliseconds", writes=("continuation",),
 )  # fmt: skip

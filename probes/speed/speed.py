@@ -170,4 +170,6 @@ PROBE = Probe(
     takes_plan=True,
     takes_corpus=False,
     by_machine=lambda params: True,
+    writes=("new",),
+    holds=lambda params: params.batch * (params.prompt + params.new),
 )

@@ -44,9 +44,9 @@ def server(data, chromium):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true", "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", "asgi.py", "--server.headless", "true", "--server.port", str(port)]
     as_usual = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    environment = as_usual | {"PRUNESCOPE_DATA": str(data / "browser"), "HF_HUB_OFFLINE": "1"}
+    environment = as_usual | {"PRUNESCOPE_DATA": str(data / "browser"), "HF_HUB_OFFLINE": "1", "FORWARDED_ALLOW_IPS": ""}
     _share_the_model(data)
     with (data / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)

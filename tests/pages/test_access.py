@@ -117,3 +117,66 @@ def test_a_report_for_others_leaves_the_texts_of_their_owners_out(reached, visit
     known = ada.bench.known
     assert "swordfish" in _composed(known, ada.ref, "", digest)
     assert "There are no answers" in _composed(known, ada.ref, "", "")
+
+
+def test_only_an_operator_forgets_what_is_everybodys(reached, visit, monkeypatch):
+    visitor = visit("similarity").click("ask_similarity").wait().go("storage")
+    assert not visitor.has("forget_all") and not visitor.has("forget") and "only an operator" in visitor.texts()
+    visitor.go("decide").at.text_input(key="plan").set_value("a1").run()
+    assert not visitor.has("note_forget")
+    monkeypatch.setenv("PRUNESCOPE_OPERATORS", "*")
+    assert visitor.go("storage").has("forget_all") and visitor.go("decide").has("note_forget")
+
+
+def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
+    visitor = visit("similarity").click("ask_similarity").wait()
+    monkeypatch.setenv("PRUNESCOPE_DEMO", "yes")
+    visitor.go("storage")
+    assert not visitor.has("forget_all") and not visitor.has("bundle_take") and "demonstration" in visitor.texts()
+    assert not visitor.go("model").has("own_use") and "no texts of your own" in visitor.texts()
+    visitor.at.text_input(key="plan").set_value("a1").run()
+    assert not visitor.go("decide").has("export") and not visitor.has("note_forget")
+    assert "writes no checkpoints" in visitor.texts()
+    assert visitor.bench.leases.release() == 1
+    visitor.look().click("load").wait()
+    assert any("demonstration with the bundled model alone" in each for each in visitor.errors())
+
+
+def test_a_limit_is_told_in_the_place_of_the_button(visit, monkeypatch):
+    visitor = visit("similarity")
+    monkeypatch.setenv("PRUNESCOPE_WINDOWS", "1")
+    assert "at most 1 windows per question, not 2" in visitor.look().errors()[0] and not visitor.has("ask_similarity")
+    visitor.at.number_input(key="windows").set_value(1).run()
+    assert visitor.whole().click("ask_similarity").wait().figures()
+
+
+def test_a_limit_that_was_lowered_since_the_button_was_drawn_holds(visit, monkeypatch):
+    visitor = visit("similarity")
+    monkeypatch.setenv("PRUNESCOPE_TOKENS", "63")
+    visitor.click("ask_similarity").wait()
+    assert "at most 63 tokens" in visitor.errors()[0] and not visitor.answers
+
+
+def test_an_answer_is_as_long_as_the_operator_allows(visit, monkeypatch):
+    visitor = visit("drop_lab", plan="a1", answer_length=9)
+    monkeypatch.setenv("PRUNESCOPE_NEW_TOKENS", "8")
+    visitor.click("answer")
+    assert any("at most 8 tokens after a prompt, not 9" in each for each in visitor.errors()) and not visitor.bench.lives()
+    assert visitor.look().at.number_input(key="answer_length").max == 8
+    visitor.at.number_input(key="answer_length").set_value(8).run()
+    assert [len(each) for each in visitor.click("answer").wait().bench.lives()[0].tokens] == [8, 8]
+
+
+def test_one_person_has_as_many_jobs_as_the_operator_allows(visit, slow, monkeypatch):
+    visitor = visit("similarity")
+    monkeypatch.setenv("PRUNESCOPE_JOBS", "1")
+    visitor.click("ask_similarity")
+    assert slow.begun.wait(60)
+    visitor.go("drop_lab").at.text_input(key="plan").set_value("a1").run()
+    visitor.click("ask_fidelity")
+    assert "1 of your jobs wait or run" in visitor.errors()[0] and len(visitor.bench.jobs.list()) == 2
+    visitor.click("answer")
+    assert "1 of your jobs wait or run" in visitor.errors()[0]
+    slow.gate.set()
+    visitor.wait().click("ask_fidelity").wait()
+    assert len(visitor.answers) == 2

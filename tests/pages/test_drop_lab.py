@@ -319,8 +319,8 @@ def test_answers_are_kept_by_one_click_as_they_were(lab):
     lab.click("keep_answers").wait()
     made = found(lab.bench.comparisons, lab.at.session_state["kept_answers"]["id"])
     assert made.names == ["dense", "a1"]
-    for question, tokens in zip(made.questions, live.tokens, strict=True):
-        assert lab.bench.known.find(question).result.pieces == [[token.piece for token in tokens]]
+    for each, tokens in zip(made.questions, live.tokens, strict=True):
+        assert lab.bench.known.find(each).result.pieces == [[token.piece for token in tokens]]
 
 
 def test_without_a_plan_there_is_nothing_to_keep(lab):

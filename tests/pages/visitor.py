@@ -1,6 +1,7 @@
 """A person at the app, without a browser: opens a link, clicks, and waits for what runs instead of sleeping."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,12 @@ class Visitor:
         return any(button.key == key for button in self.at.button)
 
     def errors(self) -> list[str]:
-        return [each.value for each in self.at.error]
+        return [unmarked(each.value) for each in self.at.error]
 
     def texts(self) -> str:
         """What stands on the page in captions, notes and paragraphs."""
         parts = (*self.at.caption, *self.at.info, *self.at.warning, *self.at.success, *self.at.markdown)
-        return "\n".join(str(each.value) for each in parts)
+        return "\n".join(unmarked(str(each.value)) for each in parts)
 
     def table(self, column: str) -> list[dict]:
         """The rows of the table that has such a column."""
@@ -131,3 +132,8 @@ class Visitor:
         """Charts by key, as their JSON."""
         charts = {each.proto.id.rpartition("-")[2]: each.proto.spec for each in self.at.get("plotly_chart")}
         return {key: json.loads(spec) for key, spec in charts.items()}
+
+
+def unmarked(text: str) -> str:
+    """Markdown as a person sees it, where letters are escaped so that they are no markup."""
+    return re.sub(r"\\([^\w\s])", r"\1", text)

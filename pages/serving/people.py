@@ -1,10 +1,12 @@
 """Who is asking: somebody who logged in, whom a trusted proxy names, or the one person at this machine."""
 
+import os
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import streamlit as st
 from streamlit import config
+from streamlit.auth_util import get_secrets_auth_section
 
 from refusal import Refusal
 from settings import Settings, listens, settings
@@ -46,6 +48,11 @@ def person() -> Person:
     return Person(SOMEBODY, "*" in now.operators) if beyond() else Person(LOCAL, True)
 
 
+def may_forget() -> bool:
+    """Whether this person may remove what everybody sees: answers, notes, kept texts."""
+    return person().operator and not settings().demo
+
+
 def beyond() -> bool:
     """Whether the server listens beyond this machine."""
     address = config.get_option("server.address")
@@ -75,6 +82,23 @@ def refuse_open(now: Settings, login: bool) -> None:
             "PruneScope listens beyond this machine, and nobody has to log in. Configure a login ([auth] in "
             ".streamlit/secrets.toml), or name the header of a proxy that has one (PRUNESCOPE_USER_HEADER and "
             "PRUNESCOPE_PROXIES), or listen on localhost; PRUNESCOPE_OPEN=yes lets in everybody who reaches the port."
+        )
+
+
+def refuse_start() -> None:
+    """Refuse to start a server that could not tell who is asking.
+
+    Raises
+    ------
+    Refusal
+        As `refuse_open`; or the server would take addresses for those of a proxy from a header that anybody may write.
+    """
+    now = settings()
+    refuse_open(now, bool(get_secrets_auth_section()))
+    if now.user_header and os.environ.get("FORWARDED_ALLOW_IPS", "unset"):
+        raise Refusal(
+            "PRUNESCOPE_USER_HEADER is set, and the web server would put what X-Forwarded-For says in the place of the proxy's "
+            "address. Set FORWARDED_ALLOW_IPS to nothing (FORWARDED_ALLOW_IPS=), so that it does not."
         )
 
 
