@@ -24,14 +24,17 @@ class Standing:
     started: float | None = None  # unix seconds, for people; None if it never ran
     seconds: float = 0.0  # of running, so far
     eta: float | None = None  # seconds left; None while nothing can be said
-    error: str | None = None  # a sentence, when failed
+    error: str | None = None  # a sentence, when failed, or when somebody else cancelled it
 
 
 class Job:
     """One computation. Any thread may read it, wait for it and cancel it; only :class:`Jobs` makes and runs it."""
 
-    def __init__(self, key: str, label: str, clock: Callable[[], float]) -> None:
-        self.key, self.label = key, label
+    def __init__(
+        self, key: str, label: str, clock: Callable[[], float], on_end: Callable[["Job"], None] = lambda job: None
+    ) -> None:
+        self.key, self.label, self._on_end = key, label, on_end
+        self._askers: dict[str, None] = {}  # in the order in which they asked; guarded by the lock below
         self._clock = clock  # for durations: it never jumps, as the time of day does
         self._lock = threading.Lock()  # guards the next four
         self._standing = Standing()
@@ -40,6 +43,7 @@ class Job:
         self._end: float | None = None  # by the clock
         self._cancel = threading.Event()
         self._finished = threading.Event()
+        self._why: str | None = None
 
     @property
     def standing(self) -> Standing:
@@ -69,10 +73,39 @@ class Job:
         """Whether it was told to stop and has not yet come to a place where it can."""
         return self._cancel.is_set() and self.active
 
-    def cancel(self) -> None:
-        """Stop it: at once if queued, at its next progress if running. An answer that is ready by then is kept."""
+    @property
+    def askers(self) -> tuple[str, ...]:
+        """Who wants its answer; the first one asked first."""
+        with self._lock:
+            return tuple(self._askers)
+
+    def cancel(self, why: str | None = None) -> None:
+        """Stop it: at once if queued, at its next progress if running. An answer that is ready by then is kept.
+
+        Parameters
+        ----------
+        why : str, optional
+            A sentence for those who asked for it, where it was somebody else who cancelled it.
+        """
+        self._why = why
         self._cancel.set()
-        self._finish("cancelled", "queued")
+        self._finish("cancelled", "queued", error=why)
+
+    def withdraw(self, asker: str) -> bool:
+        """Take back a question; the job ends when nobody wants its answer any more. Returns whether it does."""
+        with self._lock:
+            self._askers.pop(asker, None)
+            alone = not self._askers
+        if alone:
+            self.cancel()
+        return alone
+
+    def _ask(self, asker: str) -> bool:
+        """Note somebody who wants the answer; False if they did already."""
+        with self._lock:
+            new = asker not in self._askers
+            self._askers[asker] = None
+            return new
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is done, failed or cancelled; False if that took longer than ``timeout`` seconds."""
@@ -110,3 +143,4 @@ class Job:
             done = before.total if state == "done" else before.done
             self._standing = replace(before, state=state, done=done, seconds=seconds, error=error)
         self._finished.set()
+        self._on_end(self)

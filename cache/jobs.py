@@ -1,18 +1,19 @@
 """Long work beside the pages: each answer is computed once, with progress, an estimate of the end, and cancel.
 
-A job belongs to its key, not to who asked: whoever asks the same question while it runs gets the same job, and a cancel
-by one is a cancel for all. A lock file per key does the same between processes; it is free again when a process dies.
+A job belongs to its key: whoever asks the same question while it runs gets the same job, and it goes on until none of them
+wants it any more. People take turns. A lock file per key does the same between processes; it is free again when a process dies.
 Threads are daemons: the process may end at any moment, and the store then holds the whole answer or none.
 """
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cache.job import Cancelled, Job, Standing
 from cache.lock import only_one, sweep
+from cache.queue import Turns
 from cache.store import Store, StoreError
 
 __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
@@ -20,6 +21,7 @@ __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
 Progress = Callable[[float, float, str], None]
 Work = Callable[[Progress], tuple[bytes, dict] | None]
 UNKEPT = 8  # answers held in memory while the disk is full
+YIELD = 10.0  # seconds that a job waits at most between two batches for something live
 KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
 ELSEWHERE = "another process is computing this answer"
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -41,15 +43,24 @@ class Jobs:
     def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.store, self._workers, self._clock = store, workers, clock
         self._locks = store.directory / "locks"
-        self._changed = threading.Condition()  # guards the next four
+        self._changed = threading.Condition()  # guards the next five
         self._jobs: dict[str, Job] = {}
-        self._waiting: deque[tuple[Job, Work, str]] = deque()
+        self._waiting: Turns[tuple[Job, Work, str]] = Turns()
+        self._live = 0  # how many live answers go first
         self._threads: list[threading.Thread] = []
         self._open = True
         self._unkept: dict[str, tuple[bytes, dict]] = {}  # touched by one thread per key, which holds the key's lock
         sweep(self._locks)
 
-    def submit(self, key: str, label: str, work: Work, elsewhere: str = ELSEWHERE) -> Job:
+    def submit(
+        self,
+        key: str,
+        label: str,
+        work: Work,
+        elsewhere: str = ELSEWHERE,
+        owner: str = "",
+        on_end: Callable[[Job], None] = lambda job: None,
+    ) -> Job:
         """Ask for an answer.
 
         Parameters
@@ -64,6 +75,10 @@ class Jobs:
             job runs again when it is asked again.
         elsewhere : str
             What the job says while another process does the same work.
+        owner : str
+            Who asks. People take turns; a job that somebody else asked for already waits in the turns of both.
+        on_end : callable
+            Called once when a new job is done, failed or cancelled, but not when the process ends before that.
 
         Returns
         -------
@@ -79,16 +94,19 @@ class Jobs:
         with self._changed:
             job = self._jobs.get(key)
             if job is not None and job.active and not job.cancelling:
+                if job._ask(owner) and job.state == "queued":
+                    self._waiting.add(owner, (job, work, elsewhere))
                 return job
             if not self._open:
                 raise RuntimeError("PruneScope is shutting down and takes no more questions.")
             known = self.store.has(key)
-            job = Job(key, label, self._clock)
+            job = Job(key, label, self._clock, lambda job: on_end(job) if self._open else None)
+            job._ask(owner)
             self._remember(job)
             if known:
                 job._finish("done")
             else:
-                self._waiting.append((job, work, elsewhere))
+                self._waiting.add(owner, (job, work, elsewhere))
                 self._call_worker()
             return job
 
@@ -101,6 +119,48 @@ class Jobs:
         """List all remembered jobs, in the order they were asked."""
         with self._changed:
             return list(self._jobs.values())
+
+    def ahead(self, job: Job) -> int | None:
+        """How many jobs run or will run before a queued one; None if it does not wait."""
+        with self._changed:
+            queued = list(dict.fromkeys(each for each, _, _ in self._waiting.order() if each.state == "queued"))
+            running = sum(each.state == "running" for each in self._jobs.values())
+        return running + queued.index(job) if job in queued else None
+
+    @contextmanager
+    def goes_first(self) -> Iterator[None]:
+        """While something live is at work, such as an answer that somebody watches: jobs wait between two batches.
+
+        A job waits for `YIELD` seconds at most, and then works for as long as it waited before it waits again, so it is
+        slowed and never stopped.
+        """
+        with self._changed:
+            self._live += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._live -= 1
+                self._changed.notify_all()
+
+    def _progress_of(self, job: Job) -> Progress:
+        """What a job calls between batches."""
+        resumed, rested = self._clock(), 0.0
+
+        def progress(done: float, total: float, text: str) -> None:
+            nonlocal resumed, rested
+            job._progress(done, total, text)
+            begun = self._clock()
+            if self._live and begun - resumed >= rested:
+                job._progress(done, total, f"{text} (a live answer goes first)")
+                with self._changed:
+                    while self._live and not job.cancelling and self._clock() - begun < YIELD:
+                        self._changed.wait(0.1)  # nobody tells of a cancel
+                resumed = self._clock()
+                rested = resumed - begun
+                job._progress(done, total, text)
+
+        return progress
 
     def forget(self, keep: int = 0) -> None:
         """Forget the finished jobs but the last ``keep``; their answers stay in the store."""
@@ -140,7 +200,7 @@ class Jobs:
                 self._changed.wait_for(lambda: self._waiting or not self._open)
                 if not self._waiting:
                     return
-                taken = self._waiting.popleft()
+                taken = self._waiting.next()
             self._run(*taken)
             del taken  # the work holds a model; waiting for the next one must not keep it in memory
 
@@ -151,7 +211,7 @@ class Jobs:
         try:
             self._compute(job, work, elsewhere)
         except Cancelled:
-            job._finish("cancelled")
+            job._finish("cancelled", error=job._why)
         except BaseException as error:  # SystemExit too: a job must never stay "running" when nobody runs it
             _log.exception("Job %s (%s) failed", job.label, job.key)
             job._finish("failed", error=sentence(error))
@@ -164,7 +224,7 @@ class Jobs:
             if not self.store.has(job.key):
                 answer = self._unkept.pop(job.key, None)
                 if answer is None:
-                    answer = work(job._progress)
+                    answer = work(self._progress_of(job))
                 if answer is not None:
                     self._keep(job.key, answer)
 

@@ -35,7 +35,7 @@ def only_one(directory: Path, key: str, waiting: Callable[[], None]) -> Iterator
     the moment described in ``_remove``. Look into the store once you hold the key; at worst an answer is computed twice,
     and both times with the same bytes.
     """
-    lock = FileLock(Path(directory) / f"{hashlib.sha256(key.encode()).hexdigest()}.lock")
+    lock = FileLock(_path(directory, key))
     while (held := _taken(lock)) is None:
         waiting()
         time.sleep(PATIENCE)
@@ -46,6 +46,20 @@ def only_one(directory: Path, key: str, waiting: Callable[[], None]) -> Iterator
             _remove(lock)
 
 
+def held(directory: Path, key: str) -> bool:
+    """Whether somebody, in this process or another, is at work on a key."""
+    path = _path(directory, key)
+    if not path.exists():
+        return False
+    try:
+        lock = FileLock(path)
+        lock.acquire(timeout=0)
+        _remove(lock)
+    except OSError:  # Timeout too
+        return True
+    return False
+
+
 def sweep(directory: Path) -> None:
     """Remove the lock files that processes left behind when they were killed; those in use stay."""
     for path in Path(directory).glob("*.lock"):
@@ -53,6 +67,10 @@ def sweep(directory: Path) -> None:
             lock = FileLock(path)
             lock.acquire(timeout=0)
             _remove(lock)
+
+
+def _path(directory: Path, key: str) -> Path:
+    return Path(directory) / f"{hashlib.sha256(key.encode()).hexdigest()}.lock"
 
 
 def _taken(lock: FileLock) -> bool | None:

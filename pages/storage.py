@@ -5,7 +5,7 @@ import streamlit as st
 from cache.bundle import BundleError
 from cache.store import Entry, StoreError
 from pages import shell
-from pages.kept import report
+from pages.kept import interrupted, report
 from probes import HIDDEN
 from probes.bundles import unpacked
 from refusal import Refusal
@@ -136,7 +136,9 @@ def _jobs() -> None:
     for job in reversed(jobs):
         standing = job.standing
         label, state, button = st.columns([4, 4, 1], vertical_alignment="center")
-        label.write(shell.plain(job.label))
+        asked = [name for name in job.askers if name not in ("", "local")]
+        by = f" · asked by {', '.join(asked)}" if asked else ""
+        label.write(shell.plain(job.label + by))
         if job.active and standing.total:
             state.progress(min(1.0, standing.done / standing.total), shell.plain(standing.text))
         else:
@@ -145,7 +147,8 @@ def _jobs() -> None:
                 + (f" · {shell.plain(standing.error)}" if standing.error else "")
             )
         if job.active:
-            button.button("Cancel", key=f"stop_{job.key[:12]}", on_click=job.cancel)
+            shell.cancel_button(job, button, f"stop_{job.key[:12]}")
+    interrupted.draw()
 
 
 st.subheader("Models", anchor=False)

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from cache.codec import CodecError, decode, encode
 from cache.jobs import Job, Jobs
+from cache.ledger import Ledger
 from cache.lock import only_one
 from cache.store import Store, Stored
 from models.subject import ModelRef, Subject
@@ -38,6 +39,11 @@ class Answer:
 def open_store() -> Store:
     """The store of answers in the data directory."""
     return Store(data_directory() / "answers", settings().store)
+
+
+def open_ledger(store: Store) -> Ledger:
+    """Where questions stand that were asked of this store and have no answer yet."""
+    return Ledger(data_directory() / "asked", store)
 
 
 def find(store: Store, asked: Asked) -> Answer | None:
@@ -75,8 +81,15 @@ def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
-def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:
+def submit(jobs: Jobs, asked: Asked, lease: Lease, owner: str = "", ledger: Ledger | None = None) -> Job:
     """Ask for the answer; the job of an equal question that is running is handed back as it is.
+
+    Parameters
+    ----------
+    owner : str
+        Who asks.
+    ledger : Ledger, optional
+        Where the question stands until the job ends, so that it is known after a restart.
 
     Raises
     ------
@@ -84,7 +97,12 @@ def submit(jobs: Jobs, asked: Asked, lease: Lease) -> Job:
         It asks for more than the operator allows.
     """
     refuse_beyond(asked)
-    return jobs.submit(asked.key, asked.label, lambda progress: answer(asked, lease, jobs.store, progress))
+    if ledger is not None and not jobs.store.has(asked.key):
+        ledger.write(asked.key, asdict(asked.question), owner)
+    return jobs.submit(
+        asked.key, asked.label, lambda progress: answer(asked, lease, jobs.store, progress), owner=owner,
+        on_end=lambda job: ledger.strike(job.key) if ledger is not None else None,
+    )  # fmt: skip
 
 
 def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent) -> tuple[bytes, dict[str, Any]]:

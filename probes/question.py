@@ -36,6 +36,11 @@ class Question:
     plan: str = ""
     params: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "Question":
+        """The inverse of ``dataclasses.asdict``; Refusal, TypeError or KeyError where something else is given."""
+        return cls(**given | {"model": ModelRef(**given["model"]), "corpus": CorpusRef(**given["corpus"])})
+
 
 @dataclass(frozen=True)
 class Learning:

@@ -21,8 +21,8 @@ PACKAGES = (*LAYERS[2:], "cache", "settings")  # folders of modules; `cache` kno
 BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 # Few doors lead to the cache.
 CACHE_DOORS = {
-    "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py", "probes/access/doctor.py",
-    "probes/answer.py", "probes/bundles.py",
+    "pages/shell/progress.py", "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py",
+    "probes/access/doctor.py", "probes/answer.py", "probes/bundles.py",
     "probes/decision/book.py", "probes/export.py", "probes/generation/comparison.py", "probes/generation/votes.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",
 }  # fmt: skip

@@ -79,7 +79,7 @@ def _submit(order: Order) -> None:
     """Callback: refuse what can be refused at once, else begin."""
     try:
         destination(order.folder, order.overwrite)
-        shell.workbench().export(order)
+        shell.workbench().export(order, shell.person().name)
     except (Refusal, shell.StoreError) as refusal:
         st.session_state.export_error = str(refusal)
 
@@ -106,7 +106,7 @@ def _watch(order: Order) -> None:
         st.rerun()
     left, right = st.columns([5, 1], vertical_alignment="center")
     shell.draw_progress(job, left)
-    right.button("Cancel", key="export_cancel", on_click=job.cancel, disabled=job.cancelling, width="stretch")
+    shell.cancel_button(job, right, "export_cancel")
 
 
 def _there() -> None:

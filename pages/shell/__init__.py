@@ -1,8 +1,8 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
 from pages.serving.people import Person, beyond, may_forget, person, tell_reach
+from pages.shell.progress import POLL, cancel_button, draw_progress
 from pages.shell.question import (
-    POLL,
     StoreError,
     anatomy_or_stop,
     answered,
@@ -11,7 +11,6 @@ from pages.shell.question import (
     ask_each,
     asking,
     cost,
-    draw_progress,
     known,
     load_clicked,
     remembered,
@@ -55,6 +54,7 @@ __all__ = [
     "asking",
     "beside",
     "beyond",
+    "cancel_button",
     "chart",
     "clickable",
     "clicked",

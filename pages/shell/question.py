@@ -9,6 +9,7 @@ from cache.store import StoreError
 from models.anatomy import Anatomy
 from pages.serving import log
 from pages.serving.people import person
+from pages.shell.progress import watch_job
 from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
 from pages.shell.words import plain, refused
@@ -21,8 +22,6 @@ from probes.answer import Answer, find, submit
 from probes.answer import remembered as kept_so_far
 from probes.question import Asked, Question, resolve
 from refusal import Refusal
-
-POLL = 0.5  # seconds between looks at something that runs
 
 
 def anatomy_or_stop() -> Anatomy:
@@ -54,7 +53,7 @@ def tell_load_error() -> None:
 def load_clicked() -> None:
     """Callback: load what the sidebar names."""
     try:
-        counted(person(), model_ref(), lambda: _active(workbench().load(model_ref())))
+        counted(person(), model_ref(), lambda: _active(workbench().load(model_ref(), person().name)))
     except (Refusal, StoreError) as refusal:
         st.session_state.load_error = str(refusal)
 
@@ -112,12 +111,14 @@ def _offer(probe: str, button: str, what: str, missing: list[Asked]) -> None:
     jobs = [job for asked in missing if (job := workbench().jobs.get(asked.key)) is not None]
     running = [job.key for job in jobs if job.active]
     if running:
-        _watch_job(running[0], len(running) - 1)
+        watch_job(running[0], len(running) - 1)
         return
     for error in dict.fromkeys(job.error for job in jobs if job.state == "failed"):
         refused(error)
-    if any(job.state == "cancelled" for job in jobs):
-        st.info("Cancelled. Nothing else was lost; you can ask again at any time.")
+    for job in (job for job in jobs if job.state == "cancelled"):
+        st.info(
+            plain(f"Cancelled{f': {job.error}' if job.error else '.'} Nothing else was lost; you can ask again at any time.")
+        )
     try:
         for asked in missing:
             refuse_beyond(asked)
@@ -143,7 +144,7 @@ def submit_all(questions: list[Asked]) -> None:
 
 
 def _begun(bench: Workbench, asked: Asked) -> Active:
-    job = submit(bench.jobs, asked, bench.leases.lease)
+    job = submit(bench.jobs, asked, bench.leases.lease, person().name, bench.ledger)
     log.follow(job, asked, person().name)
     return _active(job)
 
@@ -202,24 +203,3 @@ def cost(anatomy: Anatomy, plan: Plan) -> Cost | None:
     except (Refusal, StoreError):
         return None
     return found.result if found else None
-
-
-@st.fragment(run_every=POLL)
-def _watch_job(name: str, behind: int = 0) -> None:
-    """How far a job is, and how many wait behind it."""
-    job = workbench().jobs.get(name)
-    if job is None or not job.active:
-        st.rerun()
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    after = f" · {behind} more in the queue" if behind else ""
-    draw_progress(job, left, after)
-    right.button("Cancel", key=f"cancel_{name[:12]}", on_click=job.cancel, disabled=job.cancelling, width="stretch")
-
-
-def draw_progress(job: Job, place, after: str = "") -> None:
-    """A bar with what a job does and how long it will take."""
-    standing = job.standing
-    share = min(1.0, standing.done / standing.total) if standing.total else 0.0
-    doing = "waiting for its turn" if standing.state == "queued" else standing.text
-    eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
-    place.progress(share, f"{plain(f'{job.label}: {doing}')}{eta}{after}")

@@ -4,7 +4,8 @@ import streamlit as st
 
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell.question import POLL, StoreError, draw_progress, load_clicked
+from pages.shell.progress import POLL, cancel_button, draw_progress
+from pages.shell.question import StoreError, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
 from pages.shell.words import plain, refused
 from pages.shell.workbench import workbench
@@ -80,7 +81,7 @@ def _watch_loading() -> None:
     if job is None or not job.active:
         st.rerun()
     draw_progress(job, st)
-    st.button("Cancel", key="cancel_load", on_click=job.cancel, disabled=job.cancelling)
+    cancel_button(job, st, "cancel_load")
 
 
 def _text_fields(known: Anatomy | None) -> None:

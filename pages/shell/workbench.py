@@ -17,7 +17,7 @@ from models.subject import ModelRef
 from plans.cut import cut
 from plans.export.export import Exported, Order
 from plans.plan import Plan
-from probes.answer import Answer, answer, find, learned, open_store
+from probes.answer import Answer, answer, find, learned, open_ledger, open_store
 from probes.decision.book import Book, open_book
 from probes.export import job_key
 from probes.export import run as run_export
@@ -71,12 +71,13 @@ class Live:
                 asked = resolve(Question("fidelity", ref, corpus, str(plan)), bench.known.identify)
                 ready.append(learned(asked, subject, bench.store, self._progress)[0] if asked.learning else plan)
             self.text = ""
-            writers = [Writer(cut(subject, plan), subject.tokenizer, tokens, self.settings.temperature) for plan in ready]
-            for place, token in write(writers, self.settings, subject.context):
-                self.tokens[place].append(token)
-                self.cache_bytes[place] = writers[place].cache_bytes
-                if self._stop.is_set():
-                    break
+            with bench.jobs.goes_first():
+                writers = [Writer(cut(subject, plan), subject.tokenizer, tokens, self.settings.temperature) for plan in ready]
+                for place, token in write(writers, self.settings, subject.context):
+                    self.tokens[place].append(token)
+                    self.cache_bytes[place] = writers[place].cache_bytes
+                    if self._stop.is_set():
+                        break
 
     def _progress(self, done: float, total: float, text: str) -> None:
         if self._stop.is_set():
@@ -90,6 +91,7 @@ class Workbench:
     def __init__(self) -> None:
         self.store = open_store()
         self.jobs = Jobs(self.store)
+        self.ledger = open_ledger(self.store)
         self.leases = Leases()
         self.known = Known(self.store)
         self._exports: dict[str, tuple[Order, list[Exported]]] = {}  # by job, since the app was started
@@ -98,7 +100,7 @@ class Workbench:
         self._lock = threading.Lock()  # guards the next one
         self._lives: OrderedDict[str, Live] = OrderedDict()
 
-    def load(self, ref: ModelRef) -> Job:
+    def load(self, ref: ModelRef, owner: str = "") -> Job:
         """Bring a model into memory and look at it; a job like any other, and one for all who ask."""
 
         def work(progress: Progress) -> None:
@@ -109,7 +111,7 @@ class Workbench:
                     progress(0, 0, "counting parameters")
                     self.store.put(asked.key, *answer(asked, self.leases.lease, self.store, progress))
 
-        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work, "another process is loading this model")
+        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", work, "another process is loading this model", owner)
 
     def at_once(self, asked: Asked) -> Answer | None:
         """The answer to a question that takes less than 0.1 s: known, or got now if the model is in memory."""
@@ -135,7 +137,7 @@ class Workbench:
         """
         return Book(self._notes, self.known.identify(ref))
 
-    def export(self, order: Order) -> Job:
+    def export(self, order: Order, owner: str = "") -> Job:
         """Write a plan as a checkpoint; a job like any other.
 
         Raises
@@ -152,7 +154,7 @@ class Workbench:
             done.append(run_export(order, self.known, self.leases, progress))
 
         self._exports[key] = order, done
-        return self.jobs.submit(key, f"Export {order.folder}", work, "another process exports to this folder")
+        return self.jobs.submit(key, f"Export {order.folder}", work, "another process exports to this folder", owner)
 
     def exporting(self, order: Order) -> tuple[Job | None, Exported | None]:
         """The job of exactly this export, and what it wrote if it is through."""

@@ -1,0 +1,142 @@
+"""Questions that outlive their process: written when asked, struck out when they end, found when somebody killed it."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from cache.jobs import Jobs
+from cache.ledger import Ledger
+from cache.store import Store, StoreError
+
+ROOT = Path(__file__).parent.parent.parent
+# A server that works on one question and has another one waiting, until it is killed.
+WORKING = """
+import sys, threading
+from pathlib import Path
+from cache.jobs import Jobs
+from cache.ledger import Ledger
+from cache.store import Store
+store = Store(Path(sys.argv[1]) / "answers")
+jobs, ledger = Jobs(store), Ledger(Path(sys.argv[1]) / "asked", store)
+def work(progress):
+    print("at work", flush=True)
+    threading.Event().wait()
+for key in ("one", "two"):
+    ledger.write(key, {"probe": key}, "ann")
+    jobs.submit(key, key, work, owner="ann", on_end=lambda job: ledger.strike(job.key))
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "answers")
+
+
+@pytest.fixture
+def ledger(tmp_path, store):
+    return Ledger(tmp_path / "asked", store)
+
+
+def names(ledger, active=lambda key: False):
+    return sorted(line.key for line in ledger.interrupted(active))
+
+
+def test_killed_work_is_found_by_the_next_process(tmp_path, ledger):
+    server = subprocess.Popen([sys.executable, "-c", WORKING, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    try:
+        assert server.stdout.readline() == "at work\n"
+        assert names(ledger) == ["two"], "what is at work elsewhere is not interrupted"
+    finally:
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    found = ledger.interrupted(lambda key: False)
+    assert [(line.key, line.question, line.owner) for line in sorted(found, key=lambda line: line.key)] == [
+        ("one", {"probe": "one"}, "ann"), ("two", {"probe": "two"}, "ann"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
+def test_what_has_ended_is_struck_out(store, ledger, end):
+    jobs, begun, on = Jobs(store), threading.Event(), threading.Event()
+
+    def work(progress):
+        begun.set()
+        assert on.wait(10)
+        progress(0, 1, "")
+        if end == "failed":
+            raise ValueError("no")
+        return b"", {}
+
+    ledger.write("key", {}, "ann")
+    job = jobs.submit("key", "job", work, on_end=lambda job: ledger.strike(job.key))
+    assert begun.wait(10) and names(ledger) == [], "its lock is held"
+    if end == "cancelled":
+        job.cancel()
+    on.set()
+    assert job.wait(10) and job.state == end
+    jobs.shutdown()
+    assert names(ledger) == [] and len(Store(ledger._store.directory).entries()) == 0
+
+
+def test_the_end_of_the_process_is_not_the_end_of_a_question(store, ledger):
+    jobs, begun = Jobs(store), threading.Event()
+
+    def work(progress):
+        begun.set()
+        while True:
+            progress(0, 1, "")
+
+    for key in ("one", "two"):
+        ledger.write(key, {}, "ann")
+        jobs.submit(key, key, work, on_end=lambda job: ledger.strike(job.key))
+    assert begun.wait(10)
+    jobs.shutdown()
+    assert names(ledger) == ["one", "two"]
+
+
+def test_a_waiting_job_that_is_cancelled_is_struck_out(store, ledger):
+    jobs, on = Jobs(store), threading.Event()
+    jobs.submit("first", "", lambda progress: on.wait(10) and None)
+    ledger.write("key", {}, "ann")
+    jobs.submit("key", "", lambda progress: None, on_end=lambda job: ledger.strike(job.key)).cancel()
+    assert names(ledger) == []
+    on.set()
+    jobs.shutdown()
+
+
+def test_what_waits_here_is_not_interrupted(ledger):
+    ledger.write("key", {}, "ann")
+    assert names(ledger, lambda key: key == "key") == []
+
+
+def test_the_first_owner_stays(ledger):
+    ledger.write("key", {"a": 1}, "ann")
+    ledger.write("key", {"a": 2}, "bob")
+    [line] = ledger.interrupted(lambda key: False)
+    assert (line.owner, line.question) == ("ann", {"a": 1})
+
+
+def test_a_damaged_row_is_struck_out(ledger):
+    ledger._store.put("one", b"junk", {"owner": "ann", "asked": 1})
+    ledger._store.put("two", b"", {"owner": 3})
+    assert names(ledger) == [] and len(ledger._store.entries()) == 0
+
+
+def test_a_full_disk_costs_only_the_note(ledger, monkeypatch):
+    def full(*args):
+        raise StoreError("full")
+
+    monkeypatch.setattr(ledger._store, "put", full)
+    ledger.write("key", {}, "ann")
+    assert names(ledger) == []
+
+
+def test_what_was_answered_before_it_was_struck_out_is_not_interrupted(store, ledger):
+    ledger.write("key", {}, "ann")
+    store.put("key", b"", {})
+    assert names(ledger) == [] and len(ledger._store.entries()) == 0
