@@ -96,7 +96,7 @@ class Comparison:
 
     Parameters
     ----------
-    first, second : tensors of shape (rows, vocab)
+    pair : tensor of shape (2, rows, vocab)
         Logits p and q.
     likeliest : int
         How many of the likeliest tokens are wanted.
@@ -113,20 +113,19 @@ class Comparison:
     top : pair of int64 tensors of shape (rows, likeliest or fewer)
     """
 
-    def __init__(self, first: Tensor, second: Tensor, room: Room, likeliest: int = 1) -> None:
-        self._logits, (count, vocab) = (first.float(), second.float()), first.shape
+    def __init__(self, pair: Tensor, room: Room, likeliest: int = 1) -> None:
+        self._logits, (_, count, vocab) = pair.float(), pair.shape
         rows = room.rows[:, :count]
-        found = [largest(logits, likeliest) for logits in self._logits]
-        for logits, (most, _), weights in zip(self._logits, found, rows, strict=False):
-            torch.sub(logits, most[:, :1], out=weights[:, :vocab]).exp_()
+        found, places = (each.unflatten(0, (2, -1)) for each in largest(self._logits.flatten(0, 1), likeliest))
+        torch.sub(self._logits, found[..., :1], out=rows[:2, :, :vocab]).exp_()
         torch.sub(*self._logits, out=rows[2, :, :vocab])
         sums = _products(rows)
-        self.top = tuple(places for _, places in found)
-        self._log_totals = [most[:, 0].double() + sums[:, i, 3].log() for i, (most, _) in enumerate(found)]
+        self.top = tuple(places)
+        self._log_totals = [found[i, :, 0].double() + sums[:, i, 3].log() for i in range(2)]
         apart = self._log_totals[0] - self._log_totals[1]
         self.kl = (sums[:, 0, 2] / sums[:, 0, 3] - apart).clamp_min(0)
         self.reverse_kl = (apart - sums[:, 1, 2] / sums[:, 1, 3]).clamp_min(0)
-        self.squares = tuple(map(_square, self._logits))
+        self.squares = tuple(_square(self._logits))
         self.logit_product = (sum(self.squares) - sums[:, 2, 2]) / 2
         self.weight_product, self.weight_squares = sums[:, 0, 1], (sums[:, 0, 0], sums[:, 1, 1])
 
@@ -143,7 +142,7 @@ def _products(rows: Tensor) -> Tensor:
 
 
 def _square(x: Tensor) -> Tensor:
-    """⟨x, x⟩ of float32 rows in float64."""
+    """⟨x, x⟩ along the last axis of float32 tensors, in float64."""
     whole = x.shape[-1] // _PARTIAL * _PARTIAL
-    parts = torch.linalg.vector_norm(x[:, :whole].unflatten(-1, (-1, _PARTIAL)), dim=-1).double().square().sum(-1)
-    return parts + x[:, whole:].double().square().sum(-1)
+    parts = torch.linalg.vector_norm(x[..., :whole].unflatten(-1, (-1, _PARTIAL)), dim=-1).double().square().sum(-1)
+    return parts + x[..., whole:].double().square().sum(-1)

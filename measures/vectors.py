@@ -54,7 +54,7 @@ def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _from_blocks(whole: Tensor, rest: Tensor, maxima: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The largest values of rows that are cut into blocks, (rows, blocks, block), and a rest; and their places."""
     blocks = whole.shape[1]
-    best = maxima.sort(dim=-1, descending=True, stable=True).indices[:, :count].sort(dim=-1).values
+    best = maxima.topk(count, dim=-1).indices.sort(dim=-1).values
     inside = whole.gather(1, best[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
     places = (best[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=whole.device)).flatten(1)
     beyond = blocks * _BLOCK + torch.arange(rest.shape[-1], device=whole.device).expand(len(whole), -1)

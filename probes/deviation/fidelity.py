@@ -69,14 +69,12 @@ class FidelityResult:
     pieces: list[list[str]]
 
 
-def compare(
-    dense: Tensor, pruned: Tensor, targets: Tensor, room: Room | None = None, check: FiniteCheck | None = None
-) -> dict[str, Tensor]:
-    """Measures of two logit tensors of shape (tokens, vocab) against the tokens that follow; one value per token.
+def compare(pair: Tensor, targets: Tensor, room: Room | None = None, check: FiniteCheck | None = None) -> dict[str, Tensor]:
+    """Measures of dense and pruned logits, (2, tokens, vocab), against the tokens that follow; one value per token.
 
     ``room`` has as many rows or more, and may be used again for the next tokens; ``check`` looks at the logits.
     """
-    both = Comparison(dense, pruned, room or Room(*dense.shape, dense.device), TOP)
+    both = Comparison(pair, room or Room(*pair.shape[1:], pair.device), TOP)
     for name, values in zip(("dense", "pruned"), both.squares, strict=True):
         if check is not None:  # whatever is no number in the logits is none in their sum of squares
             check.look(f"The {name} model's logits", values)
@@ -140,9 +138,13 @@ def _rows(dense: Tensor, pruned: Tensor, targets: Tensor, vocab: int) -> Iterato
 
 def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, room: Room, check: FiniteCheck) -> dict[str, Tensor]:
     """`compare` from the states that the head reads, a few rows of logits at a time; ``check`` looks at the logits."""
-    both = head(torch.cat([dense.to(head.device), pruned.to(head.device)])).chunk(2)  # the head's weights are read once
     chunks = row_chunks(len(targets), head.vocab, _compared_at_once(head))
-    parts = [compare(*(tensor[rows] for tensor in (*both, targets)), room, check) for rows in chunks]
+    dense, pruned = dense.to(head.device), pruned.to(head.device)
+    # The head's weights are read once, and what is compared lies side by side.
+    logits = head(torch.cat([each[rows] for rows in chunks for each in (dense, pruned)]))
+    parts = [
+        compare(logits[2 * rows.start : 2 * rows.stop].unflatten(0, (2, -1)), targets[rows], room, check) for rows in chunks
+    ]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -62,7 +62,7 @@ def test_compare_agrees_with_a_slow_loop(noise, dtype):
     dense = torch.randn(40, 97, generator=dice) * 4
     dense, pruned = dense.to(dtype), (dense + noise * torch.randn(40, 97, generator=dice)).to(dtype)
     targets = torch.randint(0, 97, (40,), generator=dice)
-    found = compare(dense, pruned, targets)
+    found = compare(torch.stack([dense, pruned]), targets)
     expected = slow(dense.double().numpy(), pruned.double().numpy(), targets.numpy())
     assert set(found) == set(expected)
     for name, values in found.items():
@@ -74,7 +74,7 @@ def test_compare_agrees_with_a_slow_loop(noise, dtype):
 
 def test_a_vocabulary_of_fewer_than_five():
     logits = torch.tensor([[2.0, 1.0, 0.0]])
-    found = compare(logits, -logits, torch.tensor([0]))
+    found = compare(torch.stack([logits, -logits]), torch.tensor([0]))
     assert found["top5"].item() == 1.0 and found["top1"].item() == 0.0
     assert found["logit_cosine"].item() == pytest.approx(-1.0)
 
