@@ -8,7 +8,7 @@ from benchmarks.timing import Line, format_median, in_turns
 from cache.jobs import Jobs
 from cache.store import Store
 from models.subject import Subject
-from probes.answer import find, submit
+from probes.answer import by_lease, find, submit
 from probes.known import Known
 from probes.question import Question, resolve
 from texts.corpus import CorpusRef
@@ -29,7 +29,7 @@ def known_answer(subject: Subject, rounds: int) -> list[Line]:
         store = Store(Path(folder))
         jobs, known = Jobs(store), Known(store)
         asked = resolve(question, known.identify)
-        job = submit(jobs, asked, lease)
+        job = submit(jobs, asked, by_lease(lease, store))
         job.wait()
         jobs.shutdown()
         if job.state != "done":

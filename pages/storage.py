@@ -24,7 +24,7 @@ def _forget(keys: list[str] | None) -> None:
         if keys is None:
             store.delete_all()
             forget_texts()
-            for each in bench.leases.residents():
+            for each in bench.executor.residents():
                 bench.load(each.ref)
         for key in keys or ():
             store.delete(key)
@@ -91,8 +91,8 @@ def _is_answer(about: dict) -> bool:
 
 def _models() -> None:
     """What is in memory, and who holds it."""
-    leases = shell.workbench().leases
-    there = leases.residents()
+    executor = shell.workbench().executor
+    there = executor.residents()
     if not there:
         st.caption("No model is in memory.")
         return
@@ -101,7 +101,7 @@ def _models() -> None:
         state = "in use" if each.holders else f"idle for {each.seconds_idle:.0f} s"
         name.markdown(f"**{shell.plain(each.ref.name)}** · {each.dtype} · {each.place} · {each.bytes / 1e9:.1f} GB · {state}")
         button.button(
-            "Unload", key=f"unload_{each.fingerprint[:12]}", on_click=leases.release, args=(each.fingerprint,),
+            "Unload", key=f"unload_{each.fingerprint[:12]}", on_click=executor.release, args=(each.fingerprint,),
             disabled=each.holders > 0,
         )  # fmt: skip
 

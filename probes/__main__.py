@@ -18,9 +18,10 @@ from models.subject import ModelRef
 from plans.registry import help_text
 from probes import PROBES, bundles, export
 from probes.access import doctor
-from probes.answer import Answer, find, open_store, submit
+from probes.answer import Answer, by_lease, find, open_store, submit
 from probes.base import as_dict
 from probes.document import document, written
+from probes.executors import serve
 from probes.gate import conditions, refuse_unknown
 from probes.known import Known
 from probes.question import Asked, Question, probe_named, resolve
@@ -32,7 +33,8 @@ from texts.files import not_utf8, read_bytes
 _LARGEST = 64 * 10**6  # bytes of a file that is given as a parameter
 # Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
 _ABOVE = {"report": "charts.report.command"}
-_COMMANDS = ("pack", "unpack", "export", "doctor", *_ABOVE)
+_BESIDE = {"export": export, "doctor": doctor, "worker": serve}
+_COMMANDS = ("pack", "unpack", *_BESIDE, *_ABOVE)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def _command(arguments: list[str]) -> int:
     if name in ("pack", "unpack"):
         print(bundles.run(_bundle_parser().parse_args(arguments)))
         return 0
-    module = importlib.import_module(_ABOVE[name]) if name in _ABOVE else {"export": export, "doctor": doctor}[name]
+    module = importlib.import_module(_ABOVE[name]) if name in _ABOVE else _BESIDE[name]
     told = module.command(_OneLine(prog=f"python -m probes {name}", description=module.__doc__), rest)
     text, code = told if isinstance(told, tuple) else (told, 0)
     print(text)
@@ -187,7 +189,7 @@ def _answer(question: Question, progress: Progress) -> Answer:
         return found
     known.note(question.model, asked.fingerprint)
     jobs = Jobs(store)
-    job = submit(jobs, asked, leases.lease)
+    job = submit(jobs, asked, by_lease(leases.lease, store))
     try:
         while not job.wait(0.2):
             progress(job.done, job.total, job.text)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from refusal import Progress, Refusal, silent
 from settings import data_directory, settings
 from texts.corpus import Corpus, read_corpus
 
+Compute = Callable[[Asked, Progress], tuple[bytes, dict[str, Any]] | None]
 Lease = Callable[[ModelRef, Progress], AbstractContextManager[Subject]]
 
 
@@ -81,11 +83,14 @@ def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
-def submit(jobs: Jobs, asked: Asked, lease: Lease, owner: str = "", ledger: Ledger | None = None) -> Job:
+def submit(jobs: Jobs, asked: Asked, compute: Compute, owner: str = "", ledger: Ledger | None = None) -> Job:
     """Ask for the answer; the job of an equal question that is running is handed back as it is.
 
     Parameters
     ----------
+    compute : callable
+        What gives the bytes of the answer and what is said about it, such as `by_lease`; or None, if it put them into the
+        store itself.
     owner : str
         Who asks.
     ledger : Ledger, optional
@@ -100,9 +105,14 @@ def submit(jobs: Jobs, asked: Asked, lease: Lease, owner: str = "", ledger: Ledg
     if ledger is not None and not jobs.store.has(asked.key):
         ledger.write(asked.key, asdict(asked.question), owner)
     return jobs.submit(
-        asked.key, asked.label, lambda progress: answer(asked, lease, jobs.store, progress), owner=owner,
+        asked.key, asked.label, partial(compute, asked), owner=owner,
         on_end=lambda job: ledger.strike(job.key) if ledger is not None else None,
     )  # fmt: skip
+
+
+def by_lease(lease: Lease, store: Store) -> Compute:
+    """`answer` with a lease and a store."""
+    return lambda asked, progress: answer(asked, lease, store, progress)
 
 
 def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent) -> tuple[bytes, dict[str, Any]]:

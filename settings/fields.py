@@ -109,7 +109,10 @@ class Settings(BaseSettings):
         "`yes`: listen beyond this machine although nobody has to log in, so that whoever reaches the port uses the app",
         "yes or no",
     )  # fmt: skip
-    executor: Literal["threads"] = _field("threads", "`threads`", "what computes the answers: `threads` of the app", "threads")
+    executor: Literal["threads", "worker"] = _field(
+        "threads", "`threads`", "what computes the answers: `threads` of the app, or a `worker` process that holds the models",
+        "threads or worker",
+    )  # fmt: skip
     log: Literal["text", "json"] = _field("text", "`text`", "what the log is: lines of `text` or of `json`", "text or json")
 
     def limit(self, memory: str) -> int | None:

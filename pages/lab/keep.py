@@ -28,16 +28,14 @@ def draw(live: shell.Live) -> None:
 
 def _keep(live: shell.Live, plans: list[str]) -> None:
     """Callback: keep the comparison and ask for its answers."""
-    state, bench, settings = st.session_state, shell.workbench(), live.settings
+    state, bench, writing = st.session_state, shell.workbench(), live.writing
+    how, learns = writing.settings, any(plan.learning for plan in writing.plans)
     params = AnswersParams(
-        as_lines([live.prompt.strip()]), settings.length, settings.temperature, settings.seed, "on" if settings.chat else "off"
+        as_lines([writing.prompt.strip()]), how.length, how.temperature, how.seed, "on" if how.chat else "off"
     )
-    learns = any(plan.learning for plan in live.plans)
     try:
-        made = Comparison(
-            (Column(live.ref), *(Column(live.ref, plan) for plan in plans)), params, live.corpus if learns else CorpusRef(),
-            by=shell.person().name,
-        )  # fmt: skip
+        columns = (Column(writing.ref), *(Column(writing.ref, plan) for plan in plans))
+        made = Comparison(columns, params, writing.corpus if learns else CorpusRef(), by=shell.person().name)
         state.kept_answers = {"live": state.live, "id": keep(bench.comparisons, made)}
         asked = [resolve(question, bench.known.identify) for question in made.questions]
         shell.submit_all([each for each in asked if not bench.store.has(each.key)])

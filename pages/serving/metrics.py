@@ -39,7 +39,7 @@ class _Now:
             yield from _answers(bench.store)
         except shell.StoreError:
             yield GaugeMetricFamily("prunescope_store_up", "Whether the store of answers can be read.", value=0)
-        yield from _memory(bench.leases.residents())
+        yield from _memory(bench.executor.residents())
 
 
 def _work(bench) -> Iterator[Metric]:

@@ -144,7 +144,7 @@ def submit_all(questions: list[Asked]) -> None:
 
 
 def _begun(bench: Workbench, asked: Asked) -> Active:
-    job = submit(bench.jobs, asked, bench.leases.lease, person().name, bench.ledger)
+    job = submit(bench.jobs, asked, bench.executor.answer, person().name, bench.ledger)
     log.follow(job, asked, person().name)
     return _active(job)
 

@@ -66,7 +66,7 @@ def _standing(known: Anatomy | None) -> None:
     if job is not None and job.active:
         _watch_loading()
         return
-    here = [each for each in bench.leases.residents() if known and each.fingerprint == bench.known.identify(ref)]
+    here = [each for each in bench.executor.residents() if known and each.fingerprint == bench.known.identify(ref)]
     if here:
         st.caption(f":green[●] **{plain(ref.name)}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
         return

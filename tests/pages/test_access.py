@@ -137,7 +137,7 @@ def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
     visitor.at.text_input(key="plan").set_value("a1").run()
     assert not visitor.go("decide").has("export") and not visitor.has("note_forget")
     assert "writes no checkpoints" in visitor.texts()
-    assert visitor.bench.leases.release() == 1
+    assert visitor.bench.executor.leases.release() == 1
     visitor.look().click("load").wait()
     assert any("demonstration with the bundled model alone" in each for each in visitor.errors())
 

@@ -232,7 +232,7 @@ def test_out_of_memory(visit, link, monkeypatch, error):
         patch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=run))
         told(visitor.look().click("ask_similarity").wait(), "fewer windows")
     with monkeypatch.context() as patch:
-        patch.setattr(visitor.bench.leases, "lease", run)
+        patch.setattr(visitor.bench.executor.leases, "lease", run)
         visitor.go("drop_lab").click("answer").wait()
         assert any("not enough memory" in each for each in visitor.errors())
     del visitor.at.session_state["live"]
@@ -270,7 +270,7 @@ def test_an_answer_that_was_damaged_on_disk(visit, link):
 def test_the_model_is_taken_away_by_someone_else(visit, link):
     """Another person unloads it between two clicks; it is loaded again by whoever needs it."""
     visitor = visit("drop_lab", plan="a1", answer_length=4)
-    assert visitor.bench.leases.release() == 1
+    assert visitor.bench.executor.leases.release() == 1
     visitor.click("answer").wait()
     assert [len(each) for each in visitor.bench.lives()[0].tokens] == [4, 4] and not visitor.errors()
     works(visitor, link)

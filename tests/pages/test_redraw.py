@@ -97,7 +97,7 @@ def test_nothing_is_tokenized_or_loaded_in_the_thread_of_a_page(answered, link):
     answered.at.text_input(key="plan").set_value("w:wanda@0.5").run()
     answered.go("drop_lab").click("ask_fidelity").wait().click("answer").wait()
     assert not answered.errors() and len(answered.bench.lives()[0].tokens) == 2
-    answered.bench.leases.release()
+    answered.bench.executor.leases.release()
     fresh = Visitor("drop_lab", **(link | FIELDS))
     fresh.click("answer").wait()
     assert not fresh.errors() and all(fresh.bench.lives()[-1].tokens)
@@ -109,7 +109,7 @@ def test_a_look_computes_and_leases_nothing(answered, monkeypatch):
     def never(*_, **__):
         raise AssertionError("a page leased the model")
 
-    monkeypatch.setattr(answered.bench.leases, "lease", never)
+    monkeypatch.setattr(answered.bench.executor.leases, "lease", never)
     before = len(answered.bench.jobs.list()), len(answered.bench.store.entries())
     for page in (*ASKS, "model", "storage"):
         answered.go(page)

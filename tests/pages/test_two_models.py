@@ -64,7 +64,7 @@ def test_two_people_load_two_models_at_once(link, deeper):
     two.click("load_main")
     one.wait()
     two.wait()
-    names = {each.ref.name for each in one.bench.leases.residents()}
+    names = {each.ref.name for each in one.bench.executor.leases.residents()}
     assert names == {str(link["model"]), str(deeper)}
     assert "4 layers" in one.texts() and "5 layers" not in one.texts()
     assert "5 layers" in two.texts() and "4 layers" not in two.texts()
@@ -76,7 +76,7 @@ def test_two_people_write_with_two_models_at_once(visit, link, other):
     alone = [writes(each) for each in (one, two)]
     assert alone[0] != alone[1]
     bench = one.bench
-    threads = [threading.Thread(target=bench.leases.release) for _ in range(8)]
+    threads = [threading.Thread(target=bench.executor.leases.release) for _ in range(8)]
     one.click("answer")
     two.click("answer")
     for thread in threads:  # somebody unloads all that nobody holds
@@ -93,6 +93,6 @@ def test_a_bad_name_costs_nobody_the_loaded_model(visit, link, monkeypatch):
     model, first = one.subject.model, writes(one)
     two = Visitor(**(link | {"model": "nobody/nothing"})).click("load_main").wait()
     assert any("'nobody/nothing'" in each for each in two.errors())
-    assert one.subject.model is model and one.look().bench.leases.resident(one.subject.fingerprint)
+    assert one.subject.model is model and one.look().bench.executor.leases.resident(one.subject.fingerprint)
     assert writes(one) == first and not one.errors()
     assert [job.state for job in one.bench.jobs.list()] == ["done", "failed"]

@@ -50,7 +50,7 @@ def everything_is_shown(folder, link):
         assert chart in visitor.figures(), page
         assert not visitor.errors() and not visitor.has("load_here") and not visitor.has(PAGES.get(page, "load_main")), page
         assert "4 layers · not in memory; stored answers are shown" in visitor.texts()
-    assert not visitor.bench.leases.residents() and not visitor.bench.jobs.list()
+    assert not visitor.bench.executor.leases.residents() and not visitor.bench.jobs.list()
     return visitor
 
 
@@ -145,7 +145,7 @@ def test_an_answer_that_cannot_be_read_is_told_in_its_place(measured, monkeypatc
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_unload_while_a_page_is_drawn_is_no_fault(measured, folder, monkeypatch, gone):
     """Somebody unloads the model whenever a page has looked whether it is in memory, and deletes its files, too."""
-    leases = measured.bench.leases
+    leases = measured.bench.executor.leases
     there = leases.residents()
 
     def looked():

@@ -51,8 +51,8 @@ class Visitor:
     @property
     def subject(self) -> Subject:
         """The model of the link, which must be in memory."""
-        assert self.bench.leases.resident(self.bench.known.identify(self.ref))
-        with self.bench.leases.lease(self.ref) as subject:
+        assert self.bench.executor.leases.resident(self.bench.known.identify(self.ref))
+        with self.bench.executor.leases.lease(self.ref) as subject:
             return subject
 
     @property
@@ -136,4 +136,4 @@ class Visitor:
 
 def unmarked(text: str) -> str:
     """Markdown as a person sees it, where letters are escaped so that they are no markup."""
-    return re.sub(r"\\([^\w\s])", r"\1", text)
+    return re.sub(r"\\([^\w\s]|_)", r"\1", text)

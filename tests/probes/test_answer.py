@@ -16,7 +16,7 @@ from plans.cut import cut
 from plans.learn import calibrate
 from plans.plan import parse
 from probes import PROBES, question
-from probes.answer import answer, find, learned, submit
+from probes.answer import answer, by_lease, find, learned, submit
 from probes.known import Known
 from probes.question import Question, resolve
 from refusal import Refusal, silent
@@ -118,7 +118,7 @@ def test_plans_that_begin_alike_share_what_they_learn(subject, store, learning):
 
 def test_it_learns_from_other_tokens_than_those_measured(subject, store, jobs, lend):
     question = asked(subject, "w:wanda@0.5")
-    assert submit(jobs, question, lend).wait(SECONDS)
+    assert submit(jobs, question, by_lease(lend, jobs.store)).wait(SECONDS)
     about = find(store, question).about
     follow, here = (read_corpus(ref, subject.tokenizer) for ref in (CORPUS.following, CORPUS))
     assert about["calibration"] == {"tokens": 48, "windows": 2, "digest": follow.digest}
@@ -133,7 +133,7 @@ def test_a_plan_of_drops_learns_nothing(subject, store, lend):
 
 def test_a_text_that_ends_with_what_is_measured_is_refused(subject, jobs, lend):
     short = CorpusRef(keep_text("é" * 50), windows=3, length=30)  # 100 tokens
-    job = submit(jobs, asked(subject, "w:wanda@0.5", short), lend)
+    job = submit(jobs, asked(subject, "w:wanda@0.5", short), by_lease(lend, jobs.store))
     assert job.wait(SECONDS) and job.state == "failed"
     assert "calibration needs windows after the 3 that are measured" in job.error
 
@@ -150,13 +150,13 @@ def test_learning_that_was_interrupted_is_taken_up_again(subject, tmp_path, lend
                 jobs.get(question.key).cancel()
 
     store.put = watched
-    job = submit(jobs, question, lend)
+    job = submit(jobs, question, by_lease(lend, jobs.store))
     assert job.wait(SECONDS) and job.state == "cancelled"
     [learning] = question.learning
     assert kept == pieces(store, learning.key) == ["0", "1"] and find(store, question) is None
 
     kept.clear()
-    again = submit(jobs, question, lend)
+    again = submit(jobs, question, by_lease(lend, jobs.store))
     assert again.wait(SECONDS) and again.state == "done"
     assert kept == ["2", "3"]
     alone = Store(tmp_path / "alone")
@@ -250,7 +250,7 @@ def test_a_model_whose_files_changed_since_it_was_asked_is_not_measured(subject,
 
 
 def test_an_equal_question_is_one_job(subject, jobs, lend):
-    one, other = (submit(jobs, asked(subject, plan), lend) for plan in ("b1-2,a0", "A0 b2; b1"))
+    one, other = (submit(jobs, asked(subject, plan), by_lease(lend, jobs.store)) for plan in ("b1-2,a0", "A0 b2; b1"))
     assert one.key == other.key and one.wait(SECONDS) and other.wait(SECONDS)
     assert len(jobs.list()) == 1
 

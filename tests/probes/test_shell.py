@@ -23,7 +23,7 @@ from models.loading.load import identify
 from models.subject import ModelRef
 from probes import PROBES
 from probes.__main__ import main
-from probes.answer import find, open_store, submit
+from probes.answer import by_lease, find, open_store, submit
 from probes.question import Question, probe_named, resolve
 from texts.corpus import CorpusRef
 
@@ -150,7 +150,7 @@ def test_the_app_finds_what_the_shell_computed_and_the_shell_what_the_app_did(ca
     assert found.result.joint_order == document["result"]["joint_order"]
     plan = resolve(replace(question, probe="fidelity", plan="a3"), identify)
     jobs = Jobs(open_store())
-    assert submit(jobs, plan, Leases().lease).wait(60)
+    assert submit(jobs, plan, by_lease(Leases().lease, jobs.store)).wait(60)
     jobs.shutdown()
     again = asked(capsys, "fidelity", "--model", tiny_folder, "--plan", "a3")
     assert again["about"]["from_cache"]

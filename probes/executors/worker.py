@@ -1,0 +1,178 @@
+"""Questions answered by a process of its own that holds the models, so the app survives its end.
+
+Both sides speak in lines of JSON over pipes. Every request has a number; a progress waits to be told whether to go on, so a job
+that rests or is cancelled here does so there. Answers go into the store that both share. If the process dies, or the system
+kills it for its memory, whatever it was asked ends with a sentence, and the next request starts a new one.
+"""
+
+import itertools
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cache.store import Store, StoreError
+from models.residents import Resident
+from models.subject import ModelRef
+from plans.export.export import Exported, Order
+from probes.generation.writing import Writing, Written
+from probes.question import Asked
+from refusal import Progress, Refusal, silent
+from settings import listed, settings
+
+ROOT = Path(__file__).parents[2]
+Message = dict[str, Any]
+
+
+class Worker:
+    """The same as `probes.executors.threads.Threads`, in another process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._numbers = itertools.count()
+        self._lock = threading.Lock()  # guards the next two, and the process's input
+        self._process: subprocess.Popen | None = None
+        self._waiting: dict[int, queue.SimpleQueue[Message]] = {}
+
+    def answer(self, asked: Asked, progress: Progress) -> None:
+        """The answer is in the store after that."""
+        self._done("answer", {"key": asked.key, "question": asdict(asked.question)}, progress)
+
+    def load(self, ref: ModelRef, progress: Progress) -> None:
+        """Bring a model into the worker's memory, and note what it is made of."""
+        self._done("load", {"ref": asdict(ref)}, progress)
+
+    def at_once(self, asked: Asked) -> None:
+        """Answer what takes less than 0.1 s, if the model is in the worker's memory; else do nothing."""
+        if self.alive:
+            self._done("at_once", {"key": asked.key, "question": asdict(asked.question)}, silent)
+
+    def export(self, order: Order, progress: Progress) -> Exported:
+        """Write a plan as a checkpoint."""
+        given = asdict(order) | {"plan": str(order.plan)}
+        found = self._done("export", {"order": given}, progress)
+        return Exported(**found | {"folder": Path(found["folder"])})
+
+    def write(self, writing: Writing, progress: Progress) -> Iterator[Written]:
+        """Tokens of several views in turns; closing the iterator ends it."""
+        for message in self._asked("write", {"writing": writing.as_dict()}, progress):
+            if "written" in message:
+                yield Written.of(message["written"])
+
+    def residents(self) -> list[Resident]:
+        """The models in the worker's memory; none where it does not run."""
+        found = self._done("residents", {}, silent) if self.alive else []
+        return [Resident(**each | {"ref": ModelRef(**each["ref"])}) for each in found]
+
+    def release(self, fingerprint: str | None = None) -> int:
+        """Let go of one model, or of all, unless somebody uses it; returns how many went."""
+        return self._done("release", {"fingerprint": fingerprint}, silent) if self.alive else 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _done(self, what: str, given: Message, progress: Progress) -> Any:
+        """What a request comes to."""
+        for message in self._asked(what, given, progress):
+            if "done" in message:
+                return message["done"]
+        return None
+
+    def _asked(self, what: str, given: Message, progress: Progress) -> Iterator[Message]:
+        """Messages on one request, the last of them ``done``; progress is told and answered here, on the caller's thread.
+
+        Raises
+        ------
+        Refusal, StoreError, RuntimeError
+            What the worker raised, or that it ended. What ``progress`` raises ends the request there and goes on here.
+        """
+        number, messages = next(self._numbers), queue.SimpleQueue()
+        self._send({"number": number, "what": what} | given, messages)
+        raised: BaseException | None = None
+        try:
+            while True:
+                message = messages.get()
+                if "progress" in message:
+                    try:
+                        progress(*message["progress"])
+                    except BaseException as error:
+                        raised = error
+                    self._tell({"number": number, "go_on": raised is None})
+                elif "failed" in message:
+                    raise raised or _error(message)
+                else:
+                    yield message
+                    if "done" in message:
+                        return
+                    self._tell({"number": number, "go_on": True})
+        except GeneratorExit:
+            self._tell({"number": number, "go_on": False})
+            raise
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
+
+    def _send(self, request: Message, messages: queue.SimpleQueue) -> None:
+        with self._lock:
+            if not self.alive:
+                self._process = _started()
+                threading.Thread(target=self._listen, args=(self._process,), name="worker", daemon=True).start()
+            self._waiting[request["number"]] = messages
+        self._tell(request)
+
+    def _tell(self, message: Message) -> None:
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(message).encode() + b"\n")
+                self._process.stdin.flush()
+            except (BrokenPipeError, OSError, ValueError):
+                pass  # it ended; whoever listens to it tells those who wait
+
+    def _listen(self, process: subprocess.Popen) -> None:
+        """Hand every message to whoever asked; when the process has ended, tell all of them."""
+        for line in process.stdout:
+            message = json.loads(line)
+            with self._lock:
+                waiting = self._waiting.get(message["number"])
+            if waiting is not None:
+                waiting.put(message)
+        code = process.wait()
+        with self._lock:
+            for waiting in self._waiting.values() if self._process is process else ():
+                waiting.put({"failed": _ended(code), "kind": "Refusal"})
+
+
+def _started() -> subprocess.Popen:
+    # What this process knows of its listeners, a child cannot know.
+    more = {"PRUNESCOPE_PATHS": "listed"} if listed(settings()) else {}
+    return subprocess.Popen(
+        [sys.executable, "-m", "probes", "worker"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=os.environ | more,
+    )  # fmt: skip
+
+
+def _ended(code: int) -> str:
+    by = "the system killed it, perhaps for its memory" if code == -9 else f"with exit code {code}"
+    return (
+        f"The process that computes has ended: {by}. What was finished is kept. Ask again, and a new one begins; with fewer or "
+        "shorter windows, or a smaller dtype, it needs less memory."
+    )
+
+
+def _error(message: Message) -> Exception:
+    kinds = {"Refusal": Refusal, "StoreError": StoreError}
+    return kinds.get(message["kind"], RuntimeError)(message["failed"])
