@@ -9,6 +9,7 @@ from probes.generation.answers import AnswersParams
 from probes.generation.comparison import Comparison, columns_of, keep
 from probes.question import resolve
 from refusal import Refusal
+from settings import settings
 from texts.corpus import CorpusRef
 from texts.prompts import as_lines, prompts_of
 
@@ -19,7 +20,8 @@ def draw(shown: Comparison | None) -> None:
         "Prompts, one per line", key="compare_prompts", height=120, placeholder="Empty: eight built-in prompts",
         persist_state="session", help='Or one JSON object per line, as {"prompt": "…"}; its text may hold line breaks.',
     )  # fmt: skip
-    st.file_uploader("or a file with them", ["txt", "jsonl"], key="compare_file", on_change=_uploaded, max_upload_size=1)
+    if not settings().demo:
+        st.file_uploader("or a file with them", ["txt", "jsonl"], key="compare_file", on_change=_uploaded, max_upload_size=1)
     if told := st.session_state.pop("compare_refused", None):
         shell.refused(told)
     _columns()

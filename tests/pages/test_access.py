@@ -122,10 +122,10 @@ def test_a_report_for_others_leaves_the_texts_of_their_owners_out(reached, visit
 def test_only_an_operator_forgets_what_is_everybodys(reached, visit, monkeypatch):
     visitor = visit("similarity").click("ask_similarity").wait().go("storage")
     assert not visitor.has("forget_all") and not visitor.has("forget") and "only an operator" in visitor.texts()
-    visitor.go("decide").at.text_input(key="plan").set_value("a1").run()
-    assert not visitor.has("note_forget")
+    visitor.go("decide").open("decide", "Plans").at.text_input(key="plan").set_value("a1").run()
+    assert "No plan has been measured" in visitor.texts() and not visitor.has("note_forget")
     monkeypatch.setenv("PRUNESCOPE_OPERATORS", "*")
-    assert visitor.go("storage").has("forget_all") and visitor.go("decide").has("note_forget")
+    assert visitor.go("storage").has("forget_all") and visitor.go("decide").open("decide", "Plans").has("note_forget")
 
 
 def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
@@ -135,8 +135,10 @@ def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
     assert not visitor.has("forget_all") and not visitor.has("bundle_take") and "demonstration" in visitor.texts()
     assert not visitor.go("model").has("own_use") and "no texts of your own" in visitor.texts()
     visitor.at.text_input(key="plan").set_value("a1").run()
-    assert not visitor.go("decide").has("export") and not visitor.has("note_forget")
-    assert "writes no checkpoints" in visitor.texts()
+    assert not visitor.go("compare").at.get("file_uploader")
+    visitor.go("decide").open("decide", "Plans")
+    assert "No plan has been measured" in visitor.texts() and not visitor.has("note_forget")
+    assert not visitor.open("decide", "Export").has("export") and "writes no checkpoints" in visitor.texts()
     assert visitor.bench.executor.leases.release() == 1
     visitor.look().click("load").wait()
     assert any("demonstration with the bundled model alone" in each for each in visitor.errors())
