@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
 NEEDS := pyproject.toml $(wildcard scripts/*)
 
-.PHONY: run test bench lint clean test-gpu bench-gpu
+.PHONY: run test bench load lint clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
 	FORWARDED_ALLOW_IPS= $(BIN)/python -m streamlit run asgi.py --server.port $(PORT)
@@ -20,6 +20,10 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# Eight browsers on one server for five minutes; LOAD="--minutes 30" for longer.
+load: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.load $(LOAD)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check .

@@ -16,6 +16,7 @@ from plans.drops import Drops, dropped
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_new_tokens
 from probes.deviation.fidelity import FidelityResult
+from probes.generation.writing import Writing
 from refusal import Refusal
 from settings import settings as operator_settings
 
@@ -79,7 +80,8 @@ def _begun(plan: Plan):
     settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed), bool(state.chat))
     # What needs no text and what was learned beyond it are told apart, where a plan has both.
     steps = list(dict.fromkeys((EMPTY, plan.at_once, plan))) if plan else [EMPTY, EMPTY]
-    state.live = bench.write(shell.model_ref(), shell.corpus_ref(), steps, state.prompt, settings)
+    writing = Writing(shell.model_ref(), shell.corpus_ref(), tuple(steps), state.prompt, settings)
+    state.live = bench.write(writing, shell.person().name)
     live = bench.live(state.live)
     return lambda: not live.over.is_set()
 

@@ -148,7 +148,21 @@ def _jobs() -> None:
             )
         if job.active:
             shell.cancel_button(job, button, f"stop_{job.key[:12]}")
+    _lives()
     interrupted.draw()
+
+
+def _lives() -> None:
+    """Answers that are being written side by side; they go on without whoever watches them."""
+    me = shell.person()
+    for i, live in enumerate(shell.workbench().lives()):
+        if live.over.is_set():
+            continue
+        label, state, button = st.columns([4, 4, 1], vertical_alignment="center")
+        by = f" · {live.owner}" if live.owner not in ("", "local") else ""
+        label.write(shell.plain(f"Answers · {live.writing.ref.name}{by}"))
+        state.caption(shell.plain(live.text or f"{sum(map(len, live.tokens))} tokens written"))
+        button.button("Stop", key=f"end_{i}", on_click=live.stop, disabled=not (me.operator or me.name == live.owner))
 
 
 st.subheader("Models", anchor=False)

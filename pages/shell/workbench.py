@@ -13,10 +13,9 @@ import streamlit as st
 from cache.job import Cancelled
 from cache.jobs import Job, Jobs, sentence
 from cache.keys import canonical
-from models.generate import Settings, Token
+from models.generate import Token
 from models.subject import ModelRef
 from plans.export.export import Exported, Order
-from plans.plan import Plan
 from probes.answer import Answer, find, open_ledger, open_store
 from probes.decision.book import Book, open_book
 from probes.executors.choice import executor
@@ -27,7 +26,6 @@ from probes.generation.writing import Writing
 from probes.known import Known
 from probes.question import Asked
 from refusal import Progress, Refusal
-from texts.corpus import CorpusRef
 
 _log = logging.getLogger(__name__)
 _LIVES = 50  # answers remembered; the oldest go first
@@ -36,8 +34,8 @@ _LIVES = 50  # answers remembered; the oldest go first
 class Live:
     """Several views of one model continuing one prompt, on a thread of its own."""
 
-    def __init__(self, bench: "Workbench", writing: Writing) -> None:
-        self.writing, self.plans, self.settings = writing, list(writing.plans), writing.settings
+    def __init__(self, bench: "Workbench", writing: Writing, owner: str = "") -> None:
+        self.owner, self.writing, self.plans, self.settings = owner, writing, list(writing.plans), writing.settings
         self.text = ""  # what is being waited for before the first token: the model, or what a plan learns
         self.tokens: list[list[Token]] = [[] for _ in writing.plans]
         self.cache_bytes = [0] * len(writing.plans)
@@ -151,9 +149,9 @@ class Workbench:
         asked, done = self._exports.get(key, (None, []))
         return (self.jobs.get(key), done[-1] if done else None) if asked == order else (None, None)
 
-    def write(self, ref: ModelRef, corpus: CorpusRef, plans: list[Plan], prompt: str, settings: Settings) -> str:
+    def write(self, writing: Writing, owner: str = "") -> str:
         """Begin to write; returns the name under which the answers can be watched. Plans learn from ``corpus``."""
-        name, live = uuid.uuid4().hex, Live(self, Writing(ref, corpus, tuple(plans), prompt, settings))
+        name, live = uuid.uuid4().hex, Live(self, writing, owner)
         with self._lock:
             self._lives[name] = live
             old = [self._lives.popitem(last=False)[1] for _ in range(len(self._lives) - _LIVES)]

@@ -1,5 +1,6 @@
 """What a search has measured so far, from what it keeps: shown while it runs, and after it was stopped."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,12 +42,15 @@ def so_far(pieces: Iterable[Mapping[str, Any]], limits: Budget, windows: int) ->
     limits : Budget
         Of the model; plans that begin with something else than its base are left out.
     windows : int
-        The first so many are those to choose on.
+        The first so many are those to choose on; fewer, where the text has not so many.
     """
     rows: dict[str, dict[int, float]] = {}
     for piece in pieces:
         for plan, row in zip(piece["plans"], piece["rows"], strict=True):
             rows.setdefault(plan, {})[int(piece["window"])] = float(row[0])
+    if rows:  # most plans are measured on the choosing windows and on no other
+        counts = Counter(map(len, rows.values()))
+        windows = min(windows, max(counts, key=lambda count: (counts[count], count)))
     known = {plan: each for plan, each in rows.items() if plan and _fits(plan, limits) and set(range(windows)) <= set(each)}
     if not known:
         return None

@@ -88,3 +88,14 @@ def test_who_asked_too_takes_back_only_their_own_question(of_ann):
     visitor.look().click(f"stop_{job.key[:12]}")
     assert job.active and not job.cancelling and job.askers == ("ann",)
     gate.set()
+
+
+def test_an_answer_that_goes_on_without_its_visitor_is_stopped_by_its_owner(visit):
+    lab = visit("drop_lab", plan="a1", answer_length=4000)
+    lab.click("answer")
+    [live] = lab.bench.lives()
+    other = visit("storage")
+    assert live.owner == "local" and "Answers · " in other.texts()
+    other.click("end_0")
+    assert live.over.wait(60) and len(live.tokens[0]) < 4000
+    assert "Answers · " not in other.look().texts()

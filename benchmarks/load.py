@@ -1,0 +1,184 @@
+"""A server under load: several browsers with plans of their own on two models, for minutes (``make load``).
+
+What is watched: every greedy text equals the one computed alone, no page shows a fault, memory is flat, and pages answer while
+probes run. It prints a Markdown table for docs/operations.md; exit code 1 if something was wrong.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+PLANS = ("a25", "a26", "a25,a26", "m16", "a28,a29", "b20", "m14,m15", "a3")
+_WAIT = 90_000  # ms that anything on a page may take
+_MARK = "Dotted line: probability below"  # stands below the answers
+
+
+@dataclass
+class Seen:
+    """What all browsers saw; guarded by the lock."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    pages: list[float] = field(default_factory=list)  # seconds from a click on the menu until the page stands
+    texts: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # greedy answers by model and plan
+    faults: list[str] = field(default_factory=list)
+    answers: int = 0
+
+
+def server(data: Path) -> tuple[subprocess.Popen, str]:
+    """The app on a free port, with the bundled model twice: as float32 and as bfloat16."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "asgi.py", "--server.headless", "true", "--server.port", str(port)]
+    environment = os.environ | {"PRUNESCOPE_DATA": str(data), "HF_HUB_OFFLINE": "1"}
+    with (data / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://localhost:{port}"
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+            return process, address
+        except OSError:
+            if process.poll() is not None:
+                break
+            time.sleep(0.1)
+    raise RuntimeError(f"The server did not start: {(data / 'server.log').read_text()[-500:]}")
+
+
+def visitor(number: int, address: str, until: float, seen: Seen, chromium: str) -> None:
+    """One person: answers in the drop lab, a look at other pages, a probe now and then."""
+    from playwright.sync_api import Error, sync_playwright
+
+    chance, plan = random.Random(number), PLANS[number % len(PLANS)]
+    dtype = ("float32", "bfloat16")[number % 2]
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        try:
+            while time.monotonic() < until:
+                page.goto(f"{address}/drop_lab?plan={plan}&dtype={dtype}&answer_length=12&chat=false")
+                _answered(page, (dtype, plan), seen)
+                for title in chance.sample(["Similarity", "Key rank", "Deviation", "Decide", "Storage", "Compare"], 2):
+                    _looked(page, title, seen)
+                if chance.random() < 0.3:
+                    page.goto(f"{address}/similarity?plan={plan}&dtype={dtype}&windows={chance.randint(1, 9)}&length=256")
+                    button = page.get_by_role("button", name="Measure similarity")
+                    if button.count():
+                        button.click()
+        except Error as error:
+            with seen.lock:
+                seen.faults.append(f"visitor {number}: {str(error).splitlines()[0]}")
+        finally:
+            browser.close()
+
+
+def _answered(page, key: tuple[str, str], seen: Seen) -> None:
+    load = page.get_by_role("button", name="Load bundled")
+    answer = page.get_by_role("button", name="Answer", exact=True)
+    load.or_(answer).first.wait_for(timeout=_WAIT)
+    if load.count():
+        load.click()
+    answer.click(timeout=_WAIT)
+    page.get_by_text("Every step as a table").wait_for(timeout=_WAIT)
+    text = page.locator(".answer").last.inner_text()
+    with seen.lock:
+        seen.texts.setdefault(key, set()).add(text)
+        seen.answers += 1
+        if page.locator("[data-testid=stException]").count():
+            seen.faults.append(f"{key}: an exception on the page")
+
+
+def _looked(page, title: str, seen: Seen) -> None:
+    begun = time.monotonic()
+    page.get_by_role("link", name=title, exact=True).click()
+    page.get_by_role("heading", name=title, exact=True, level=1).wait_for(timeout=_WAIT)
+    with seen.lock:
+        seen.pages.append(time.monotonic() - begun)
+        if page.locator("[data-testid=stException]").count():
+            seen.faults.append(f"{title}: an exception on the page")
+
+
+def memory(process: subprocess.Popen) -> float:
+    """Resident bytes of the server."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return float(line.split()[1]) * 1024
+    return float("nan")
+
+
+def run(minutes: float, browsers: int, data: Path) -> dict:
+    """Let them all work at once; returns what was measured."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
+    process, address = server(data)
+    seen, held = Seen(), []
+    until = time.monotonic() + 60 * minutes
+    threads = [threading.Thread(target=visitor, args=(i, address, until, seen, chromium)) for i in range(browsers)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            held.append(memory(process))
+            time.sleep(2)
+    finally:
+        process.terminate()
+        process.wait(30)
+    third = max(1, len(held) // 3)
+    return {
+        "minutes": minutes, "browsers": browsers, "answers": seen.answers, "pages": len(seen.pages),
+        "page_median": float(np.median(seen.pages)) if seen.pages else float("nan"),
+        "page_95": float(np.quantile(seen.pages, 0.95)) if seen.pages else float("nan"),
+        "memory_begin": float(np.median(held[third : 2 * third])) if held else float("nan"),
+        "memory_end": float(np.median(held[-third:])) if held else float("nan"),
+        "crossed": [f"{key}: {len(texts)} texts" for key, texts in seen.texts.items() if len(texts) > 1],
+        "faults": seen.faults,
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Run it, print the table, and say what was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--browsers", type=int, default=8)
+    parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(options.minutes, options.browsers, Path(folder))
+    if options.json:
+        print(json.dumps(found))
+    else:
+        print(table(found))
+    return int(bool(found["crossed"] or found["faults"] or not found["answers"]))
+
+
+def table(found: dict) -> str:
+    """What was measured, as Markdown."""
+    grown = found["memory_end"] / found["memory_begin"] - 1
+    rows = [
+        ("browsers, minutes", f"{found['browsers']}, {found['minutes']:g}"),
+        ("answers, pages opened", f"{found['answers']}, {found['pages']}"),
+        ("a page stands, median and 95 %", f"{found['page_median']:.2f} s, {found['page_95']:.2f} s"),
+        ("memory of the server, last third against the middle one", f"{found['memory_end'] / 1e9:.2f} GB, {grown:+.1%}"),
+        ("plans whose greedy text differed between visits", ", ".join(found["crossed"]) or "none"),
+        ("faults", "; ".join(found["faults"][:5]) or "none"),
+    ]
+    return "\n".join(["| what | value |", "|---|---|", *(f"| {what} | {value} |" for what, value in rows)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
