@@ -50,7 +50,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 USER 10001
 VOLUME /data
 EXPOSE 8501
-# /ready answers 503 until the app has started and while the data directory cannot be written. There is no curl in this image.
+# /ready answers 503 while the data directory cannot be written. There is no curl in this image.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/ready', timeout=8)"]
 CMD ["python", "-m", "streamlit", "run", "asgi.py", "--server.address=0.0.0.0", "--server.port=8501"]

@@ -7,7 +7,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from pages.serving import log, metrics, ready
+from pages.serving import log
 from pages.serving.guard import Guard
 from pages.serving.people import refuse_start
 from refusal import Refusal
@@ -18,9 +18,12 @@ try:
 except Refusal as refusal:  # before anybody is let in; one line, and no traceback
     sys.exit(f"prunescope: {refusal}")
 
+# After it is known that the server may start: this imports torch. Before the first visitor comes, and on one thread: two that
+# import the same libraries at once can meet half of a module.
+from pages.serving import metrics, ready
+
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[Route("/ready", ready.answer), Route("/metrics", metrics.answer)],
     middleware=[Middleware(Guard)],
-    lifespan=ready.lifespan,
 )

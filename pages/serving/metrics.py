@@ -11,6 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pages import shell
+
 _STATES = ("queued", "running", "done", "failed", "cancelled")
 
 
@@ -31,8 +33,6 @@ class _Now:
 
     def collect(self) -> Iterator[Metric]:
         """Families of metrics, each read once."""
-        from pages import shell
-
         bench = shell.workbench()
         yield from _work(bench)
         try:
