@@ -5,7 +5,7 @@ import argparse
 import torch
 import transformers
 
-from benchmarks import answers, drop_scan, fidelity, key_rank, loading, low_rank, similarity, sparsity, transitions, views
+from benchmarks import answers, drop_scan, fidelity, key_rank, live, loading, low_rank, similarity, sparsity, transitions, views
 from models.loading.load import load
 from models.subject import ModelRef
 from texts.corpus import CorpusRef, read_corpus
@@ -33,6 +33,7 @@ def main() -> None:
         lambda: similarity.memory(1 if quick else 3),
         lambda: similarity.speed(subject, windows, rounds),
         lambda: fidelity.second_plan(subject, min(windows, 4), rounds),
+        lambda: live.first_token(subject, torch.from_numpy(corpus.tokens)[0], rounds),
         lambda: key_rank.speed(subject, windows, rounds),
         lambda: key_rank.eigen(subject, rounds),
         lambda: low_rank.forward(subject, 512, rounds),
