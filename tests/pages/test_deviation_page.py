@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pages.levels.plans import plain
+from pages.shell.words import plain
 from tests.pages.visitor import SECONDS, Visitor
 
 ITEMS = [
