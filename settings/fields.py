@@ -1,5 +1,6 @@
 """Every setting: its type, its default, what it means, and what to write."""
 
+import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from settings.values import memory_limits, most, names, networks, size_in_bytes
 MB = 10**6
 
 Names = Annotated[frozenset[str], NoDecode, BeforeValidator(names)]
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+Folder = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 Folders = Annotated[tuple[Folder, ...], NoDecode, BeforeValidator(names)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(networks)]
 Most = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(most)]

@@ -42,7 +42,7 @@ def file_named() -> Path | None:
         ``PRUNESCOPE_CONFIG`` names what is no file.
     """
     named = os.environ.get(PREFIX + "CONFIG", "")
-    path = Path(named or FILE).expanduser()
+    path = Path(os.path.expanduser(named or FILE))
     if path.is_file():
         return path
     if named:

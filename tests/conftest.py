@@ -1,6 +1,7 @@
 """What tests of every part need: a data directory of their own, and a tiny model as a folder."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: for tiny models, threads mostly wait for each other
 
@@ -83,3 +84,25 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
     fast.chat_template = _TEMPLATE
     return fast
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The path of a Chromium; where there is none, CI fails and a person is told what to install."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        why = "There is no Chromium here: install it with `apt install chromium`, or run .ci/run, which does."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    """One Chromium for all tests."""
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # milliseconds; the first visitor waits until torch is imported
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()

@@ -44,9 +44,9 @@ def test_image_has_each_package():
     assert not missing
 
 
-def test_image_is_healthy_only_if_the_body_says_so():
+def test_image_is_healthy_only_if_it_is_ready():
     check = DOCKERFILE.partition("HEALTHCHECK")[2]
-    assert "/_stcore/health" in check and "read() != b'ok'" in check
+    assert "/ready" in check and "urlopen" in check, "it answers 503 where it is not, and urlopen raises"
 
 
 def test_image_does_not_run_as_root():

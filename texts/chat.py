@@ -14,7 +14,7 @@ from typing import Any
 from refusal import Refusal
 
 _PROGRAM = Path(__file__).with_name("rendering.py")
-_PATIENCE = 20.0  # seconds for a text and for the start of the child; it stops computing much sooner
+_PATIENCE = 60.0  # seconds for a text and for the start of the child on a busy machine; it stops computing much sooner
 _PASSED = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "LANG")  # of the environment: nothing that is a secret
 _LONGEST = 1_000_000  # characters of a template
 

@@ -1,7 +1,6 @@
 """A real server, a real Chromium, and what the browser complained about."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,16 +25,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """The path of a Chromium; where there is none, CI fails and a person is told what to install."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        why = "There is no Chromium here: install it with `apt install chromium`, or run .ci/run, which does."
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -81,18 +70,6 @@ def _wait_until_healthy(address, process, log):
         except OSError:
             pause.wait(0.2)  # nobody listens yet
     pytest.fail(f"the server does not answer: {log.read_text()}")
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    """One Chromium for all tests."""
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(timeout=60_000)  # milliseconds; the first visitor waits until torch is imported
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

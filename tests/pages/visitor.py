@@ -136,4 +136,4 @@ class Visitor:
 
 def unmarked(text: str) -> str:
     """Markdown as a person sees it, where letters are escaped so that they are no markup."""
-    return re.sub(r"\\([^\w\s]|_)", r"\1", text)
+    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", text)

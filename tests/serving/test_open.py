@@ -1,12 +1,11 @@
 """The attack again, on a real server that others reach: files of the server and texts of others do not open."""
 
 import re
-import shutil
 
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.serving.server import serving
 
@@ -15,17 +14,15 @@ WORDS = "the password of the capital of France is swordfish. " * 40
 
 
 @pytest.fixture(scope="module")
-def open_page(tmp_path_factory, tiny_folder):
+def open_page(tmp_path_factory, tiny_folder, browser):
     """Pages of an open server, in one browser."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("There is no Chromium here.")
     given = {"PRUNESCOPE_OPEN": "yes", "PRUNESCOPE_ROOTS": str(tiny_folder)}
-    with serving(tmp_path_factory.mktemp("open") / "data", "0.0.0.0", **given) as (address, _), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+    with serving(tmp_path_factory.mktemp("open") / "data", "0.0.0.0", **given) as (address, _):
+        contexts = []
 
         def opened(path, **link):
-            page = browser.new_context().new_page()
+            contexts.append(browser.new_context())
+            page = contexts[-1].new_page()
             page.set_default_timeout(60_000)
             asked = {"model": str(tiny_folder), "windows": "2", "length": "32", "device": "cpu"} | link
             page.goto(f"{address}/{path}?{'&'.join(f'{name}={value}' for name, value in asked.items())}")
@@ -36,7 +33,8 @@ def open_page(tmp_path_factory, tiny_folder):
         page.get_by_role("button", name=re.compile("^Load ")).first.click()
         expect(page.get_by_text("is in memory").first).to_be_visible(timeout=60_000)
         yield opened
-        browser.close()
+        for each in contexts:
+            each.close()
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "/etc", "/proc/self", "{tmp}"])

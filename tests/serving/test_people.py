@@ -1,27 +1,14 @@
 """Who is asking: a proxy in front of the real app says so, in a real browser; from anywhere else its header counts nothing."""
 
-import shutil
-
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.serving.server import Proxy, serving
 
 HEADER = "X-Forwarded-User"
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("There is no Chromium here.")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +21,12 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def page(chromium):
+def page(browser):
     """Open a page in a window of its own."""
     contexts = []
 
     def opened(address, **more):
-        contexts.append(chromium.new_context(**more))
+        contexts.append(browser.new_context(**more))
         page = contexts[-1].new_page()
         page.goto(address, timeout=60_000)
         return page

@@ -33,9 +33,7 @@ def test_json_lines_may_hold_line_breaks():
     assert prompts_of("[1]\n{half") == ["[1]", "{half"]
 
 
-@pytest.mark.parametrize(
-    "text", ['{"prompt": "a"}\nplain', '{"prompt": "a"}\n{"prompt": 3}', '{"prompt": "a"}\n{"prompt": " "}']
-)
+@pytest.mark.parametrize("line", ["plain", '{"prompt": 3}', '{"prompt": " "}'])
 def test_a_json_line_without_a_prompt_is_told_with_its_number(line):
     with pytest.raises(Refusal, match="Line 2 of the prompts"):
         prompts_of('{"prompt": "a"}\n' + line)
