@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 # What an import is called that is not called like its distribution.
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub"}
+DISTRIBUTIONS = {
+    "sklearn": "scikit-learn", "yaml": "pyyaml", "huggingface_hub": "huggingface-hub", "prometheus_client": "prometheus-client",
+    "pydantic_settings": "pydantic-settings",
+}  # fmt: skip
 
 
 def packages():
@@ -55,7 +58,7 @@ def test_image_does_not_run_as_root():
 
 def test_each_import_is_a_named_dependency():
     named = {re.match(r"[\w-]+", line)[0] for line in PROJECT["dependencies"]}
-    extras = (PROJECT["optional-dependencies"][name] for name in ("datasets", "eval", "gguf"))
+    extras = (PROJECT["optional-dependencies"][name] for name in ("datasets", "eval", "gguf", "test"))
     optional = {re.match(r"[\w-]+", line)[0] for lines in extras for line in lines}
     ours = {path.stem for path in ROOT.glob("*.py")}
     outside = imported() - packages() - ours - set(sys.stdlib_module_names) - {""}

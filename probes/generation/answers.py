@@ -229,5 +229,6 @@ def _result(prompts: list[str], chat: bool, pieces: list[dict], distances: list[
 
 PROBE = Probe(
     "answers", "Answers to prompts", 1, AnswersParams, AnswersResult, _run, takes_plan=True, takes_corpus=False,
-    builtin={"prompts": built_in.digest()}, dense_side=DenseTexts, remembers=1,
+    builtin={"prompts": built_in.digest()}, dense_side=DenseTexts, remembers=1, writes=("length",),
+    holds=lambda params: params.length,
 )  # fmt: skip
