@@ -36,9 +36,9 @@ def test_json_lines_may_hold_line_breaks():
 @pytest.mark.parametrize(
     "text", ['{"prompt": "a"}\nplain', '{"prompt": "a"}\n{"prompt": 3}', '{"prompt": "a"}\n{"prompt": " "}']
 )
-def test_a_json_line_without_a_prompt_is_told_with_its_number(line):
+def test_a_json_line_without_a_prompt_is_told_with_its_number(text):
     with pytest.raises(Refusal, match="Line 2 of the prompts"):
-        prompts_of('{"prompt": "a"}\n' + line)
+        prompts_of(text)
 
 
 @pytest.mark.parametrize("prompts", [["one", "two"], ["one\ntwo"], ['{"prompt": "a"}'], ["a", '{"b": 1}']])
