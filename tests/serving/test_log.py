@@ -11,7 +11,7 @@ from cache.jobs import Jobs
 from models.lease import Leases
 from models.subject import ModelRef
 from pages.serving import log
-from probes.answer import open_store, submit
+from probes.answer import by_lease, open_store, submit
 from probes.known import identify
 from probes.question import Question, resolve
 
@@ -50,7 +50,7 @@ def test_a_job_is_a_line_without_what_anybody_wrote(lines, tiny_folder, tmp_path
     params = {"prompts": SECRET, "length": 2, "chat": "off"}
     asked = resolve(Question("generation_drift", ModelRef(str(tiny_folder)), plan="a1", params=params), identify)
     jobs = Jobs(open_store())
-    job = submit(jobs, asked, Leases(lambda memory: 10**10).lease)
+    job = submit(jobs, asked, by_lease(Leases(lambda memory: 10**10).lease, jobs.store))
     log.follow(job, asked, "ada@example.com")
     [line] = lines(1)
     jobs.shutdown()
