@@ -38,7 +38,7 @@ class Worker:
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # guards the next two, and the process's input
         self._process: subprocess.Popen | None = None
-        self._waiting: dict[int, queue.SimpleQueue[Message]] = {}
+        self._waiting: dict[int, tuple[subprocess.Popen, queue.SimpleQueue[Message]]] = {}  # and whom they asked
 
     def answer(self, asked: Asked, progress: Progress) -> None:
         """The answer is in the store after that."""
@@ -131,7 +131,7 @@ class Worker:
             if not self.alive:
                 self._process = _started()
                 threading.Thread(target=self._listen, args=(self._process,), name="worker", daemon=True).start()
-            self._waiting[request["number"]] = messages
+            self._waiting[request["number"]] = self._process, messages
         self._tell(request)
 
     def _tell(self, message: Message) -> None:
@@ -145,15 +145,18 @@ class Worker:
     def _listen(self, process: subprocess.Popen) -> None:
         """Hand every message to whoever asked; when the process has ended, tell all of them."""
         for line in process.stdout:
+            if not line.endswith(b"\n"):
+                break  # killed in the middle of a line
             message = json.loads(line)
             with self._lock:
-                waiting = self._waiting.get(message["number"])
+                _, waiting = self._waiting.get(message["number"], (None, None))
             if waiting is not None:
                 waiting.put(message)
         code = process.wait()
-        with self._lock:
-            for waiting in self._waiting.values() if self._process is process else ():
-                waiting.put({"failed": _ended(code), "kind": "Refusal"})
+        with self._lock:  # another process may run already, and those who asked it go on
+            for asked, waiting in self._waiting.values():
+                if asked is process:
+                    waiting.put({"failed": _ended(code), "kind": "Refusal"})
 
 
 def _started() -> subprocess.Popen:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -102,6 +104,36 @@ def test_killed_it_says_so_and_the_next_question_starts_another(store, worker, q
     assert worker.residents() == []
     worker.answer(asked(question, store), silent)
     assert worker._process.pid != first and store.has(asked(question, store).key)
+
+
+def test_whoever_waits_for_a_killed_one_is_told_though_another_runs_already(store, worker, question, monkeypatch):
+    """It dies in the middle of a line, and somebody asks before that is noticed."""
+    dying = "import sys; sys.stdin.readline(); sys.stdout.write('[1, 2'); sys.stdout.flush(); sys.exit(3)"
+    real, listen, gate = subprocess.Popen, worker._listen, threading.Event()
+    monkeypatch.setattr(worker, "_listen", lambda process: (gate.wait(SECONDS), listen(process)))
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", lambda command, **more: real([sys.executable, "-c", dying], **more))
+        errors = []
+
+        def ask():
+            try:
+                worker.load(question.model, silent)
+            except Refusal as refusal:
+                errors.append(str(refusal))
+
+        first = threading.Thread(target=ask)
+        first.start()
+        while worker._process is None or worker._process.poll() is None:
+            first.join(0.05)
+    second = threading.Thread(target=worker.load, args=(question.model, silent))
+    second.start()
+    while not worker.alive:
+        second.join(0.05)
+    gate.set()
+    first.join(SECONDS)
+    second.join(SECONDS)
+    assert len(errors) == 1 and "exit code 3" in errors[0]
+    assert [each.ref for each in worker.residents()] == [question.model]
 
 
 def test_it_is_let_go_of(store, worker, question):
