@@ -27,6 +27,7 @@ def work(progress):
     threading.Event().wait()
 for key in ("one", "two"):
     ledger.write(key, {"probe": key}, "ann")
+for key in ("one", "two"):  # only now, as the first may say that it is at work at once
     jobs.submit(key, key, work, owner="ann", on_end=lambda job: ledger.strike(job.key))
 threading.Event().wait()
 """
