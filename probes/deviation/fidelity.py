@@ -141,7 +141,7 @@ def _compared(head: Head, dense: Tensor, pruned: Tensor, targets: Tensor, room: 
     chunks = row_chunks(len(targets), head.vocab, _compared_at_once(head))
     dense, pruned = dense.to(head.device), pruned.to(head.device)
     # The head's weights are read once, and what is compared lies side by side.
-    logits = head(torch.cat([each[rows] for rows in chunks for each in (dense, pruned)]))
+    logits = head(torch.cat([each[rows] for rows in chunks for each in (dense, pruned)]), reuse=True)
     parts = [
         compare(logits[2 * rows.start : 2 * rows.stop].unflatten(0, (2, -1)), targets[rows], room, check) for rows in chunks
     ]

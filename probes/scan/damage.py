@@ -194,7 +194,7 @@ class Reference:
             at_once = max(1, _PROJECTED // (count * self._head.vocab))  # the head's weights are read once for so many ends
             for begin in range(0, len(ends), at_once):
                 group = ends[begin : begin + at_once]
-                logits = self._head(torch.cat([end[rows].to(self._head.device) for end in group]))
+                logits = self._head(torch.cat([end[rows].to(self._head.device) for end in group]), reuse=True)
                 for k, part in enumerate(logits.split(count), begin):
                     sums[k] += self._compared(sides, part, self._targets[rows]).cpu()
         return (sums / len(self._targets)).numpy()
