@@ -1,5 +1,8 @@
 """Running sums of vectors, and the principal components that follow from them; the vectors themselves are never kept."""
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +27,23 @@ class Moments:
             heads, _, width = vectors.shape
             self._sum = vectors.new_zeros(heads, width)
             self._outer = vectors.new_zeros(heads, width, width)
+        elif self._sum.device != vectors.device:  # it was restored
+            self._sum, self._outer = self._sum.to(vectors.device), self._outer.to(vectors.device)
         self.count += vectors.shape[1]
         self._sum += vectors.sum(1)
         self._outer.baddbmm_(vectors.mT, vectors)
+
+    def state(self) -> dict[str, Any]:
+        """Count and sums, for `restored`."""
+        return {"count": self.count, "sum": self._sum.cpu().numpy(), "outer": self._outer.cpu().numpy()}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> "Moments":
+        """Those of a `state`, to go on with."""
+        out = cls()
+        out.count = int(state["count"])
+        out._sum, out._outer = (torch.from_numpy(np.array(state[name], dtype=np.float64)) for name in ("sum", "outer"))
+        return out
 
     def __add__(self, other: "Moments") -> "Moments":
         """What both have seen."""

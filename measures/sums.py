@@ -1,7 +1,9 @@
 """Running sums: add a window, read the mean at the end. Memory does not depend on how many windows are added."""
 
 from collections import defaultdict
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ class Means:
         """Add tensors of shape (tokens, …)."""
         for name, value in values.items():
             total = value.sum(0, dtype=torch.float64)
-            self._sums[name] = self._sums[name] + total if name in self._sums else total
+            self._sums[name] = self._sums[name].to(total.device) + total if name in self._sums else total
             self._counts[name] += value.shape[0]
 
     def read(self, name: str, without: "Means | None" = None) -> Tensor:
@@ -28,6 +30,20 @@ class Means:
         if without is not None:
             total, count = total - without._sums[name], count - without._counts[name]
         return (total / count).cpu()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what was added."""
+        return tuple(self._sums)
+
+    def state(self) -> dict[str, Any]:
+        """The sums and counts by name, for `restore`."""
+        return {"sums": {name: total.cpu().numpy() for name, total in self._sums.items()}, "counts": dict(self._counts)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._sums = {name: torch.from_numpy(np.array(total, dtype=np.float64)) for name, total in state["sums"].items()}
+        self._counts.update({name: int(count) for name, count in state["counts"].items()})
 
 
 class Spread:
@@ -48,6 +64,16 @@ class Spread:
         places += torch.arange(layers, device=places.device) * self.BINS
         one = self._counts.new_ones(()).expand(places.numel())
         self._counts.view(-1).scatter_add_(0, places.flatten(), one)  # bincount makes the host wait, for its length
+
+    def state(self) -> np.ndarray:
+        """Counts of shape (layers, bins), for `restore`."""
+        return self._counts.cpu().numpy()
+
+    def restore(self, state: np.ndarray) -> None:
+        """Go on from a `state`; ValueError if it is that of other layers."""
+        if state.shape != self._counts.shape:
+            raise ValueError(f"counts of shape {state.shape} do not fit {tuple(self._counts.shape)}")
+        self._counts.copy_(torch.from_numpy(state.astype(np.int64)))
 
     def read(self, levels: tuple[float, ...]) -> Tensor:
         """Quantiles of the cosine, shape (layers, levels), linear within a bin."""

@@ -15,7 +15,9 @@ _SCORE = 40  # bytes per score of an attention that writes its scores down: in f
 _UNWRITTEN = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
-def batches(tokens: Tensor, device: torch.device, window_bytes: int, equal: bool = False) -> Iterator[tuple[int, Tensor]]:
+def batches(
+    tokens: Tensor, device: torch.device, window_bytes: int, equal: bool = False, done: int = 0
+) -> Iterator[tuple[int, Tensor]]:
     """Windows in batches of about the same size, each with the number of its first window.
 
     Parameters
@@ -27,15 +29,19 @@ def batches(tokens: Tensor, device: torch.device, window_bytes: int, equal: bool
         What the caller keeps of one window until its batch is through, and at least `pass_bytes`.
     equal : bool
         Every batch has as many windows as the others, for who calls a block as it was called with the first batch.
+    done : int
+        So many windows are left out: they are through.
 
     Yields
     ------
     int, int64 tensor of shape (batch, tokens)
     """
+    begin, tokens = done, tokens[done:]
+    if not len(tokens):
+        return
     size = min(batch_size(device, window_bytes), len(tokens))
     if equal:
         size = max(count for count in range(1, size + 1) if len(tokens) % count == 0)
-    begin = 0
     for batch in tokens.tensor_split(-(-len(tokens) // size)):
         yield begin, batch
         begin += len(batch)

@@ -11,6 +11,7 @@ import torch
 
 from cache.codec import CodecError, decode, encode
 from cache.jobs import Job, Jobs
+from cache.keys import key as key_of
 from cache.ledger import Ledger
 from cache.lock import only_one
 from cache.store import Store, Stored
@@ -20,7 +21,8 @@ from plans.learn import learn
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_beyond, refuse_too_large
 from probes.base import as_dict, from_dict
-from probes.kept import Kept
+from probes.interim import Interim
+from probes.kept import Kept, Spare
 from probes.question import Asked, Learning
 from refusal import Progress, Refusal, silent
 from settings import data_directory, settings
@@ -135,8 +137,13 @@ def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent
         more = {"dense": _dense(asked, subject, corpus, store)} if asked.dense_key else {}
         if asked.memory_key:
             more["memory"] = _beside(asked, store, asked.memory_key, "memory")
+        if asked.probe.keeps_sums:
+            more["interim"] = interim = Interim(_beside(asked, store, key_of({"sums": asked.key}), "sums", Spare))
+            progress = interim.watched(progress)
         result = asked.probe.run(subject, corpus, plan, asked.params, progress, **more)
         seconds = time.perf_counter() - begun
+        if asked.probe.keeps_sums:
+            interim.forget()
         return encode(as_dict(result)), _about(asked, subject, corpus, learned_on, seconds)
 
 
@@ -193,9 +200,9 @@ def _dense(asked: Asked, subject: Subject, corpus: Corpus | None, store: Store) 
     return asked.probe.dense_side(subject, tokens, _beside(asked, store, asked.dense_key, "dense"))
 
 
-def _beside(asked: Asked, store: Store, key: str, what: str) -> Kept:
+def _beside(asked: Asked, store: Store, key: str, what: str, kind: type[Kept] = Kept) -> Kept:
     """What is kept about a model and a text, for whatever else is asked of them."""
-    return Kept(store, key, {what: key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}})
+    return kind(store, key, {what: key, "of": {name: asked.record[name] for name in ("model", "corpus", "versions")}})
 
 
 def _cut(ref: Any, subject: Subject) -> Corpus | None:

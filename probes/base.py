@@ -50,6 +50,8 @@ class Probe:
     remembers : int
         Version of what ``run`` keeps about this model and text beside its answer, whatever the parameters: it is handed a
         mapping as ``memory``. 0: nothing.
+    keeps_sums : bool
+        ``run`` keeps what it has summed up so far, in what it is handed as ``interim``, and goes on from there.
     writes : tuple of str
         Parameters that are numbers of tokens to write after a text, which the operator may limit.
     holds : callable
@@ -72,6 +74,7 @@ class Probe:
     by_machine: Callable[[Any], bool] | None = None
     libraries: tuple[str, ...] = ()
     remembers: int = 0
+    keeps_sums: bool = False
     writes: tuple[str, ...] = ()
     holds: Callable[[Any], int] = lambda params: 0
 

@@ -1,10 +1,11 @@
 """Pieces of long computations as rows of the store, read one at a time."""
 
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from cache.codec import CodecError, decode, encode
-from cache.store import Store
+from cache.store import Store, StoreError
 from refusal import Refusal
 
 
@@ -47,3 +48,11 @@ class Kept(MutableMapping[str, dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._store.keys(f"{self._key}/"))
+
+
+class Spare(Kept):
+    """Pieces that one can do without: a disk that takes none of them costs only that they are computed again."""
+
+    def __setitem__(self, name: str, piece: dict[str, Any]) -> None:
+        with suppress(StoreError):
+            super().__setitem__(name, piece)

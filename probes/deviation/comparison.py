@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,6 +87,20 @@ class Record:
         best = [chances.topk(min(top, len(chances))) for chances in sides]
         self._tops[layer] = torch.stack([each.indices for each in best]), torch.stack([each.values for each in best])
 
+    def state(self) -> dict[str, Any]:
+        """Sums, what is kept for quantiles and the noted tokens; for `restore`."""
+        return {
+            "sums": self._sums.numpy().copy(),
+            "kept": [torch.cat(rows, -1).numpy() if rows else None for rows in self._kept],
+            "tops": {str(layer): [each.cpu().numpy() for each in noted] for layer, noted in self._tops.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._sums.copy_(torch.from_numpy(state["sums"].astype(np.float64)))
+        self._kept = [[] if rows is None else [torch.from_numpy(rows)] for rows in state["kept"]]
+        self._tops = {int(layer): tuple(torch.from_numpy(each) for each in noted) for layer, noted in state["tops"].items()}
+
     def read(self, pieces: Callable[[Tensor], list[str]]) -> Deviation:
         """Means, quantiles and tokens; ``pieces`` gives the texts of token ids of shape (tokens, 1)."""
         kept = torch.stack([torch.cat(rows, -1) for rows in self._kept]).double().numpy()
@@ -116,6 +131,15 @@ class Comparison:
         self._lens, self._temperature, self._top = lens, temperature, top
         self.records = {name: Record(layers) for name in ("attention", "mlp", "raw_attention", "raw_mlp")}
         self.records["cumulative"] = Record(layers + 1)
+
+    def state(self) -> dict[str, Any]:
+        """Of every record, for `restore`."""
+        return {name: record.state() for name, record in self.records.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        for name, record in self.records.items():
+            record.restore(state[name])
 
     def add(self, states: list[Tensor], pairs: list[Pair], noted: int | None) -> Iterator[float]:
         """Compare each pair, with the final norm and, but for the whole plan, without it.

@@ -5,6 +5,7 @@ Both read the same text and predict each next token, so a distance is a distance
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from plans.cut import Calibrated, cut
 from plans.plan import Plan
 from probes.base import NoParams, Probe
 from probes.deviation.dense import DenseSide
+from probes.interim import Interim
 from refusal import Progress, silent
 from texts.corpus import Corpus
 
@@ -91,6 +93,33 @@ def compare(pair: Tensor, targets: Tensor, room: Room | None = None, check: Fini
     }
 
 
+class _Sums:
+    """Means over tokens, and the columns of numbers that are shown token by token."""
+
+    def __init__(self) -> None:
+        self.means = Means()
+        self.columns: dict[str, list[Tensor]] = {"kl": [], "nll": [], "dense_nll": []}
+
+    def add(self, found: dict[str, Tensor]) -> None:
+        """Add what `compare` found of some tokens."""
+        self.means.add(**found)
+        for name, values in self.columns.items():
+            values.append(found[name].float())
+
+    def read(self) -> dict[str, np.ndarray]:
+        """The columns, each in one piece: float32 (tokens,)."""
+        return {name: torch.cat([part.cpu() for part in parts]).numpy() for name, parts in self.columns.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Both, for `restore`."""
+        return {"means": self.means.state()} | self.read()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.means.restore(state["means"])
+        self.columns = {name: [torch.from_numpy(state[name]).float()] for name in self.columns}
+
+
 def _run(
     subject: Subject,
     corpus: Corpus,
@@ -98,24 +127,23 @@ def _run(
     params: NoParams,
     progress: Progress = silent,
     dense: DenseSide | None = None,
+    interim: Interim | None = None,
 ) -> FidelityResult:
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     dense, pruned = dense or DenseSide(subject, tokens), cut(subject, plan)
-    means, check = Means(), FiniteCheck()
+    interim, check = interim or Interim(), FiniteCheck()
+    done, sums = interim.taken_up(_Sums)
     room = Room(max(1, _compared_at_once(dense.head) // dense.head.vocab), dense.head.vocab, dense.head.device)
-    per_token: dict[str, list[Tensor]] = {"kl": [], "nll": [], "dense_nll": []}
-    for begin, batch in batches(tokens, subject.device, pass_bytes(pruned, tokens.shape[1])):
+    for begin, batch in batches(tokens, subject.device, pass_bytes(pruned, tokens.shape[1]), done=done):
         progress(begin, len(tokens), step_text(begin, len(batch), len(tokens)))
         both = dense.batch(begin, len(batch)), last_states(pruned, batch)
         states = (each[:, :-1].flatten(0, 1) for each in both)  # the last token of a window predicts none of it
         for rows in _rows(*states, batch[:, 1:].flatten().to(dense.head.device), dense.head.vocab):
-            found = _compared(dense.head, *rows, room, check)
-            means.add(**found)
-            for name, values in per_token.items():
-                values.append(found[name].float())
+            sums.add(_compared(dense.head, *rows, room, check))
         check.refuse()
-    columns = {name: torch.cat(values).reshape(len(tokens), -1).cpu().numpy() for name, values in per_token.items()}
-    mean = {name: float(means.read(name)) for name in found}
+        interim.keep(begin + len(batch), sums)
+    columns = {name: each.reshape(len(tokens), -1) for name, each in sums.read().items()}
+    mean = {name: float(sums.means.read(name)) for name in sums.means.names}
     return FidelityResult(
         tokens=int(tokens[:, 1:].numel()),
         perplexity=float(perplexity(mean["nll"])),
@@ -152,4 +180,6 @@ def _compared_at_once(head: Head) -> int:
     return _COMPARED.get(head.device.type, _COMPARED["cpu"])
 
 
-PROBE = Probe("fidelity", "Perplexity and KL", 3, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide)
+PROBE = Probe(
+    "fidelity", "Perplexity and KL", 3, NoParams, FidelityResult, _run, takes_plan=True, dense_side=DenseSide, keeps_sums=True
+)

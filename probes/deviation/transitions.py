@@ -11,6 +11,8 @@ measures KL(pruned‖dense) for pruned sublayers, and takes the last token only.
 """
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +27,8 @@ from plans.plan import Plan
 from probes.base import Probe
 from probes.deviation.comparison import Comparison, Deviation
 from probes.deviation.lens import Lens
-from probes.deviation.sublayers import Streams, states_bytes
+from probes.deviation.sublayers import Pair, Streams, states_bytes
+from probes.interim import Interim
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus
 
@@ -95,36 +98,56 @@ class TransitionsResult:
     cumulative: Deviation
 
 
+class _LastStates:
+    """The streams at the last tokens of the windows read so far, and the pairs to compare among them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._rows: list[list[Tensor]] = []
+        self.pairs: list[Pair] = []
+
+    def add(self, states: list[Tensor], pairs: list[Pair]) -> None:
+        """Add the streams of some windows, each (windows, width)."""
+        self._rows.append(states)
+        self.pairs = pairs
+
+    def read(self) -> list[Tensor]:
+        """The streams, each of all windows."""
+        return [torch.cat(each) for each in zip(*self._rows, strict=True)]
+
+    def state(self) -> dict[str, Any]:
+        """Streams and pairs, for `restore`."""
+        return {"states": [each.cpu().numpy() for each in self.read()], "pairs": [list(pair) for pair in self.pairs]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._rows = [[torch.from_numpy(each).to(self._device) for each in state["states"]]]
+        self.pairs = [(str(part), int(layer), int(one), int(other)) for part, layer, one, other in state["pairs"]]
+
+
 @torch.inference_mode()
 def _run(
-    subject: Subject, corpus: Corpus, plan: Plan | Calibrated, params: TransitionsParams, progress: Progress = silent
+    subject: Subject,
+    corpus: Corpus,
+    plan: Plan | Calibrated,
+    params: TransitionsParams,
+    progress: Progress = silent,
+    interim: Interim | None = None,
 ) -> TransitionsResult:
     """Measure a subject and a plan; without a plan, or with drops alone, each sublayer of the model is left out in turn."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
-    length = tokens.shape[1]
     if not params.last:
-        _check_room(subject, length)
+        _check_room(subject, tokens.shape[1])
     streams, lens = Streams(subject, plan, params.last), Lens(subject)
-    comparison = Comparison(lens, subject.layers, params.temperature, params.top)
-    total = len(tokens) + (1 if params.last else 0)  # a step of its own for the logits of all windows
-    rows: list[list[Tensor]] = []
-    for begin, batch in batches(tokens, subject.device, streams.window_bytes(length)):
-        text = step_text(begin, len(batch), len(tokens))
-        progress(begin, total, text)
-        states, pairs, logits = streams.read(batch)
-        refuse_nonsense("The dense model's logits", logits)
-        if begin == 0:
-            end = 0 if params.last else length - 1  # the last token of the first window
-            lens.check(states[streams.end][end : end + 1], logits[:1])
-        if params.last:
-            rows.append(states)
-            continue
-        for share in comparison.add(states, pairs, length - 1 if begin == 0 else None):
-            progress(begin + len(batch) * share, total, text)
+    fresh = partial(Comparison, lens, subject.layers, params.temperature, params.top)
+    interim = interim or Interim()
+    done, seen = interim.taken_up(partial(_LastStates, subject.device) if params.last else fresh)
+    _read(streams, lens, tokens, done, seen, interim, progress)
+    comparison = seen
     if params.last:  # one projection for all windows: the head's weights are read once and not once per window
-        states = [torch.cat(each) for each in zip(*rows, strict=True)]
-        for share in comparison.add(states, pairs, 0):
-            progress(len(tokens) + share, total, "logits of every layer")
+        comparison = fresh()
+        for share in comparison.add(seen.read(), seen.pairs, 0):
+            progress(len(tokens) + share, len(tokens) + 1, "logits of every layer")
     return TransitionsResult(
         layers=subject.layers,
         tokens=len(tokens) if params.last else tokens.numel(),
@@ -133,6 +156,34 @@ def _run(
         parallel=subject.family.parallel,
         **{name: record.read(subject.tokenizer.batch_decode) for name, record in comparison.records.items()},
     )
+
+
+def _read(
+    streams: Streams,
+    lens: Lens,
+    tokens: Tensor,
+    done: int,
+    seen: _LastStates | Comparison,
+    interim: Interim,
+    progress: Progress,
+) -> None:
+    """Read the windows that are not in ``seen`` yet; comparing all tokens takes time, so it tells progress."""
+    last, length = isinstance(seen, _LastStates), tokens.shape[1]
+    total = len(tokens) + (1 if last else 0)  # a step of its own for the logits of all windows
+    for begin, batch in batches(tokens, tokens.device, streams.window_bytes(length), done=done):
+        text = step_text(begin, len(batch), len(tokens))
+        progress(begin, total, text)
+        states, pairs, logits = streams.read(batch)
+        refuse_nonsense("The dense model's logits", logits)
+        if begin == 0:
+            end = 0 if last else length - 1  # the last token of the first window
+            lens.check(states[streams.end][end : end + 1], logits[:1])
+        if last:
+            seen.add(states, pairs)
+        else:
+            for share in seen.add(states, pairs, length - 1 if begin == 0 else None):
+                progress(begin + len(batch) * share, total, text)
+        interim.keep(begin + len(batch), seen)
 
 
 def _check_room(subject: Subject, length: int) -> None:
@@ -145,4 +196,6 @@ def _check_room(subject: Subject, length: int) -> None:
         )
 
 
-PROBE = Probe("transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True)
+PROBE = Probe(
+    "transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True, keeps_sums=True
+)

@@ -21,6 +21,7 @@ from measures.spectra import effective_rank, lowest, mean_and_spread, participat
 from models.subject import Subject
 from plans.plan import Plan
 from probes.base import Probe
+from probes.interim import Interim
 from probes.keys.key_sums import KeySums, key_sums
 from refusal import Progress, Refusal, silent
 from texts.corpus import Corpus, read_corpus
@@ -159,7 +160,14 @@ class KeyRankResult:
     overlap_limited: bool
 
 
-def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, progress: Progress = silent) -> KeyRankResult:
+def _run(
+    subject: Subject,
+    corpus: Corpus,
+    plan: Plan,
+    params: KeyRankParams,
+    progress: Progress = silent,
+    interim: Interim | None = None,
+) -> KeyRankResult:
     """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
     other = None
     if params.other:
@@ -167,14 +175,13 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: KeyRankParams, pr
             raise Refusal(f"Both texts are {params.other}. Name another one, or none to compare the halves of this one.")
         other = read_corpus(replace(corpus.ref, name=params.other), subject.tokenizer, subject.context)
     total = len(corpus.tokens) + (len(other.tokens) if other else 0)
-    sums = key_sums(subject, corpus, lambda i, text: progress(i, total, text))
+    sums = key_sums(subject, corpus, lambda i, text: progress(i, total, text), interim)
     if other is None:
         one, two = ({name: halves[i] for name, halves in sums.halves.items()} for i in (0, 1))
         compared = "halves" if len(corpus.tokens) > 1 else "halves of one window"
     else:
-        before = len(corpus.tokens)
-        one = sums.kinds
-        two = key_sums(subject, other, lambda i, text: progress(before + i, total, f"other text, {text}")).kinds
+        one, before = sums.kinds, len(corpus.tokens)
+        two = key_sums(subject, other, lambda i, text: progress(before + i, total, text), interim, "other text, ").kinds
         compared = "texts"
     return result_of(sums, one, two, params.level, compared, lambda: progress(total, total, "eigenvalues"))
 
@@ -237,4 +244,6 @@ def _overlap(one: dict[int, Moments], two: dict[int, Moments], ranks: Tensor) ->
     return [subspace_overlap(*pair, rank).mean().item() for pair, rank in zip(pairs, ranks, strict=True)]
 
 
-PROBE = Probe("key_rank", "Key rank", 4, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",))
+PROBE = Probe(
+    "key_rank", "Key rank", 4, KeyRankParams, KeyRankResult, _run, takes_plan=False, texts=("other",), keeps_sums=True
+)

@@ -1,6 +1,7 @@
 """Running sums of keys, values and queries, layer by layer."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from models.batching import batches, pass_bytes, step_text
 from models.keys import watch_keys, widened
 from models.subject import Subject
 from plans.cut import cut
+from probes.interim import Interim
 from refusal import Refusal
 from texts.corpus import Corpus
 
@@ -54,6 +56,24 @@ class KeySums:
             if name == "post":
                 _of(self.kinds["first"], layer).add(keys[:, :: self.length or keys.shape[1]])
 
+    def state(self) -> dict[str, Any]:
+        """The moments of each layer and what is known of all, by name; for `restore`, before `finish`."""
+        tables = self._tables()
+        layers = {
+            str(layer): {name: table[layer].state() for name, table in tables.items() if layer in table}
+            for layer in self._rotated
+        }
+        rotated = {str(layer): bool(turned) for layer, turned in self._rotated.items()}
+        return layers | {"seen": {"tokens": self.seen, "rotated": rotated}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.seen = int(state["seen"]["tokens"])
+        self._rotated = {int(layer): torch.tensor(turned) for layer, turned in state["seen"]["rotated"].items()}
+        for name, table in self._tables().items():
+            found = {layer: state[str(layer)].get(name) for layer in self._rotated}
+            table |= {layer: Moments.restored(each) for layer, each in found.items() if each is not None}
+
     def finish(self) -> None:
         """Add the halves up, and read from the device which layers rotate their keys."""
         device = next(iter(self._rotated.values())).device
@@ -66,6 +86,10 @@ class KeySums:
         """All moments there are."""
         for kind in (*self.kinds.values(), *self.halves["pre"], *self.halves["post"]):
             yield from kind.values()
+
+    def _tables(self) -> dict[str, dict[int, Moments]]:
+        """Every table of moments, by a name of its own."""
+        return self.kinds | {f"{name} {i}": half for name, halves in self.halves.items() for i, half in enumerate(halves)}
 
     def _check(self, states: dict[str, Tensor]) -> None:
         shape = tuple(states[name].shape[1:] for name in self.KINDS)
@@ -83,18 +107,32 @@ def _of(sums: dict[int, Moments], layer: int) -> Moments:
     return sums.setdefault(layer, Moments())
 
 
-def key_sums(subject: Subject, corpus: Corpus, begins: Callable[[int, str], None]) -> KeySums:
-    """One pass of the dense model over a corpus; ``begins`` is called with the first window of each batch, and its name."""
+def key_sums(
+    subject: Subject, corpus: Corpus, begins: Callable[[int, str], None], interim: Interim | None = None, name: str = ""
+) -> KeySums:
+    """One pass of the dense model over a corpus.
+
+    Parameters
+    ----------
+    begins : callable
+        Is called with the first window of each batch, and what that is called.
+    interim : Interim, optional
+        Where the sums are kept while they grow.
+    name : str
+        What they are kept by, and what the batches are called.
+    """
     windows, length = corpus.tokens.shape
     # Between windows: within one, the halves would differ by position as well, and rotation makes that another subspace.
-    sums = KeySums(windows // 2 * length if windows > 1 else length // 2, length)
+    middle, interim = windows // 2 * length if windows > 1 else length // 2, interim or Interim()
+    done, sums = interim.taken_up(lambda: KeySums(middle, length), name)
     view = cut(subject)
     watch_keys(view, sums.add)
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
-    for begin, batch in batches(tokens, subject.device, pass_bytes(view, length)):
-        begins(begin, step_text(begin, len(batch), windows))
+    for begin, batch in batches(tokens, subject.device, pass_bytes(view, length), done=done):
+        begins(begin, name + step_text(begin, len(batch), windows))
         view.logits(batch, last=True)
         sums.seen += batch.numel()
         refuse_nonsense("The model's keys", *(seen.sum for seen in sums.everything()))
+        interim.keep(begin + len(batch), sums, name)
     sums.finish()
     return sums

@@ -9,24 +9,23 @@ arXiv 2406.15786 (attention, MLP, joint), 2403.03853 (block influence), 2403.178
 2505.13898 (relative contributions).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from measures.finite import FiniteCheck
 from measures.precision import float64_device
-from measures.sums import Means, Spread
-from measures.vectors import angular_distance, cosine, gram
+from measures.sums import Means
 from models.batching import batches, step_text
 from models.stream import gap, refuse_gap, watch
 from models.subject import Subject
 from plans.cut import cut
 from plans.plan import Plan
 from probes.base import NoParams, Probe
+from probes.interim import Interim
 from probes.redundancy.ranking import best_spans, joint_order, order
+from probes.redundancy.stream_sums import StreamSums
 from refusal import Progress, silent
 from texts.corpus import Corpus
 
@@ -111,72 +110,21 @@ class SimilarityResult:
 
 
 _LISTS = [f"{part}{kind}" for kind in ("", "_norm", "_turn") for part in ("attention", "mlp", "block")]
-_CHUNK = 256  # tokens whose states are widened to float64 at a time
 
 
-class _Sums:
-    """What one pass over a corpus accumulates."""
-
-    def __init__(self, layers: int, device: torch.device, parallel: bool) -> None:
-        self.all, self.first, self.last = Means(), Means(), Means()
-        self.check = FiniteCheck()
-        self.spreads = {part: Spread(layers, device) for part in ("attention", "mlp", "block")}
-        self.device, self.parallel = device, parallel
-        self._room: dict[tuple[int, ...], Tensor] = {}
-
-    def products(self, *rows: Tensor) -> Tensor:
-        """Scalar products of h, a and m of one layer, each (tokens, width), as (tokens, 3, 3)."""
-        return gram(self._stack(rows, slice(None)))
-
-    def _stack(self, rows: Sequence[Tensor], part: slice) -> Tensor:
-        """Some tokens of tensors (tokens, width), as float64 (some tokens, rows, width).
-
-        The room is used again for the next rows: asking the system for fresh memory costs more than the sums.
-        """
-        shape = (len(rows[0][part]), len(rows), rows[0].shape[-1])
-        if shape not in self._room:
-            self._room[shape] = torch.empty(shape, dtype=torch.float64, device=self.device)
-        for place, row in enumerate(rows):
-            self._room[shape][:, place] = row[part]  # widened, and moved to the device, on the way
-        return self._room[shape]
-
-    def add(self, states: list[Tensor], products: list[Tensor]) -> None:
-        """Add one window: layers+1 states of shape (tokens, width) and the `products` of each layer."""
-        count = states[0].shape[0]
-        together = torch.stack(products, 1)
-        for begin in range(0, count, _CHUNK):
-            part = slice(begin, begin + _CHUNK)
-            values = self._measure(self._stack(states, part), together[part])
-            self.check.look("The model's hidden states", *values.values())
-            self.all.add(**values)
-            if begin == 0:
-                self.first.add(**{name: value[:1] for name, value in values.items()})
-            if begin + _CHUNK >= count:
-                self.last.add(angular=values["angular"][-1:])
-            for name, spread in self.spreads.items():
-                spread.add(values[name])
-
-    def _measure(self, states: Tensor, products: Tensor) -> dict[str, Tensor]:
-        """One value per token and layer, from states (tokens, layers+1, width) and products (tokens, layers, 3, 3)."""
-        squares = gram(states)
-        lengths = squares.diagonal(dim1=-2, dim2=-1)
-        cosines = cosine(squares, lengths.unsqueeze(-1), lengths.unsqueeze(-2))
-        values = {"cosine": cosines, "angular": angular_distance(cosines)}
-        hh, ha, aa, hm, am, mm = (products[..., i, j] for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2)))
-        into_mlp = (hh, hm) if self.parallel else (hh + 2 * ha + aa, hm + am)
-        triples = {"attention": (hh, ha, aa), "mlp": (*into_mlp, mm), "block": (hh, ha + hm, aa + 2 * am + mm)}
-        for part, (xx, xc, cc) in triples.items():
-            values[part] = cosine(xx + xc, xx, xx + 2 * xc + cc)
-            values[f"{part}_norm"] = (cc.clamp_min(0) / xx.clamp_min(1e-12)).sqrt()
-            values[f"{part}_turn"] = cosine(xc, xx, cc)
-        return values
-
-
-def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progress: Progress = silent) -> SimilarityResult:
+def _run(
+    subject: Subject,
+    corpus: Corpus,
+    plan: Plan,
+    params: NoParams,
+    progress: Progress = silent,
+    interim: Interim | None = None,
+) -> SimilarityResult:
     """Measure a subject on a corpus; ``plan`` is not looked at, the model is dense."""
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
-    view = cut(subject)
-    sums = _Sums(subject.layers, float64_device(subject.device), subject.family.parallel)
+    view, interim = cut(subject), interim or Interim()
+    device, parallel = float64_device(subject.device), subject.family.parallel
+    done, sums = interim.taken_up(lambda: StreamSums(subject.layers, device, parallel))
     states: list[Tensor] = []
     products: list[Tensor] = []
     gaps: list[Tensor] = []
@@ -190,10 +138,10 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
 
     watch(view, visit)
     length, kept = tokens.shape[1], (subject.layers + 1) * subject.width * subject.dtype.itemsize
-    for begin, batch in batches(tokens, subject.device, length * kept):
+    for begin, batch in batches(tokens, subject.device, length * kept, done=done):
         progress(begin, len(tokens), step_text(begin, len(batch), len(tokens)))
         view.logits(batch, last=True)
-        if begin == 0:
+        if begin == done:
             refuse_gap(view, gaps)
         for first in range(0, len(batch) * length, length):
             rows = slice(first, first + length)
@@ -201,6 +149,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: NoParams, progres
         sums.check.refuse()
         states.clear()
         products.clear()
+        interim.keep(begin + len(batch), sums)
     return _result(sums, subject.layers, corpus.tokens.size)
 
 
@@ -209,12 +158,12 @@ def _flat(states: Tensor) -> Tensor:
     return states.flatten(0, 1).to(float64_device(states.device))
 
 
-def _summary(sums: _Sums, without: Means | None = None) -> dict:
+def _summary(sums: StreamSums, without: Means | None = None) -> dict:
     lists = {name: sums.all.read(name, without).tolist() for name in _LISTS}
     return lists | {name: sums.all.read(name, without).numpy() for name in ("cosine", "angular")}
 
 
-def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
+def _result(sums: StreamSums, layers: int, tokens: int) -> SimilarityResult:
     means = _summary(sums)
     return SimilarityResult(
         layers=layers,
@@ -229,4 +178,4 @@ def _result(sums: _Sums, layers: int, tokens: int) -> SimilarityResult:
     )
 
 
-PROBE = Probe("similarity", "Layer similarity", 1, NoParams, SimilarityResult, _run, takes_plan=False)
+PROBE = Probe("similarity", "Layer similarity", 1, NoParams, SimilarityResult, _run, takes_plan=False, keeps_sums=True)

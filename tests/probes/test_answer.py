@@ -314,3 +314,28 @@ def test_looking_computes_and_writes_nothing(subject, store, lend):
     anatomy = resolve(Question("anatomy", subject.ref), identify)
     store.put(anatomy.key, *answer(anatomy, lend, store, silent))
     assert Known(store).anatomy(subject.ref).layers == 4
+
+
+class Killed(BaseException):
+    """As nothing that anybody catches."""
+
+
+@pytest.mark.parametrize("probe", [name for name, probe in PROBES.items() if probe.keeps_sums])
+def test_an_interrupted_answer_goes_on_after_its_last_window(subject, store, lend, tmp_path, probe):
+    question = asked(subject, "a1", replace(CORPUS, windows=4), probe)
+    steps = []
+
+    def until_the_third(done, total, text):
+        if "window 3" in text:
+            raise Killed
+
+    with pytest.raises(Killed):
+        answer(question, lend, store, until_the_third)
+    sums = [entry for entry in store.entries() if "sums" in entry.about]
+    assert sums and all(entry.about["of"]["model"]["fingerprint"] == subject.fingerprint for entry in sums)
+    payload, _ = answer(question, lend, store, lambda done, total, text: steps.append(text))
+    assert [text for text in steps if text.startswith("window")][0] == "window 3 of 4"
+    other = Store(tmp_path / "other")
+    assert payload == answer(question, lend, other)[0]
+    other.close()
+    assert not [entry for entry in store.entries() if "sums" in entry.about], "the answer is there"

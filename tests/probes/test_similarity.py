@@ -8,7 +8,8 @@ from plans.operation import Shape
 from plans.plan import Plan, parse
 from probes.base import NoParams
 from probes.redundancy.ranking import best_spans
-from probes.redundancy.similarity import PROBE, _result, _Sums
+from probes.redundancy.similarity import PROBE, _result
+from probes.redundancy.stream_sums import StreamSums
 from refusal import Refusal
 from tests.models.tiny import TINY, tiny_model, tokens
 from tests.probes.subjects import corpus_of, subject_of
@@ -17,7 +18,7 @@ from tests.probes.toy import run
 
 def toy_result(**how):
     states, a, m = run(**how)
-    sums = _Sums(4, torch.device("cpu"), parallel=False)
+    sums = StreamSums(4, torch.device("cpu"), parallel=False)
     sums.add(states, [sums.products(*layer) for layer in zip(states, a, m, strict=False)])
     return _result(sums, 4, 3)
 
