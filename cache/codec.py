@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 _TREE = "tree.json"
+_LONGEST = 64 * 2**20  # bytes of the tree: JSON takes up to forty times as much memory once it is read
 _ARRAY = "\0array"  # no name anyone would type: the encoder refuses it in dicts
 # bool, int, uint, float, complex, bytes, text, timedelta, datetime; not object, not void (bfloat16 would lose its name)
 _KINDS = "biufcSUmM"
@@ -49,6 +50,10 @@ def encode(result: dict) -> bytes:
         raise CodecError(f"A result is a dict, not {type(result).__name__}.")
     arrays: list[np.ndarray] = []
     tree = json.dumps(_lift(result, arrays, "the result"))
+    if len(tree) > _LONGEST:
+        raise CodecError(
+            f"This result has {len(tree):,} bytes besides its arrays, and at most {_LONGEST:,} can be kept: ask for less."
+        )
     file = io.BytesIO()
     # stored, not deflated: activations hardly shrink, and the checksum of each member is there either way
     with zipfile.ZipFile(file, "w") as archive:
@@ -66,6 +71,8 @@ def decode(payload: bytes) -> dict:
             # read() takes members whole, so their checksums are tested; an npz read by shape may stop short of it.
             # We never compress: what is compressed is damaged, or a bomb.
             stored = [member for member in archive.infolist() if member.compress_type == zipfile.ZIP_STORED]
+            if any(member.filename == _TREE and member.file_size > _LONGEST for member in stored):
+                raise ValueError(f"a tree of more than {_LONGEST:,} bytes")
             members = {member.filename: archive.read(member) for member in stored}
         result = _lower(json.loads(members[_TREE]), members)
     except DAMAGE as error:

@@ -3,19 +3,29 @@
 import errno
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import diskcache
 from diskcache.core import MODE_RAW
 
+LONGEST = 10_000_000  # bytes of a description: many times what PruneScope writes, and read for every row of a list
 # Rows as ``Store.put`` writes them; anything else was planted, and is neither listed nor described.
 OURS = (
     f"raw = 1 AND mode = {MODE_RAW} AND typeof(key) = 'text' AND typeof(tag) = 'text' AND typeof(value) = 'blob' "
+    f"AND length(tag) <= {LONGEST} "
     "AND typeof(store_time) IN ('real', 'null') AND typeof(access_count) IN ('integer', 'null')"
 )
+
+FOREIGN = f"NOT coalesce(({OURS}), 0)"
 
 
 class StoreError(RuntimeError):
     """The store cannot do what was asked. The message is for the person: what is wrong and what to do."""
+
+
+class Damaged(StoreError):
+    """What is said about an answer of ours cannot be read any more; the answer can be forgotten and asked for again."""
 
 
 class PlainDisk(diskcache.Disk):
@@ -71,3 +81,12 @@ def why(error: BaseException | None) -> str:
         if code == sqlite3.SQLITE_BUSY:
             return "another process kept it locked for a minute. Ask again."
     return f"{chain[-1]}. Look at the disk's free space and permissions."
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """Turn what SQLite and the file system say into a sentence that begins with ``what``."""
+    try:
+        yield
+    except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+        raise StoreError(f"{what}: {why(error)}") from error

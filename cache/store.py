@@ -13,16 +13,16 @@ import sqlite3
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import diskcache
 
-from cache.disk import OURS, PlainDisk, StoreError, described, why
+from cache.disk import FOREIGN, OURS, Damaged, PlainDisk, StoreError, described, in_words
 
-__all__ = ["LARGEST", "Entry", "GiB", "Store", "StoreError", "Stored"]
+__all__ = ["LARGEST", "Damaged", "Entry", "GiB", "Store", "StoreError", "Stored"]
 
 GiB = 2**30
 # A row of SQLite holds 1e9 bytes; the rest is left for the key and what is said about the answer.
@@ -63,6 +63,8 @@ class Store:
         Bytes of answers to keep. Above it the least recently used are forgotten, never the one just put.
     clock : callable
         Unix seconds; tests give their own.
+    fits : callable
+        Whether what is said about an answer has the shape its readers rely on; where not, the row counts as damaged.
 
     Raises
     ------
@@ -70,8 +72,14 @@ class Store:
         From every method, when the folder or the database cannot be used; the message says why.
     """
 
-    def __init__(self, directory: Path, limit: int = 10 * GiB, clock: Callable[[], float] = time.time) -> None:
-        self.directory, self.limit, self._clock = Path(directory), limit, clock
+    def __init__(
+        self,
+        directory: Path,
+        limit: int = 10 * GiB,
+        clock: Callable[[], float] = time.time,
+        fits: Callable[[dict], bool] = lambda about: True,
+    ) -> None:
+        self.directory, self.limit, self._clock, self._fits = Path(directory), limit, clock, fits
         self._noting = threading.Lock()  # guards the next one
         self._noted: dict[str, float] = {}  # unix seconds of the last hit of each key read in the last minute
         with self._in_words("opened"):
@@ -103,14 +111,15 @@ class Store:
         """
         key, _ = self._rows.disk.put(key)
         with self._in_words("read"):
-            # one statement reads both: an answer forgotten between two would have bytes and no description
+            # one statement reads both: an answer forgotten between two would have no description
             rows = self._sql(f"SELECT {OURS}, CAST(tag AS BLOB), value FROM Cache WHERE key = ? AND raw = 1", key)
         if not rows:
             return None
         [(ours, tag, payload)] = rows
-        about = described(tag) if ours else None
+        about = self._described(tag) if ours else None
         if about is None:
-            raise StoreError(f"The answer {key} was not written by PruneScope and was not opened. Forget it, then ask again.")
+            kind = Damaged if ours else StoreError
+            raise kind(f"The answer {key} was not written by PruneScope and was not opened. Forget it, then ask again.")
         if hit:
             self._note(key)
         return Stored(payload, about)
@@ -140,7 +149,7 @@ class Store:
         """Say what was said about an answer; None if it is not known. Counts no hit, reads no bytes of the answer."""
         with self._in_words("read"):
             rows = self._sql(f"SELECT CAST(tag AS BLOB) FROM Cache WHERE key = ? AND {OURS}", key)
-        return described(rows[0][0]) if rows else None
+        return self._described(rows[0][0]) if rows else None
 
     def has(self, key: str) -> bool:
         """Tell whether an answer is known. A damaged row is not one: asked again, it is computed again and replaced."""
@@ -161,7 +170,7 @@ class Store:
                 f"FROM Cache WHERE {OURS} ORDER BY store_time DESC, rowid DESC"
             )
         # a damaged row is listed too, so that somebody can forget it
-        entries = (Entry(key, described(tag) or {}, *numbers) for key, tag, *numbers in rows)
+        entries = (Entry(key, self._described(tag) or {}, *numbers) for key, tag, *numbers in rows)
         return [entry for entry in entries if where is None or where(entry.about)]
 
     def delete(self, key: str) -> bool:
@@ -170,6 +179,16 @@ class Store:
             # "0" is the character after "/"
             self._sql("DELETE FROM Cache WHERE key = ? OR (key > ? AND key < ?)", key, f"{key}/", f"{key}0")
             return self._sql("SELECT changes()")[0][0] > 0
+
+    def foreign(self) -> int:
+        """How many rows were not written by PruneScope: they are not listed, and nothing in them is opened."""
+        with self._in_words("read"):
+            return self._sql(f"SELECT count(*) FROM Cache WHERE {FOREIGN}")[0][0]
+
+    def delete_foreign(self) -> None:
+        """Forget the rows that were not written by PruneScope."""
+        with self._in_words("changed"), self._rows.transact():
+            self._sql(f"DELETE FROM Cache WHERE {FOREIGN}")
 
     def delete_all(self) -> None:
         """Forget every answer and give the space back to the disk."""
@@ -186,6 +205,10 @@ class Store:
     def close(self) -> None:
         """Close this thread's connection; it opens again when needed."""
         self._rows.close()
+
+    def _described(self, tag: bytes | None) -> dict | None:
+        about = described(tag)
+        return about if about is not None and self._fits(about) else None
 
     def _note(self, key: str) -> None:
         """Count a hit, at most one a minute: a page that redraws twice a second must not decide what is forgotten."""
@@ -222,10 +245,5 @@ class Store:
         # diskcache has no public way to read a row without its value; its table is fixed since version 5
         return self._rows._sql(statement, values).fetchall()
 
-    @contextmanager
-    def _in_words(self, done: str) -> Iterator[None]:
-        """Turn what SQLite and the file system say into a sentence."""
-        try:
-            yield
-        except (sqlite3.Error, diskcache.Timeout, OSError) as error:
-            raise StoreError(f"The store in {self.directory} could not be {done}: {why(error)}") from error
+    def _in_words(self, done: str) -> AbstractContextManager[None]:
+        return in_words(f"The store in {self.directory} could not be {done}")

@@ -39,6 +39,7 @@ def _entries() -> None:
     beside = len(everything) - len(entries)
     more = f" and {beside} rows that were learned or counted for them" if beside else ""
     st.caption(f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in {store.directory}.")
+    _foreign()
     if not entries:
         st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
         return
@@ -79,6 +80,27 @@ def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:
     with every.popover("Forget everything", width="stretch"):
         st.write("Every answer would have to be computed again, and texts that were pasted or uploaded are removed.")
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
+
+
+def _foreign() -> None:
+    """Rows that somebody else wrote into the database: they are told, and can be forgotten."""
+    if not (count := shell.workbench().store.foreign()):
+        return
+    told, button = st.columns([4, 1], vertical_alignment="center")
+    told.warning(
+        f"{'A row' if count == 1 else f'{count} rows'} of the database {'was' if count == 1 else 'were'} not written by "
+        "PruneScope. Nothing in them is opened or listed."
+    )  # fmt: skip
+    if shell.may_forget():
+        button.button("Forget them", key="forget_foreign", on_click=_forget_foreign)
+
+
+def _forget_foreign() -> None:
+    """Callback: take out what is not ours."""
+    try:
+        shell.workbench().store.delete_foreign()
+    except StoreError as error:
+        st.session_state.forget_error = str(error)
 
 
 def _is_answer(about: dict) -> bool:

@@ -14,13 +14,14 @@ from cache.jobs import Job, Jobs
 from cache.keys import key as key_of
 from cache.ledger import Ledger
 from cache.lock import only_one
-from cache.store import Store, Stored
+from cache.store import Damaged, Store, Stored
 from models.subject import ModelRef, Subject
 from plans.cut import Calibrated, checked
 from plans.learn import learn
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_beyond, refuse_too_large
 from probes.base import as_dict, from_dict
+from probes.description import well_formed
 from probes.interim import Interim
 from probes.kept import Kept, Spare
 from probes.question import Asked, Learning
@@ -42,7 +43,7 @@ class Answer:
 
 def open_store() -> Store:
     """The store of answers in the data directory."""
-    return Store(data_directory() / "answers", settings().store)
+    return Store(data_directory() / "answers", settings().store, fits=well_formed)
 
 
 def open_ledger(store: Store) -> Ledger:
@@ -58,17 +59,26 @@ def find(store: Store, asked: Asked) -> Answer | None:
     Refusal
         The stored answer was damaged and is forgotten now.
     """
-    row = store.read(asked.key)
+    try:
+        row = store.read(asked.key)
+    except Damaged as error:
+        raise _forgotten(store, asked.key) from error
     return None if row is None else opened(store, asked.key, asked.probe.result, row)
 
 
 def opened(store: Store, key: str, result: type, row: Stored) -> Answer:
     """A stored row as an answer."""
+    if "question" not in row.about:
+        raise _forgotten(store, key)
     try:
         return Answer(from_dict(result, decode(row.payload)), row.about | {"from_cache": True})
     except (CodecError, TypeError) as error:  # TypeError: the fields are not those of a result
-        store.delete(key)
-        raise Refusal("The stored answer was damaged, so it was forgotten. Ask again.") from error
+        raise _forgotten(store, key) from error
+
+
+def _forgotten(store: Store, key: str) -> Refusal:
+    store.delete(key)
+    return Refusal("The stored answer was damaged, so it was forgotten. Ask again.")
 
 
 def pieces(store: Store, asked: Asked) -> Mapping[str, dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from refusal import Refusal
 
@@ -121,8 +122,35 @@ def as_dict(result: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """The inverse of `as_dict`."""
+    """The inverse of `as_dict`.
+
+    Raises
+    ------
+    TypeError
+        The values are not the fields of such a result, or not of their types.
+    """
+    if not isinstance(values, dict):
+        raise TypeError(f"{kind.__name__} is made of fields, not of {type(values).__name__}")
     hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints or not (is_dataclass(hints[name]) or _is(value, hints[name])):
+            raise TypeError(f"{name} of {kind.__name__} does not fit")
     return kind(
         **{name: from_dict(hints[name], value) if is_dataclass(hints[name]) else value for name, value in values.items()}
     )
+
+
+def _is(value: Any, hint: Any) -> bool:
+    """Whether a value that was read back is of a type, and the elements of a list are of theirs."""
+    kind, inside = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return any(_is(value, each) for each in inside)
+    if kind is Any:
+        return True
+    if kind in (int, float):  # a float that is whole may have been written without its point
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if kind in (list, tuple):  # tuples come back as lists
+        each = inside[0] if inside else Any
+        same = kind is list or inside[1:] == (...,)
+        return isinstance(value, list | tuple) and (not same or all(_is(element, each) for element in value))
+    return isinstance(value, kind)

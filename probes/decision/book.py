@@ -4,10 +4,12 @@ It lies beside the answers and not among them: answers can be computed again, an
 """
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from cache.codec import encode
 from cache.store import Store
+from probes.base import from_dict
 from probes.known import Known
 from refusal import Refusal
 from settings import data_directory
@@ -55,14 +57,17 @@ class Book:
         """All notes, by plan."""
         found = {}
         for entry in self._store.entries(lambda about: about.get("of") == self._fingerprint):
-            noted = _noted(entry.about)
-            found[noted.plan] = noted
+            with suppress(TypeError, Refusal):  # a row that is no note
+                noted = _noted(entry.about)
+                found[noted.plan] = noted
         return found
 
     def note(self, plan: str) -> Noted:
         """The note on a plan; an empty one where nothing was written."""
         about = self._store.about(self._key(plan))
-        return Noted(plan) if about is None else _noted(about)
+        with suppress(TypeError, Refusal):
+            return _noted(about or {})
+        return Noted(plan)
 
     def write(self, noted: Noted) -> None:
         """Keep a note in the place of the plan's former one."""
@@ -87,4 +92,4 @@ class Book:
 
 
 def _noted(about: dict) -> Noted:
-    return Noted(**{name: about[name] for name in asdict(Noted("")) if name in about})
+    return from_dict(Noted, {name: about[name] for name in asdict(Noted("")) if name in about})

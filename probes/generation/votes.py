@@ -17,6 +17,7 @@ from cache.store import Store
 from measures.significance.intervals import bootstrap
 from measures.significance.paired import verdict
 from measures.significance.ratings import bradley_terry
+from probes.base import from_dict
 from refusal import Refusal
 from settings import data_directory
 
@@ -97,7 +98,7 @@ def votes_on(store: Store, comparison: str) -> list[Vote]:
     found = []
     for entry in store.entries(lambda about: about.get("comparison") == comparison):
         try:
-            found.append(Vote(**entry.about))
+            found.append(from_dict(Vote, entry.about))
         except (TypeError, Refusal):
             continue
     return sorted(found, key=lambda vote: vote.at)

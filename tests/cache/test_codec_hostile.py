@@ -6,6 +6,7 @@ import struct
 import zipfile
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -73,3 +74,12 @@ def test_a_tree_that_is_nested_deeply():
     told(archive("[" * 100_000))
     told(archive('{"a":' * 100_000 + "1" + "}" * 100_000))
     told(archive('{"a": ' + "9" * 5000 + "}"))
+
+
+def test_a_tree_that_would_fill_the_memory_is_not_read(monkeypatch):
+    payload = encode({"rows": [[] for _ in range(1000)]})
+    monkeypatch.setattr("cache.codec._LONGEST", 1000)
+    with pytest.raises(CodecError, match="a tree of more than 1,000 bytes"):
+        decode(payload)
+    with pytest.raises(CodecError, match="at most 1,000 can be kept: ask for less"):
+        encode({"rows": [[] for _ in range(1000)]})

@@ -334,7 +334,7 @@ def test_an_interrupted_answer_goes_on_after_its_last_window(subject, store, len
     sums = [entry for entry in store.entries() if "sums" in entry.about]
     assert sums and all(entry.about["of"]["model"]["fingerprint"] == subject.fingerprint for entry in sums)
     payload, _ = answer(question, lend, store, lambda done, total, text: steps.append(text))
-    assert [text for text in steps if text.startswith("window")][0] == "window 3 of 4"
+    assert next(text for text in steps if text.startswith("window")) == "window 3 of 4"
     other = Store(tmp_path / "other")
     assert payload == answer(question, lend, other)[0]
     other.close()
