@@ -10,7 +10,6 @@ Put the folder on a local disk: SQLite on a network file system locks up or corr
 import json
 import logging
 import sqlite3
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,8 @@ from pathlib import Path
 
 import diskcache
 
-from cache.disk import FOREIGN, OURS, Damaged, PlainDisk, StoreError, described, in_words
+from cache.database import Database
+from cache.disk import FOREIGN, OURS, Damaged, StoreError, described, in_words
 
 __all__ = ["LARGEST", "Damaged", "Entry", "GiB", "Store", "StoreError", "Stored"]
 
@@ -82,18 +82,13 @@ class Store:
         self.directory, self.limit, self._clock, self._fits = Path(directory), limit, clock, fits
         self._noting = threading.Lock()  # guards the next one
         self._noted: dict[str, float] = {}  # unix seconds of the last hit of each key read in the last minute
+        self._database = Database(self.directory)
         with self._in_words("opened"):
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if stat.S_IMODE(self.directory.stat().st_mode) != 0o700:
-                self.directory.chmod(0o700)
-            self._rows = diskcache.Cache(
-                str(self.directory),
-                disk=PlainDisk,
-                # diskcache would forget ten answers at once, the new one among them, and say nothing: ``put`` chooses
-                eviction_policy="none",
-                sqlite_mmap_size=0,  # a read error in a mapped file is a signal that kills the process
-                sqlite_journal_size_limit=64 * 2**20,
-            )
+            self._database.rows()
+
+    @property
+    def _rows(self) -> diskcache.Cache:
+        return self._database.rows()
 
     def read(self, key: str, hit: bool = True) -> Stored | None:
         """Read an answer and what is said about it; None if it is not known.

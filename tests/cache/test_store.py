@@ -1,6 +1,7 @@
 """The store: put, read, list and forget answers."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -135,3 +136,25 @@ def test_entries_of_some_kind(store):
     for number in range(4):
         store.put(f"k{number}", b"", {"odd": bool(number % 2)})
     assert [entry.key for entry in store.entries(lambda about: about.get("odd"))] == ["k3", "k1"]
+
+
+def test_a_folder_that_was_deleted_is_made_again(store):
+    """An open file without a name would take answers that nobody finds again."""
+    store.put("before", b"v", {})
+    shutil.rmtree(store.directory)
+    assert store.read("before") is None and store.entries() == []
+    store.put("after", b"v", {"n": 1})
+    again = Store(store.directory)
+    assert again.read("after").about == {"n": 1} == store.about("after")
+    again.close()
+    assert stat.S_IMODE(store.directory.stat().st_mode) == 0o700
+
+
+def test_a_folder_deleted_under_several_threads(store):
+    shutil.rmtree(store.directory)
+    threads = [threading.Thread(target=store.put, args=(str(i), b"v", {})) for i in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert Store(store.directory).keys("") == [str(i) for i in range(8)]

@@ -2,12 +2,15 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 
 from cache.codec import decode, encode
+from cache.store import Store
 from probes.decision.book import Book, Noted, open_book
 from probes.generation.votes import open_votes
+from settings import data_directory
 from tests.cache.stores import tamper
 
 WRONG = (None, 3, -1.5, "x", [], [1, 2], {}, {"probe": {}}, True)
@@ -110,3 +113,11 @@ def test_votes_and_notes_of_wrong_types(answered):
     for page in ("drop_lab", "decide", "compare"):
         answered.go(page)
     answered.go("decide").open("decide", "Plans")
+
+
+def test_the_data_directory_is_deleted_while_the_app_runs(answered):
+    """What was stored is lost, and everything works again at once."""
+    shutil.rmtree(data_directory())
+    answered.go("similarity").click("load").wait().go("similarity").click("ask_similarity").wait()
+    assert answered.figures() and len(Store(data_directory() / "answers").entries()) >= 1
+    assert "Nothing is stored yet" not in answered.go("storage").texts()
