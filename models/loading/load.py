@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from models.families import Family, family_of
 from models.loading import bundled
 from models.loading.checks.shapes import refuse_mismatch
+from models.loading.checks.tokens import watch_ids
 from models.loading.gaps import gaps_in
 from models.loading.identity import identify, identity
 from models.loading.memory import Estimate, estimated
@@ -90,6 +91,7 @@ def read(wanted: Wanted, progress: Progress = silent) -> Subject:
     model = model_of(wanted.source, wanted.config, wanted.expected, progress)
     if identity(wanted.source, wanted.ref) != wanted.fingerprint:
         raise Refusal(f"The files of {wanted.ref.name} changed while they were being read. Load it again.")
+    watch_ids(model, wanted.tokenizer)
     return Subject(wanted.ref, model, wanted.tokenizer, wanted.family, wanted.fingerprint)
 
 

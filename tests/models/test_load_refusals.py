@@ -1,13 +1,17 @@
 """Every way in which a model must be refused."""
 
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models.loading import identity
 from models.loading.load import identify, load
 from models.subject import ModelRef
+from plans.cut import cut
+from plans.plan import parse
 from refusal import Refusal
 from tests.models.leases import spoilt
 
@@ -147,3 +151,21 @@ def test_data_directory_that_cannot_be_made(monkeypatch, tmp_path, tiny_folder):
     identity._known.clear()
     with pytest.raises(Refusal, match="Set PRUNESCOPE_DATA"):
         identify(ModelRef(str(tiny_folder)))
+
+
+def test_a_token_beyond_the_embedding_is_a_sentence_where_it_is_read(tiny_folder, tmp_path):
+    """The tokenizer got a token and the model did not: texts without it are answered as before."""
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["<far>"])
+    tokenizer.save_pretrained(folder)
+    subject, plain = load(ModelRef(str(folder), device="cpu")), load(ModelRef(str(tiny_folder), device="cpu"))
+    good, bad = (torch.tensor([subject.tokenizer(text).input_ids]) for text in ("some words", "some <far> words"))
+    assert bad.max() == rows
+    for plan in ("", "a1,b2"):
+        view = cut(subject, parse(plan))
+        assert torch.equal(view.logits(good), cut(plain, parse(plan)).logits(good))
+        with pytest.raises(Refusal, match=rf"the token '<far>' \({rows}\), and the model's embedding has {rows} rows"):
+            view.logits(bad)
+    assert not plain.model.get_input_embeddings()._forward_pre_hooks, "where every id has a row, nobody waits for a check"
