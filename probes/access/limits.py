@@ -75,12 +75,35 @@ def refuse_too_large(asked: Asked, subject: Subject) -> None:
     """
     length = longest(asked)
     streams = _TRIED if asked.probe.name in _TRYING else _STREAMS
-    needs, place = needed(length, size_of(subject), streams), subject.device.type
-    free = free_memory(place if place in ("cpu", "cuda") else "cpu")
+    needs, free = needed(length, size_of(subject), streams), _free(subject)
     if length and needs > free:
         raise Refusal(
             f"This question needs about {format_bytes(needs)} for a window of {length:,} tokens, and {format_bytes(free)} is "
             "free. Ask for shorter windows, or let go of a model on the Storage page."
+        )
+
+
+def refuse_long_writing(length: int, plans: int, subject: Subject) -> None:
+    """Refuse to write answers side by side whose keys and values would not fit into the memory that is free now.
+
+    Parameters
+    ----------
+    length : int
+        Tokens of the prompt and of one answer together.
+    plans : int
+        Answers that are written in turns; each keeps its keys and values.
+
+    Raises
+    ------
+    Refusal
+        It says what they need, what is free, and what to do.
+    """
+    size = size_of(subject)
+    needs, free = needed(length, size) + (plans - 1) * length * size.cache_bytes, _free(subject)
+    if needs > free:
+        raise Refusal(
+            f"Prompt and answer are {length:,} tokens, and {plans} at once need about {format_bytes(needs)}; "
+            f"{format_bytes(free)} is free. Shorten the prompt or the answer, or let go of a model on the Storage page."
         )
 
 
@@ -103,3 +126,9 @@ def size_of(subject: Subject) -> Size:
     return Size(
         subject.layers, subject.width, itemsize, heads, int(config.vocab_size), 2 * subject.layers * subject.width * itemsize
     )
+
+
+def _free(subject: Subject) -> int:
+    """Bytes where the model computes."""
+    place = subject.device.type
+    return free_memory(place if place in ("cpu", "cuda") else "cpu")

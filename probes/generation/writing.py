@@ -9,6 +9,7 @@ from models.generate import Settings, Token, Writer, prompt_tokens, write
 from models.subject import ModelRef
 from plans.cut import cut
 from plans.plan import Plan, parse
+from probes.access.limits import refuse_long_writing
 from probes.answer import Lease, learned
 from probes.question import Identify, Question, resolve
 from refusal import Progress
@@ -72,6 +73,7 @@ def written(writing: Writing, lease: Lease, store: Store, identify: Identify, pr
     with lease(writing.ref, progress) as subject:
         settings = writing.settings
         tokens = prompt_tokens(subject.tokenizer, writing.prompt, settings.chat, subject.context).to(subject.device)
+        refuse_long_writing(tokens.shape[1] + settings.length, len(writing.plans), subject)
         ready = []
         for plan in writing.plans:
             asked = resolve(Question("fidelity", writing.ref, writing.corpus, str(plan)), identify)

@@ -2,16 +2,19 @@
 
 import pytest
 
+from models.generate import Settings
 from models.lease import Leases
 from models.loading import memory
 from models.subject import ModelRef
+from plans.plan import parse
 from probes import PROBES
 from probes.__main__ import main
 from probes.access.limits import Size, needed, refuse_beyond, size_of
 from probes.answer import answer, open_store
+from probes.generation.writing import Writing, written
 from probes.known import identify
 from probes.question import Question, resolve
-from refusal import Refusal
+from refusal import Refusal, silent
 from texts.corpus import CorpusRef
 
 
@@ -112,3 +115,18 @@ def test_a_container_with_a_limit_has_less_memory(tmp_path, monkeypatch, version
     assert memory.free_memory("cpu") == 3_000_000
     (folder / names[0]).write_text("max\n" if version == 2 else f"{2**63 - 4096}\n")
     assert memory.free_memory("cpu") > 5_000_000
+
+
+def test_answers_side_by_side_that_would_not_fit_are_refused(ask, monkeypatch):
+    ref, leases, store = ask().question.model, Leases(), open_store()
+    writing = Writing(ref, ask().corpus, (parse(""), parse("a1"), parse("b2")), "some words", Settings(length=5))
+    begun = [token for token in written(writing, leases.lease, store, identify, silent) if token.token is None]
+    length = begun[0].prompt_tokens + 5
+    with leases.lease(ref) as subject:
+        size = size_of(subject)
+    needs = needed(length, size) + 2 * length * size.cache_bytes
+    monkeypatch.setattr("probes.access.limits.free_memory", lambda device: needs - 1)
+    with pytest.raises(Refusal, match=f"are {length} tokens, and 3 at once need about .* Shorten the prompt"):
+        next(written(writing, leases.lease, store, identify, silent))
+    monkeypatch.setattr("probes.access.limits.free_memory", lambda device: needs)
+    next(written(writing, leases.lease, store, identify, silent))
