@@ -1,18 +1,25 @@
-"""From a budget to a checkpoint: search plans, compare them, run tasks, export."""
+"""From a budget to a checkpoint: search plans, compare them, time them, run tasks, export."""
 
 import streamlit as st
 
 from pages import shell
 from pages.decision import export, plans, search, tasks
+from pages.lab import speed
 from plans.operation import Shape
 
 shell.menu_first()
 
 anatomy = shell.anatomy_or_stop()
 plan = shell.current_plan(Shape(anatomy.layers))
-parts = {"Search": search, "Plans": plans, "Tasks": tasks, "Export": export}
+parts = {
+    "Search": search.draw,
+    "Plans": plans.draw,
+    "Speed": lambda _, plan: speed.draw(plan),
+    "Tasks": tasks.draw,
+    "Export": export.draw,
+}
 tabs = dict(zip(parts, st.tabs(list(parts), key="decide", bind="query-params"), strict=True))
 for name, tab in tabs.items():
     if tab.open:  # the others are drawn when they are opened
         with tab:
-            parts[name].draw(anatomy, plan)
+            parts[name](anatomy, plan)

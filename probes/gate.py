@@ -34,12 +34,16 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.field}{self.sign}{self.limit:g}"
 
+    def holds(self, value: float) -> bool:
+        """Whether a value stands so to the limit."""
+        return _COMPARE[self.sign](value, self.limit)
+
     def failure(self, result: dict[str, Any]) -> str:
         """Why an answer fails; empty: it passes. A value that is no number fails, since it keeps no promise."""
         value = _value(result, self.field)
         if not math.isfinite(value):
             return f"{self} cannot be told, because {self.field} is {value}."
-        return f"{self}: {self.field} is {value:.6g}." if _COMPARE[self.sign](value, self.limit) else ""
+        return f"{self}: {self.field} is {value:.6g}." if self.holds(value) else ""
 
 
 def conditions(texts: list[str]) -> tuple[Condition, ...]:

@@ -81,10 +81,8 @@ class Known:
         """
         order = list(PROBES)
         for entry in sorted(self._answers(ref), key=lambda entry: (order.index(_probe(entry)), -entry.created)):
-            row = self.store.read(entry.key, hit=False)
-            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
-                if row is not None:
-                    yield opened(self.store, entry.key, PROBES[_probe(entry)].result, row)
+            if (answer := self.open(entry)) is not None:  # the others are still worth seeing
+                yield answer
 
     def answered(self, ref: ModelRef) -> bool:
         """Whether there are answers of today's probes on a model; none is read."""
@@ -125,17 +123,42 @@ class Known:
             Answers to this question that were read already, by plan.
         """
         found = []
-        for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") == question.probe):
+        for entry in self.alike(question):
             plan = entry.about["question"].get("plan", "")
-            with suppress(Refusal):  # a damaged row is forgotten, and the others are still worth seeing
-                asked = resolve(replace(question, plan=plan), self.identify)
-                if asked.key != entry.key:
-                    continue
-                if plan in there:
-                    found.append((plan, there[plan]))
-                elif (row := self.store.read(asked.key, hit=False)) is not None:
-                    found.append((plan, opened(self.store, asked.key, asked.probe.result, row)))
+            if plan in there:
+                found.append((plan, there[plan]))
+            elif (answer := self.open(entry)) is not None:
+                found.append((plan, answer))
         return found
+
+    def alike(self, question: Question, params: bool = False) -> list[Entry]:
+        """The answers that differ from a question by their plan and nothing else, newest first; none is read.
+
+        Parameters
+        ----------
+        params : bool, optional
+            They may have other parameters, too.
+
+        Raises
+        ------
+        Refusal
+            Nothing is known of the model.
+        """
+        fingerprint, found = self.identify(question.model), []
+        for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") == question.probe):
+            told = entry.about["question"]
+            like = replace(question, plan=told.get("plan", ""), params=told.get("params", {}) if params else question.params)
+            with suppress(Refusal):  # of another version, which had other parameters
+                if resolve(like, lambda _: fingerprint).key == entry.key:
+                    found.append(entry)
+        return found
+
+    def open(self, entry: Entry) -> Answer | None:
+        """An answer by its row; None: it was forgotten meanwhile, or is damaged, and is forgotten now."""
+        with suppress(Refusal):
+            row = self.store.read(entry.key, hit=False)
+            return opened(self.store, entry.key, PROBES[_probe(entry)].result, row) if row is not None else None
+        return None
 
 
 def _probe(entry: Entry) -> str:

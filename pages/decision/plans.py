@@ -11,10 +11,11 @@ from pages.decision import tasks
 from pages.lab.speed import given as speed_fields
 from plans.operation import Shape
 from plans.plan import Plan, parse
-from probes.answer import Answer
 from probes.decision import pairs
 from probes.decision.book import Book, Noted
-from probes.decision.table import Row, answers, rows
+from probes.decision.matching import NUMBERS, matching
+from probes.decision.rows import Row
+from probes.decision.table import Found
 from probes.question import Question
 from refusal import Refusal
 from settings import settings
@@ -42,17 +43,17 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         book = bench.book(shell.model_ref())
         question = Question("fidelity", shell.model_ref(), shell.corpus_ref())
         given = {"speed": speed_fields(), "evaluate": tasks.params() or {}}
-        found, notes = answers(bench.known, question, given), book.notes()
+        found, notes = bench.table.found(question, given), book.notes()
+        listed = bench.table.rows(found, anatomy, notes, book.forgotten())
     except (Refusal, shell.StoreError) as refusal:
         shell.refused(refusal)
         return
-    listed = rows(found, notes)
     if plan and not settings().demo:
         _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
     if not listed:
         st.info("No plan has been measured yet. Run a search, or drop something in the drop lab and measure it.")
         return
-    _table(anatomy, listed)
+    _table(listed)
     _compare(found, [row.noted.plan for row in listed], notes, shape)
 
 
@@ -111,14 +112,26 @@ def _parent(plan: str) -> str:
     return history[place - 1] if place and history[place] == plan else ""
 
 
-def _table(anatomy: Anatomy, listed: list[Row]) -> None:
-    shown = [_shown(anatomy, row) for row in listed]
+def _table(listed: list[Row]) -> None:
+    asked = st.text_input(
+        "Filter", key="plans_filter", placeholder="kl<0.5 saved>0.2 candidate", width=420, **shell.KEPT,
+        help=f"Words in a plan, its name or its note; conditions on {', '.join(NUMBERS)}. All of them must hold.",
+    )  # fmt: skip
+    try:
+        found = matching(listed, asked or "")
+    except Refusal as refusal:
+        shell.refused(refusal)
+        found = listed
+    if not found:
+        st.caption(f"None of the {len(listed)} plans matches.")
+        return
 
     def pick() -> None:
         chosen = st.session_state.plans_table.selection.rows
-        if chosen and chosen[0] < len(listed):
-            shell.set_plan(listed[chosen[0]].noted.plan)
+        if chosen and chosen[0] < len(found):
+            shell.set_plan(found[chosen[0]].noted.plan)
 
+    shown = [_shown(row) for row in found]
     there = [name for name in shown[0] if any(row[name] not in (None, "") for row in shown)]
     st.dataframe(
         shown, hide_index=True, key="plans_table", alt="All plans", on_select=pick, selection_mode="single-row",
@@ -126,27 +139,23 @@ def _table(anatomy: Anatomy, listed: list[Row]) -> None:
     )  # fmt: skip
     st.caption(
         "All results for this model and text; tasks and speed for their current settings. KL to the dense model in nats per "
-        "token, with its 95 % interval over windows. Click a header to sort; the toolbar has a search. A selected row becomes "
-        "the plan."
+        "token, with its 95 % interval over windows. *Held out*: measured by a search, on the windows that nothing was chosen "
+        "on; measure the plan in the drop lab for all windows. Click a header to sort. A selected row becomes the plan."
     )
 
 
-def _shown(anatomy: Anatomy, row: Row) -> dict:
-    try:
-        left = shell.cost(anatomy, parse(row.noted.plan))
-    except Refusal:
-        left = None
+def _shown(row: Row) -> dict:
     return {
         "pinned": "📌" if row.noted.pinned else "", "plan": row.noted.plan, "name": row.noted.name, "note": row.noted.note,
-        "saved": 1 - left.parameters / anatomy.parameters if left else None,
-        "cache": 1 - left.cache_bytes / max(1, anatomy.cache_bytes) if left else None,
+        "saved": row.saved, "cache": row.cache,
         "KL": row.kl, "from": row.kl_low, "to": row.kl_high, "perplexity": row.perplexity, "same top token": row.agreement,
+        "windows": f"{row.windows}{', held out' if row.held_out else ''}" if row.windows else "",
         "accuracy": row.accuracy, "tasks": row.score, "decode": row.decode, "prefill": row.prefill,
         "made from": row.noted.parent,
     }  # fmt: skip
 
 
-def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[str, Noted], shape: Shape) -> None:
+def _compare(found: Found, plans: list[str], notes: dict[str, Noted], shape: Shape) -> None:
     """Two plans: what each does alone, and paired tests on all that both were measured on."""
     st.markdown("**Two plans compared**")
     if len(plans) < 2:
@@ -165,11 +174,7 @@ def _compare(found: dict[str, dict[str, Answer]], plans: list[str], notes: dict[
     except Refusal as refusal:
         shell.refused(refusal)
         return
-    compared = []
-    for probe, compare in {"fidelity": pairs.on_tokens, "choice_subspace": pairs.on_items, "evaluate": pairs.on_tasks}.items():
-        there = found[probe]
-        if first != second and first in there and second in there:
-            compared += compare(there[first].result, there[second].result)
+    compared = shell.workbench().table.pairs(found, first, second) if first != second else []
     if not compared:
         st.caption("There is no measurement of both plans yet. Measure both in the drop lab, or run the same tasks on both.")
         return

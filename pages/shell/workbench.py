@@ -18,6 +18,7 @@ from models.subject import ModelRef
 from plans.export.export import Exported, Order
 from probes.answer import Answer, find, open_ledger, open_store
 from probes.decision.book import Book, open_book
+from probes.decision.table import Table
 from probes.executors.choice import executor
 from probes.export import job_key
 from probes.generation.comparison import open_comparisons
@@ -86,6 +87,7 @@ class Workbench:
         self.jobs = Jobs(self.store)
         self.ledger = open_ledger(self.store)
         self.known = Known(self.store)
+        self.table = Table(self.known)
         self.executor = executor(self.store, self.known)
         self._exports: dict[str, tuple[Order, list[Exported]]] = {}  # by job, since the app was started
         self._notes = open_book()

@@ -85,7 +85,15 @@ class Book:
         if self.note(plan).pinned:
             raise Refusal(f"{plan} is pinned. Take the pin off first.")
         self._store.delete(self._key(plan))
+        # A search's answer is about many plans and stays; the table leaves out what it says of this one.
+        about = {"forgotten_of": self._fingerprint, "plan": plan, "at": time.time()}
+        self._store.put(f"forgotten {self._fingerprint} {plan}", encode({}), about)
         return known.forget(self._fingerprint, plan)
+
+    def forgotten(self) -> dict[str, float]:
+        """When plans were forgotten, in unix seconds."""
+        rows = self._store.entries(lambda about: about.get("forgotten_of") == self._fingerprint)
+        return {entry.about["plan"]: entry.about["at"] for entry in rows}
 
     def _key(self, plan: str) -> str:
         return f"note {self._fingerprint} {plan}"

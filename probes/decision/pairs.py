@@ -1,5 +1,6 @@
 """Two plans on the same tokens, the same items or the same tasks: which is better, and whether that could be chance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from plans.operation import Shape
 from plans.plan import Plan
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.fidelity import FidelityResult
+from probes.search.search import SearchResult
 from probes.tasks.evaluate import EvaluateResult, paired
 
 
@@ -61,6 +63,26 @@ def on_tokens(first: FidelityResult, second: FidelityResult) -> list[Pair]:
             "Negative log-likelihood": (first.token_nll, second.token_nll),
         }.items()
     ]
+
+
+def on_held_out(
+    plans: Sequence[str], measured: Sequence[FidelityResult | None], searches: Sequence[SearchResult]
+) -> list[Pair]:
+    """Two plans of which searches measured one or both: KL on the windows that these chose nothing on; empty: not of both."""
+    sides = [_held_out(plan, result, searches) for plan, result in zip(plans, measured, strict=True)]
+    if any(side is None for side in sides):
+        return []
+    return [_pair("KL to the dense model, held-out windows", "nats per token", *sides, lower=True)]
+
+
+def _held_out(plan: str, measured: FidelityResult | None, searches: Sequence[SearchResult]) -> np.ndarray | None:
+    """Mean KL of each window that judges, float64 (judging windows,)."""
+    for search in searches:
+        if plan in search.plans:
+            return search.window_kl[search.plans.index(plan)]
+        if measured is not None:
+            return np.asarray(measured.token_kl[search.chosen_windows :], dtype=np.float64).mean(1)
+    return None
 
 
 def on_items(first: ChoiceResult, second: ChoiceResult) -> list[Pair]:

@@ -34,6 +34,46 @@ def test_every_measured_plan_is_in_the_table_and_a_row_becomes_the_plan(measured
     assert measured.plan == "a1"
 
 
+def test_a_redraw_decodes_no_answer_again(measured, monkeypatch):
+    opened = []
+    monkeypatch.setattr(measured.bench.known, "open", opened.append)
+    measured.look()
+    assert len(measured.table("same top token")) == 2 and measured.table("verdict") and not opened
+
+
+def test_the_table_is_filtered_and_a_row_is_still_its_plan(measured):
+    measured.at.text_input(key="plans_filter").set_value("saved>0.3").run()
+    assert [row["plan"] for row in measured.table("same top token")] == ["b0-2"]
+    measured.at.text_input(key="plans_filter").set_value("a1").run()
+    measured.select("plans_table", rows=[0], columns=[], cells=[])
+    assert measured.plan == "a1"
+    measured.at.text_input(key="plans_filter").set_value("nothing-like-that").run()
+    assert "None of the 2 plans matches" in measured.texts()
+    measured.at.text_input(key="plans_filter").set_value("size>3").run()
+    assert any("There are: saved, cache" in each for each in measured.errors()) and len(measured.table("same top token")) == 2
+
+
+def test_what_a_search_chose_is_in_the_table(visit):
+    small = {"search_points": 1, "search_draws": 1, "search_generations": 0, "search_offspring": 1}
+    visitor = visit("decide", windows=4, length=16, **small)
+    visitor.click("ask_search").wait()
+    rows = visitor.open("decide", "Plans").table("same top token")
+    assert rows and {row["windows"] for row in rows} == {"2, held out"}
+    assert [row["KL"] for row in rows] == sorted(row["KL"] for row in rows)
+    visitor.at.selectbox(key="pair_second").set_value(rows[-1]["plan"]).run()
+    assert [row["verdict"] for row in visitor.table("verdict")] == ["too few windows to tell"]
+
+
+def test_speed_is_measured_where_one_decides_and_is_in_the_table(measured):
+    measured.open("decide", "Speed")
+    measured.at.number_input(key="speed_prompt").set_value(16).run()
+    measured.at.number_input(key="speed_new").set_value(4).run()
+    measured.click("ask_speed").wait()
+    assert {"speed_rounds", "speed_memory"} <= set(measured.figures())
+    rows = {row["plan"]: row for row in measured.open("decide", "Plans").table("same top token")}
+    assert rows["b0-2"]["decode"] > 0 and not rows["a1"]["decode"] > 0, "measured of one plan alone"
+
+
 def test_a_plan_is_named_pinned_and_forgotten(measured):
     field(measured, "name").set_value("too much").run()
     field(measured, "pinned").check().run()

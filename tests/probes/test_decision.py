@@ -12,13 +12,16 @@ from plans.plan import parse
 from probes.answer import answer, open_store
 from probes.decision import pairs
 from probes.decision.book import Book, Noted, open_book
-from probes.decision.table import answers, rows
+from probes.decision.matching import matching
+from probes.decision.rows import Row
+from probes.decision.table import PROBES, Table
 from probes.known import Known
 from probes.question import Question, resolve
 from refusal import Refusal
 from texts.corpus import CorpusRef
 
 ITEMS = "\n".join(f'{{"question": "{i} + 1 =", "options": ["{i + 1}", "{i + 3}"], "answer": 0}}' for i in range(6))
+SEARCH = {"points": 1, "share": 0.25, "strategies": "kl,span,random", "draws": 2}
 
 
 @pytest.fixture
@@ -30,8 +33,23 @@ def world(tiny_folder, own_data):
     def ask(probe, plan, **params):
         asked = resolve(Question(probe, ref, text, plan, params), known.identify)
         store.put(asked.key, *answer(asked, leases.lease, store))
+        return known.find(asked.question)
 
     return known, Question("fidelity", ref, text), ask
+
+
+@pytest.fixture
+def dense(world):
+    """What the model is made of."""
+    known, question, ask = world
+    ask("anatomy", "")
+    return known.anatomy(question.model)
+
+
+def answers(known, question, plans, probe="fidelity", **params):
+    """Results by plan."""
+    found = dict(known.tried(dataclasses.replace(question, probe=probe, params=params)))
+    return [found[plan].result for plan in plans]
 
 
 # Notes
@@ -50,8 +68,7 @@ def test_a_note_is_kept_until_it_is_forgotten(world):
         book.forget("a1", known)
     book.write(dataclasses.replace(again, pinned=False))
     assert book.forget("a1", known) == 1 and not book.notes()
-    left = answers(known, question, {})["fidelity"]
-    assert set(left) == {"a2"}
+    assert [plan for plan, _ in known.tried(question)] == ["a2"]
 
 
 def test_notes_are_of_one_model(world):
@@ -70,29 +87,129 @@ def test_what_is_too_long_is_refused(given):
 # The table
 
 
-def test_a_row_holds_all_that_is_known_of_a_plan(world):
+def test_a_row_holds_all_that_is_known_of_a_plan(world, dense):
     known, question, ask = world
     ask("fidelity", "a1")
     ask("fidelity", "b2")
     ask("choice_subspace", "a1", items=ITEMS)
     ask("speed", "a1", prompt=4, new=2, rounds=5)
     notes = {"b2": Noted("b2", pinned=True), "m3": Noted("m3", "an idea")}
-    found = answers(known, question, {"speed": {"prompt": 4, "new": 2, "rounds": 5}, "choice_subspace": {"items": ITEMS}})
-    listed = rows(found, notes)
+    table = Table(known)
+    found = table.found(question, {"speed": {"prompt": 4, "new": 2, "rounds": 5}, "choice_subspace": {"items": ITEMS}})
+    listed = table.rows(found, dense, notes)
     assert [row.noted.plan for row in listed] == ["b2", "a1", "m3"], "pinned, then by KL, then what was not measured"
     pinned, measured, idea = listed
-    fidelity = found["fidelity"]["a1"].result
-    assert measured.kl == fidelity.kl  # the interval is of float32 values
+    [fidelity], [choice] = answers(known, question, ["a1"]), answers(known, question, ["a1"], "choice_subspace", items=ITEMS)
+    assert measured.kl == fidelity.kl and (measured.windows, measured.held_out) == (
+        6,
+        False,
+    )  # the interval is of float32 values
     assert measured.kl_low - 1e-6 <= measured.kl <= measured.kl_high + 1e-6
-    assert measured.accuracy == found["choice_subspace"]["a1"].result.texts.accuracy and measured.decode > 0
+    assert measured.accuracy == choice.texts.accuracy and measured.decode > 0
     assert pinned.accuracy is None and idea.kl is None and idea.noted.name == "an idea"
 
 
-def test_other_texts_and_settings_are_other_rows(world):
+def test_other_texts_and_settings_are_other_rows(world, dense):
     known, question, ask = world
     ask("fidelity", "a1")
     elsewhere = dataclasses.replace(question, corpus=CorpusRef("prose.txt", 2, 16))
-    assert not rows(answers(known, elsewhere, {}), {})
+    assert not Table(known).rows(Table(known).found(elsewhere, {}), dense, {})
+
+
+def test_what_a_plan_saves_is_what_its_view_lacks(world, dense):
+    known, _, ask = world
+    for plan in ("a0,m3,b1-2", "w:wanda@0.5,a1"):
+        cost = ask("cost", plan).result
+        [row] = Table(known).rows({probe: [] for probe in PROBES}, dense, {plan: Noted(plan)})
+        assert row.saved == pytest.approx(1 - cost.parameters / dense.parameters)
+        assert row.cache == pytest.approx(1 - cost.cache_bytes / dense.cache_bytes)
+
+
+def test_an_answer_is_decoded_once_until_it_is_another_one(world, dense, monkeypatch):
+    known, question, ask = world
+    ask("fidelity", "a1")
+    ask("fidelity", "b2")
+    opened, opening = [], Known.open
+    monkeypatch.setattr(Known, "open", lambda self, entry: opened.append(entry.key) or opening(self, entry))
+    table = Table(known)
+    looks = [table.rows(table.found(question, {}), dense, {}) for _ in range(3)]
+    assert len(opened) == 2 and looks[0] == looks[1] == looks[2]
+    tested = [table.pairs(table.found(question, {}), "a1", "b2") for _ in range(3)]
+    assert len(opened) == 4 and tested[0] is tested[2]
+    ask("fidelity", "b2")
+    table.rows(table.found(question, {}), dense, {})
+    assert len(opened) == 5, "asked again, it may say something else"
+
+
+@pytest.fixture
+def searched(world):
+    """The same, after a search; and what it found."""
+    known, question, ask = world
+    found = ask("search", "", **SEARCH).result
+    return known, question, ask, found
+
+
+def test_plans_that_a_search_chose_are_in_the_table(searched, dense):
+    known, question, ask, search = searched
+    table = Table(known)
+    listed = {row.noted.plan: row for row in table.rows(table.found(question, {}), dense, {})}
+    chosen = [i for i, name in enumerate(search.strategies) if name != "random"]
+    assert set(listed) == {search.plans[i] for i in chosen}, "the random ones are there to be beaten"
+    row = listed[search.plans[chosen[0]]]
+    assert (row.kl, row.kl_low, row.windows, row.held_out) == (search.kl[0], search.kl_low[0], 3, True)
+    assert row.perplexity == pytest.approx(np.exp(search.nll[0])) and row.saved > 0
+    ask("fidelity", row.noted.plan)
+    measured = {row.noted.plan: row for row in table.rows(table.found(question, {}), dense, {})}[row.noted.plan]
+    assert (measured.windows, measured.held_out) == (6, False) and measured.kl != row.kl
+
+
+def test_what_was_forgotten_does_not_come_back_with_the_search(searched, dense):
+    known, question, _, search = searched
+    book, table = Book(open_book(), known.identify(question.model)), Table(known)
+    assert book.forget(search.plans[0], known) == 0
+    left = table.rows(table.found(question, {}), dense, book.notes(), book.forgotten())
+    assert search.plans[0] not in {row.noted.plan for row in left} and left
+
+
+def test_plans_of_a_search_are_compared_on_held_out_windows(searched):
+    known, question, ask, search = searched
+    names = [plan for name, plan in zip(search.strategies, search.plans, strict=True) if name != "random"]
+    first, second = dict.fromkeys(names)
+    table = Table(known)
+    [pair] = table.pairs(table.found(question, {}), first, second)
+    assert "held-out" in pair.what and pair.samples == 3 and pair.says == "too few windows to tell"
+    assert (pair.first, pair.second) == tuple(pytest.approx(search.kl[search.plans.index(each)]) for each in (first, second))
+    ask("fidelity", second)
+    [again] = table.pairs(table.found(question, {}), first, second)
+    assert again.second == pytest.approx(pair.second, rel=1e-4), "the same windows of the whole text"
+    ask("fidelity", first)
+    assert [each.samples for each in table.pairs(table.found(question, {}), first, second)] == [6, 6]
+    ask("fidelity", "m0,m3")
+    known.forget(known.identify(question.model), first)
+    mixed = table.pairs(table.found(question, {}), first, "m0,m3")
+    assert [each.samples for each in mixed] == [3], "of one plan only a search knows"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", "abc"), ("kl<0.5", "a"), ("kl>=0.5 saved>0.2", "b"), ("candidate", "a"), ("CANDIDATE kl>1", ""), ("b20", "b"),
+        ("kl!=9", "ab"), ("why", "c"),
+    ],
+)  # fmt: skip
+def test_rows_are_found_by_words_and_conditions(asked, found):
+    rows = [
+        Row(Noted("a1", "candidate A"), kl=0.1, saved=0.1),
+        Row(Noted("b20-21"), kl=0.6, saved=0.3),
+        Row(Noted("m3", "", "nobody knows why")),
+    ]
+    assert "".join("abc"[rows.index(row)] for row in matching(rows, asked)) == found
+
+
+@pytest.mark.parametrize(("asked", "says"), [("size>3", "There are: saved, cache"), ("kl<much", "is no condition")])
+def test_a_filter_that_cannot_be_read_is_told(asked, says):
+    with pytest.raises(Refusal, match=says):
+        matching([], asked)
 
 
 # Two plans
@@ -102,8 +219,7 @@ def test_two_plans_on_the_same_tokens(world):
     known, question, ask = world
     ask("fidelity", "a1")
     ask("fidelity", "b0-2")
-    found = answers(known, question, {})["fidelity"]
-    first, second = (found[plan].result for plan in ("a1", "b0-2"))
+    first, second = answers(known, question, ["a1", "b0-2"])
     kl, nll = pairs.on_tokens(first, second)
     assert kl.first == pytest.approx(first.kl, rel=1e-5) and kl.second == pytest.approx(second.kl, rel=1e-5)
     assert kl.difference == pytest.approx(second.kl - first.kl, rel=1e-5) and kl.low <= kl.difference <= kl.high
@@ -119,8 +235,7 @@ def test_two_plans_on_the_same_items(world):
     known, question, ask = world
     ask("choice_subspace", "a1", items=ITEMS)
     ask("choice_subspace", "b0-2", items=ITEMS)
-    found = answers(known, question, {"choice_subspace": {"items": ITEMS}})["choice_subspace"]
-    first, second = (found[plan].result for plan in ("a1", "b0-2"))
+    first, second = answers(known, question, ["a1", "b0-2"], "choice_subspace", items=ITEMS)
     by_text = pairs.on_items(first, second)[0]
     right = [(each.texts.chosen == np.array(each.answers)) for each in (first, second)]
     assert by_text.difference == pytest.approx(right[1].mean() - right[0].mean()) and 0 <= by_text.p <= 1
@@ -134,8 +249,7 @@ def test_one_window_says_nothing_about_chance(world, windows):
     for plan in ("a1", "b0-2"):
         asked = resolve(dataclasses.replace(single, plan=plan), known.identify)
         known.store.put(asked.key, *answer(asked, Leases().lease, known.store))
-    found = answers(known, single, {})["fidelity"]
-    kl = pairs.on_tokens(*(found[plan].result for plan in ("a1", "b0-2")))[0]
+    kl = pairs.on_tokens(*answers(known, single, ["a1", "b0-2"]))[0]
     assert not kl.better and kl.says == "too few windows to tell"
 
 
