@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -21,11 +21,13 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _CONDITION = re.compile(rf"\s*([A-Za-z_][\w.]*)\s*({'|'.join(_COMPARE)})\s*([-+]?[\w.+-]+)\s*")
 _NUMBERS = (int, float, bool)
+_SERIES = (np.ndarray, list[int], list[float], list[bool])
+_OF_SERIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"min": np.min, "max": np.max, "mean": np.mean}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A field of a result, compared with a number. ``field`` is dotted where results are nested: ``decode.ratio``."""
+    """A field of a result, compared with a number. ``field`` is dotted: ``decode.ratio``, ``kl.max``."""
 
     field: str
     sign: str
@@ -77,20 +79,22 @@ def refuse_unknown(result: type, asked: tuple[Condition, ...]) -> None:
     Refusal
         Which lists the fields there are.
     """
-    known = numeric(result)
+    known, many = numeric(result), numeric(result, _SERIES)
     for condition in asked:
-        if condition.field not in known:
-            raise Refusal(f"'{condition.field}' is no number in this probe's result. There are: {', '.join(known)}.")
+        name, _, of = condition.field.rpartition(".")
+        if condition.field not in known and not (name in many and of in _OF_SERIES):
+            series = f" Of {', '.join(many)} there are {', '.join(f'.{each}' for each in _OF_SERIES)}." if many else ""
+            raise Refusal(f"'{condition.field}' is no number in this probe's result. There are: {', '.join(known)}.{series}")
 
 
-def numeric(result: type, prefix: str = "") -> list[str]:
-    """Names of the single numbers in a result type, dotted where they are nested."""
+def numeric(result: type, kinds: tuple[Any, ...] = _NUMBERS, prefix: str = "") -> list[str]:
+    """Names of the fields of some kinds in a result type, dotted where they are nested; by default of single numbers."""
     hints, found = get_type_hints(result), []
     for field in fields(result):
         kind = hints[field.name]
         if is_dataclass(kind):
-            found += numeric(kind, f"{prefix}{field.name}.")
-        elif kind in _NUMBERS:
+            found += numeric(kind, kinds, f"{prefix}{field.name}.")
+        elif kind in kinds:
             found.append(prefix + field.name)
     return found
 
@@ -98,5 +102,8 @@ def numeric(result: type, prefix: str = "") -> list[str]:
 def _value(result: dict[str, Any], field: str) -> float:
     value: Any = result
     for name in field.split("."):
-        value = value[name]
+        if isinstance(value, Mapping):
+            value = value[name]
+        else:
+            value = _OF_SERIES[name](np.asarray(value, dtype=np.float64)) if np.size(value) else math.nan
     return float(np.asarray(value))

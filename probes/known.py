@@ -18,6 +18,9 @@ from probes import PROBES
 from probes.answer import Answer, find, opened
 from probes.question import Question, resolve
 from refusal import Refusal
+from texts.corpus import text_digest
+
+_KEYS = 50_000
 
 
 class Known:
@@ -25,6 +28,7 @@ class Known:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._keys: dict[tuple[str, str], str] = {}  # of questions, by what they are but for the plan, and the plan
 
     def identify(self, ref: ModelRef) -> str:
         """The fingerprint of a model: of its files, else the one it had when it was last seen here or where a bundle was made.
@@ -144,14 +148,26 @@ class Known:
         Refusal
             Nothing is known of the model.
         """
-        fingerprint, found = self.identify(question.model), []
+        fingerprint, found, alike = self.identify(question.model), [], {}
         for entry in self.store.entries(lambda about: about.get("question", {}).get("probe") == question.probe):
             told = entry.about["question"]
-            like = replace(question, plan=told.get("plan", ""), params=told.get("params", {}) if params else question.params)
-            with suppress(Refusal):  # of another version, which had other parameters
-                if resolve(like, lambda _: fingerprint).key == entry.key:
+            given = told.get("params", {}) if params else question.params
+            with suppress(Refusal):  # of the text, or of another version, which had other parameters
+                if repr(given) not in alike:
+                    alike[repr(given)] = _without_plan(replace(question, params=given), fingerprint)
+                plan = told.get("plan", "")
+                if self._key(replace(question, params=given, plan=plan), fingerprint, alike[repr(given)]) == entry.key:
                     found.append(entry)
         return found
+
+    def _key(self, question: Question, fingerprint: str, alike: str) -> str:
+        """The key of a question, remembered: pages ask for those of all plans at every redraw."""
+        key = self._keys.get((alike, question.plan))
+        if key is None:
+            if len(self._keys) > _KEYS:
+                self._keys.clear()
+            key = self._keys[alike, question.plan] = resolve(question, lambda _: fingerprint).key
+        return key
 
     def open(self, entry: Entry) -> Answer | None:
         """An answer by its row; None: it was forgotten meanwhile, or is damaged, and is forgotten now."""
@@ -159,6 +175,12 @@ class Known:
             row = self.store.read(entry.key, hit=False)
             return opened(self.store, entry.key, PROBES[_probe(entry)].result, row) if row is not None else None
         return None
+
+
+def _without_plan(question: Question, fingerprint: str) -> str:
+    """What a question is but for its plan; the text counts also where only some plans read it, to learn from it."""
+    text = replace(question.corpus, name=text_digest(question.corpus.name))
+    return f"{resolve(replace(question, plan=''), lambda _: fingerprint).key} {text}"
 
 
 def _probe(entry: Entry) -> str:

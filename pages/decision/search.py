@@ -174,7 +174,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     )
     if answer is not None:
         _answer(answer, plan)
-    elif given["unit"] != "milliseconds":
+    else:
         every = 5.0 if shell.asking("search", base, given) else None
         st.fragment(_so_far, run_every=every)(anatomy, base, given)
     with st.expander("Would other calibration text choose other drops?", expanded=False):
@@ -183,13 +183,14 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
 
 def _so_far(anatomy: Anatomy, base: str, given: dict) -> None:
     """What was measured up to now, while the search runs and after it was stopped."""
-    limits = budget(given["unit"], anatomy, parse(base), SearchParams(**given).kinds)
+    unit = "sublayers" if given["unit"] == "milliseconds" else given["unit"]  # times are known when it is through
+    limits = budget(unit, anatomy, parse(base), SearchParams(**given).kinds)
     found = so_far(shell.remembered("search", base, given), limits, shell.corpus_ref().windows // 2)
     if st.session_state.pop("partial_picked", False):
         st.rerun()  # the plan in the sidebar is drawn outside this part of the page
     if found is None:
         return
-    shell.clickable(charts.partial(found, UNITS[given["unit"]]), "partial", "Plans measured so far", on_select=_partial_picked)
+    shell.clickable(charts.partial(found, UNITS[unit]), "partial", "Plans measured so far", on_select=_partial_picked)
     st.caption(
         f"{found.tried:,} plans measured so far, {len(found.plans):,} of them on every window they are chosen on. These "
         "numbers are optimistic: plans are selected on the same windows. The final ones come from held-out windows."

@@ -176,9 +176,17 @@ def test_another_export_to_the_same_folder_waits(measured):
     assert not measured.at.success
 
 
-def test_a_point_of_a_running_search_becomes_the_plan(visit):
+@pytest.mark.parametrize("unit", ["sublayers", "milliseconds"])
+def test_a_point_of_a_running_search_becomes_the_plan(visit, unit):
     """The search was stopped; what it had measured is there."""
-    small = {"search_points": 1, "search_share": 25.0, "search_draws": 1, "search_generations": 0, "search_offspring": 1}
+    small = {
+        "search_unit": unit,
+        "search_points": 1,
+        "search_share": 25.0,
+        "search_draws": 1,
+        "search_generations": 0,
+        "search_offspring": 1,
+    }
     visitor = visit("decide", windows=4, length=16, **small)
     visitor.click("ask_search").wait()
     visitor.bench.store.delete(next(e.key for e in visitor.answers if e.about["question"]["probe"] == "search"))

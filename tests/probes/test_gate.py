@@ -30,7 +30,7 @@ class Outer:
     inner: Inner
 
 
-RESULT = {"kl": 0.25, "tokens": 7, "inner": {"low": -1.5, "sure": False}}
+RESULT = {"kl": 0.25, "tokens": 7, "values": np.array([[1.0, 4.0], [2.0, 5.0]]), "inner": {"low": -1.5, "sure": False}}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ RESULT = {"kl": 0.25, "tokens": 7, "inner": {"low": -1.5, "sure": False}}
     [
         ("kl>0.1", True), ("kl > 0.25", False), ("kl>=0.25", True), ("kl<0.25", False), ("kl<=2.5e-1", True),
         ("tokens==7", True), ("tokens != 7", False), ("inner.low<-1", True), ("inner.low<-2", False), ("inner.sure==0", True),
+        ("values.max>4", True), ("values.min<1", False), ("values.mean==3", True),
     ],
 )  # fmt: skip
 def test_every_sign_compares(text, fails):
@@ -60,6 +61,11 @@ def test_several_conditions_in_one_text_or_in_many():
     assert conditions(["kl>0.1, tokens<=3"]) == conditions(["kl>0.1", "tokens <= 3"]) == both
 
 
+@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
+def test_a_series_without_numbers_never_passes(values):
+    assert "cannot be told" in Condition("values.max", ">", 100.0).failure({"values": np.array(values)})
+
+
 @pytest.mark.parametrize("text", ["kl", "kl>", ">0.1", "kl=0.1", "kl>a", "kl>nan", "0.1<kl", "kl>0.1>0", "kl>0.1;tokens<3"])
 def test_what_is_no_condition_is_refused(text):
     with pytest.raises(Refusal, match=r"is no condition.*as in kl>0\.1"):
@@ -68,9 +74,11 @@ def test_what_is_no_condition_is_refused(text):
 
 def test_fields_are_the_single_numbers_dotted_where_nested():
     assert numeric(Outer) == ["kl", "tokens", "inner.low", "inner.sure"]
-    refuse_unknown(Outer, conditions(["inner.low>0,kl>0"]))
-    for text in ("inner>0", "word>0", "values>0", "inner.names>0", "kl.x>0"):
-        with pytest.raises(Refusal, match=r"There are: kl, tokens, inner\.low, inner\.sure"):
+    refuse_unknown(Outer, conditions(["inner.low>0,kl>0,values.max>0"]))
+    for text in ("inner>0", "word>0", "values>0", "inner.names>0", "kl.x>0", "kl.max>0", "values.median>0", "max>0"):
+        with pytest.raises(
+            Refusal, match=r"There are: kl, tokens, inner\.low, inner\.sure\. Of values there are \.min, \.max, "
+        ):
             refuse_unknown(Outer, conditions([text]))
 
 
