@@ -176,11 +176,9 @@ def test_another_export_to_the_same_folder_waits(measured):
     assert not measured.at.success
 
 
-@pytest.mark.parametrize("unit", ["sublayers", "milliseconds"])
-def test_a_point_of_a_running_search_becomes_the_plan(visit, unit):
+def test_a_point_of_a_running_search_becomes_the_plan(visit):
     """The search was stopped; what it had measured is there."""
     small = {
-        "search_unit": unit,
         "search_points": 1,
         "search_share": 25.0,
         "search_draws": 1,
@@ -195,3 +193,5 @@ def test_a_point_of_a_running_search_becomes_the_plan(visit, unit):
     plan = visitor.figures()["partial"]["data"][1]["customdata"][0][0]
     visitor.point("partial", plan).look()
     assert visitor.plan == plan
+    visitor.at.selectbox(key="search_unit").set_value("milliseconds").run()
+    assert "attentions and MLPs" in str(visitor.figures()["partial"]["layout"]["xaxis"]), "times are not known yet"

@@ -1,5 +1,6 @@
 """The row of the format in FORMATS."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from plans.export.gguf.layout import layout
 from plans.export.gguf.reread import TOLERANCE, divergence, readable, reads
 from plans.export.gguf.source import opened, source_of
 from plans.export.gguf.write import refusal, write
+from plans.plan import Plan
 from refusal import Progress, Refusal
 
 
@@ -22,7 +24,19 @@ def _cannot(checkpoint: Checkpoint) -> str:
     if why := refusal(checkpoint.plan):
         return why
     try:
-        layout(opened(source_of(_name(checkpoint))), checkpoint.plan)
+        path = source_of(_name(checkpoint))
+        status = path.stat()
+    except Refusal as refused:
+        return str(refused)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}."
+    return _unfit(path, status.st_size, status.st_mtime_ns, checkpoint.plan)
+
+
+@lru_cache(maxsize=64)  # a page asks at every redraw, and each look takes a tenth of a second
+def _unfit(path: Path, size: int, changed: int, plan: Plan) -> str:
+    try:
+        layout(opened(path), plan)
     except Refusal as refused:
         return str(refused)
     return ""

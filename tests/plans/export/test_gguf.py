@@ -9,7 +9,7 @@ import pytest
 from gguf import GGUFEndian, GGUFReader, GGUFWriter
 
 from models.loading import bundled
-from plans.export.gguf import source_of, write
+from plans.export.gguf import form, source_of, write
 from plans.export.gguf.source import value
 from plans.plan import parse
 from refusal import Refusal
@@ -205,3 +205,15 @@ def test_where_a_model_came_from(tiny, tiny_folder):
     assert source_of("bundled") == bundled.gguf()
     with pytest.raises(Refusal, match=r"not loaded from a GGUF file.*convert_hf_to_gguf\.py"):
         source_of(str(tiny_folder))
+
+
+def test_a_page_may_ask_again_and_again_whether_a_plan_fits(tiny, tmp_path, monkeypatch):
+    path, looked, look = tmp_path / "model.gguf", [], form.layout
+    shutil.copyfile(tiny, path)
+    monkeypatch.setattr(form, "layout", lambda reader, plan: looked.append(plan) or look(reader, plan))
+    asked = SimpleNamespace(plan=parse("b1"), source=SimpleNamespace(folder=tmp_path, gguf=path.name))
+    assert [form.FORMAT.cannot(asked) for _ in range(3)] == ["", "", ""] and len(looked) == 1
+    path.write_bytes(b"another file")
+    assert "broken or no GGUF file" in form.FORMAT.cannot(asked)
+    path.unlink()
+    assert "was not loaded from a GGUF file" in form.FORMAT.cannot(asked)
