@@ -92,8 +92,8 @@ class Book:
 
     def forgotten(self) -> dict[str, float]:
         """When plans were forgotten, in unix seconds."""
-        rows = self._store.entries(lambda about: about.get("forgotten_of") == self._fingerprint)
-        return {entry.about["plan"]: entry.about["at"] for entry in rows}
+        rows = [entry.about for entry in self._store.entries(lambda about: about.get("forgotten_of") == self._fingerprint)]
+        return {str(row.get("plan")): row["at"] for row in rows if isinstance(row.get("at"), int | float)}
 
     def _key(self, plan: str) -> str:
         return f"note {self._fingerprint} {plan}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from measures.likelihood import perplexity
 from models.anatomy import Anatomy
+from plans.operation import Shape
 from plans.plan import EMPTY, parse
 from probes.choice.choice_subspace import ChoiceResult
 from probes.decision.book import Noted
@@ -64,13 +65,15 @@ class Savings:
     """What plans save, by arithmetic on what the dense model is made of."""
 
     def __init__(self, dense: Anatomy) -> None:
+        self._shape = Shape(dense.layers)
         self._limits = {name: budget(unit, dense, EMPTY, tuple(LETTERS)) for name, unit in _UNITS.items()}
 
     def of(self, plan: str) -> Numbers:
         """Shares of the dense model; nothing where the plan cannot be read."""
         try:
             read = parse(plan)
-        except Refusal:  # noted by a later version
+            read.checked(self._shape)
+        except Refusal:  # noted by a later version, or of another model
             return {}
         return {name: each.saved(read) / max(1.0, each.total) for name, each in self._limits.items()}
 

@@ -125,6 +125,13 @@ def test_what_a_plan_saves_is_what_its_view_lacks(world, dense):
         assert row.cache == pytest.approx(1 - cost.cache_bytes / dense.cache_bytes)
 
 
+@pytest.mark.parametrize("plan", ["a99", "q7", "a1,"])
+def test_a_note_on_no_plan_of_this_model_is_listed_without_numbers(world, dense, plan):
+    known, _, _ = world
+    [row] = Table(known).rows({probe: [] for probe in PROBES}, dense, {plan: Noted(plan)})
+    assert row.noted.plan == plan and row.kl is None and (row.saved is None) == (plan != "a1,")
+
+
 def test_an_answer_is_decoded_once_until_it_is_another_one(world, dense, monkeypatch):
     known, question, ask = world
     ask("fidelity", "a1")
