@@ -21,9 +21,11 @@ except Refusal as refusal:  # before anybody is let in; one line, and no traceba
 # After it is known that the server may start: this imports torch. Before the first visitor comes, and on one thread: two that
 # import the same libraries at once can meet half of a module.
 from pages.serving import metrics, ready
+from pages.serving.stopping import until_stopped
 
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[Route("/ready", ready.answer), Route("/metrics", metrics.answer)],
     middleware=[Middleware(Guard)],
+    lifespan=until_stopped,
 )

@@ -171,6 +171,12 @@ class Workbench:
         with self._lock:
             return list(self._lives.values())
 
+    def stop(self, seconds: float) -> None:
+        """Take no more work and end what runs, within so many seconds. Questions stay in the ledger."""
+        for each in self.lives():
+            each.stop()
+        self.jobs.shutdown(seconds)
+
 
 def _load_key(ref: ModelRef) -> str:
     return f"load {canonical(asdict(ref))}"

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -124,6 +125,8 @@ def command(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _go_first()
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal or a service: the parent ends them
+        signal.signal(number, lambda *_: None)
     served = Served(output)
     for line in sys.stdin.buffer:
         served.take(json.loads(line))

@@ -90,6 +90,14 @@ def test_a_job_that_rests_here_rests_there(store, worker, question):
     jobs.shutdown()
 
 
+def test_a_signal_to_all_processes_leaves_it_to_its_parent(store, worker, question):
+    worker.load(question.model, silent)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(worker._process.pid, number)
+    [resident] = worker.residents()
+    assert resident.ref == question.model
+
+
 def test_killed_it_says_so_and_the_next_question_starts_another(store, worker, question):
     worker.load(question.model, silent)
     [resident] = worker.residents()
