@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
 NEEDS := pyproject.toml $(wildcard scripts/*)
 
-.PHONY: run test bench load lint clean test-gpu bench-gpu
+.PHONY: run test bench load lint lock sbom audit clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
 	FORWARDED_ALLOW_IPS= $(BIN)/python -m streamlit run asgi.py --server.port $(PORT)
@@ -29,6 +29,18 @@ lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
+# Versions and hashes of all that pyproject.toml asks for; LOCK=--upgrade for the newest. Needs the package index.
+lock: $(VENV)/.installed-release
+	$(BIN)/python scripts/lock.py $(LOCK)
+
+sbom:
+	@$(PYTHON) scripts/sbom.py
+
+# Known vulnerabilities of what is locked for the app, asked of the package index.
+audit: $(VENV)/.installed-release
+	$(BIN)/python scripts/requirements.py > $(VENV)/audit.txt
+	$(BIN)/python -m pip_audit --disable-pip --require-hashes --requirement $(VENV)/audit.txt
+
 # On a machine with a CUDA device; with $(PYTHON) as it is where it has torch for CUDA, without network and virtual environment.
 test-gpu:
 	PYTHON="$(PYTHON)" tests/gpu/python.sh -m pytest tests/gpu
@@ -45,4 +57,8 @@ $(VENV)/.installed: $(NEEDS)
 
 $(VENV)/.installed-test: $(NEEDS)
 	$(INSTALL) test gguf eval
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-release: $(NEEDS)
+	$(INSTALL) release
 	@touch $@ $(VENV)/.installed

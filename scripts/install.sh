@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make a virtual environment with everything PruneScope needs: its dependencies and the bundled model.
+# Make a virtual environment with everything PruneScope needs: its dependencies as they are locked, and the bundled model.
 #
-#   scripts/install.sh FOLDER [EXTRA ...]     extras of pyproject.toml: test, datasets
+#   scripts/install.sh FOLDER [EXTRA ...]     extras of pyproject.toml: test, datasets, ...
 #
 # PYTHON       the interpreter to start from (python3)
 # TORCH_INDEX  where to look for torch besides the usual place; PyTorch's own index for CPUs spares Linux machines
@@ -22,10 +22,10 @@ python=${PYTHON:-python3}
     exit 1
 }
 
+# Every file but those of torch is held against its hash; torch comes last and finds what it asks for.
 wanted=$venv/requirements.txt
 "$venv/bin/python" "$here/requirements.py" "$@" >"$wanted"
-if [ -n "${TORCH_INDEX:-}" ]; then # for torch alone: no other package may come from there
-    "$venv/bin/python" -m pip install --extra-index-url "$TORCH_INDEX" "$(grep '^torch[><=]' "$wanted")"
-fi
-"$venv/bin/python" -m pip install --requirement "$wanted"
+"$venv/bin/python" -m pip install --no-deps --require-hashes --requirement "$wanted"
+"$venv/bin/python" -m pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement "$here/torch.txt"
 "$venv/bin/python" -m pip install --no-deps --require-hashes --requirement "$here/bundled.txt"
+"$venv/bin/python" -m pip check

@@ -1,15 +1,14 @@
-"""Print what pyproject.toml depends on, one requirement a line; extras to add are named as arguments.
+"""Print what requirements.lock holds for the app, and for the extras that are named as arguments; torch is not among it.
 
 PruneScope runs from its checkout, so its dependencies are installed and it is not.
 """
 
 import sys
-import tomllib
 from pathlib import Path
 
-project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-print(
-    *project["dependencies"],
-    *(line for extra in sys.argv[1:] for line in project["optional-dependencies"][extra]),
-    sep="\n",
-)
+wanted, chosen = {"app", *sys.argv[1:]}, False
+for line in Path(__file__).with_name("requirements.lock").read_text(encoding="utf-8").splitlines():
+    if line.startswith("## "):
+        chosen = not wanted.isdisjoint(line.split())
+    elif chosen:
+        print(line)
