@@ -1,5 +1,6 @@
 # PruneScope for CPUs:  docker build -t prunescope .
 # For NVIDIA GPUs:      docker build -t prunescope:cuda --build-arg TORCH_INDEX= .
+# It runs as an ordinary user and writes to /data and /tmp alone, so its root may be read-only: compose.yaml says how.
 # The wheels of torch that everybody gets on Linux carry CUDA and need nothing but the driver of the host; those for CPUs
 # are a tenth of the size, and come from PyTorch's own index.
 
@@ -10,7 +11,8 @@ ENV PIP_NO_CACHE_DIR=1 \
 WORKDIR /app
 COPY pyproject.toml ./
 COPY scripts ./scripts
-RUN TORCH_INDEX="$TORCH_INDEX" scripts/install.sh /opt/venv
+RUN TORCH_INDEX="$TORCH_INDEX" scripts/install.sh /opt/venv && \
+    /opt/venv/bin/python scripts/sbom.py > /opt/venv/sbom.json
 # The bundled model is unpacked here, so that the first visitor does not wait for it.
 COPY measures ./measures
 COPY texts ./texts
@@ -48,8 +50,11 @@ ENV PATH=/opt/venv/bin:$PATH \
     STREAMLIT_SERVER_HEADLESS=true \
     FORWARDED_ALLOW_IPS=
 USER 10001
-VOLUME /data
+# Scratch files of exports can be as large as the model: on a disk, and not in memory.
+VOLUME ["/data", "/tmp"]
 EXPOSE 8501
+# Work stops between two batches, and the process ends within eight seconds.
+STOPSIGNAL SIGTERM
 # /ready answers 503 while the data directory cannot be written. There is no curl in this image.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/ready', timeout=8)"]

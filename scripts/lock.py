@@ -39,7 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         everything, part = Path(folder, "all"), Path(folder, "part")
         if LOCK.exists():
-            everything.write_text(LOCK.read_text(encoding="utf-8"), encoding="utf-8")  # uv keeps what stands there
+            stands = re.findall(r"^[\w.-]+==[^\s;]+", LOCK.read_text(encoding="utf-8"), re.M)
+            everything.write_text("\n".join(stands), encoding="utf-8")  # uv keeps these versions, and asks for their hashes
         entries = compiled(uv, extras, everything, *sys.argv[1:])
         same = f"--constraints={everything}"
         app = compiled(uv, [], part, same)
