@@ -1,5 +1,7 @@
 """A server under load: several browsers with plans of their own on two models, for minutes (``make load``).
 
+The tests let two of them work for seconds (``tests/browser/test_load.py``).
+
 What is watched: every greedy text equals the one computed alone, no page shows a fault, memory is flat, and pages answer while
 probes run. It prints a Markdown table for docs/operations.md; exit code 1 if something was wrong.
 """
@@ -24,7 +26,6 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 PLANS = ("a25", "a26", "a25,a26", "m16", "a28,a29", "b20", "m14,m15", "a3")
 _WAIT = 90_000  # ms that anything on a page may take
-_MARK = "Dotted line: probability below"  # stands below the answers
 
 
 @dataclass
@@ -36,6 +37,10 @@ class Seen:
     texts: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # greedy answers by model and plan
     faults: list[str] = field(default_factory=list)
     answers: int = 0
+
+    def crossed(self) -> list[str]:
+        """Models and plans whose greedy text was not the same at every visit."""
+        return [f"{key}: {len(texts)} texts" for key, texts in self.texts.items() if len(texts) > 1]
 
 
 def server(data: Path) -> tuple[subprocess.Popen, str]:
@@ -60,30 +65,36 @@ def server(data: Path) -> tuple[subprocess.Popen, str]:
 
 
 def visitor(number: int, address: str, until: float, seen: Seen, chromium: str) -> None:
-    """One person: answers in the drop lab, a look at other pages, a probe now and then."""
+    """One person, for one round or more: no round begins after ``until``, in seconds of the monotonic clock."""
     from playwright.sync_api import Error, sync_playwright
 
-    chance, plan = random.Random(number), PLANS[number % len(PLANS)]
-    dtype = ("float32", "bfloat16")[number % 2]
+    chance = random.Random(number)
     with sync_playwright() as player:
         browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         try:
+            _round(page, number, address, chance, seen)
             while time.monotonic() < until:
-                page.goto(f"{address}/drop_lab?plan={plan}&dtype={dtype}&answer_length=12&chat=false")
-                _answered(page, (dtype, plan), seen)
-                for title in chance.sample(["Similarity", "Key rank", "Deviation", "Decide", "Storage", "Compare"], 2):
-                    _looked(page, title, seen)
-                if chance.random() < 0.3:
-                    page.goto(f"{address}/similarity?plan={plan}&dtype={dtype}&windows={chance.randint(1, 9)}&length=256")
-                    button = page.get_by_role("button", name="Measure similarity")
-                    if button.count():
-                        button.click()
+                _round(page, number, address, chance, seen)
         except Error as error:
             with seen.lock:
                 seen.faults.append(f"visitor {number}: {str(error).splitlines()[0]}")
         finally:
             browser.close()
+
+
+def _round(page, number: int, address: str, chance: random.Random, seen: Seen) -> None:
+    """Answers in the drop lab, a look at two other pages, a probe now and then."""
+    plan, dtype = PLANS[number % len(PLANS)], ("float32", "bfloat16")[number % 2]
+    page.goto(f"{address}/drop_lab?plan={plan}&dtype={dtype}&answer_length=12&chat=false")
+    _answered(page, (dtype, plan), seen)
+    for title in chance.sample(["Similarity", "Key rank", "Deviation", "Decide", "Storage", "Compare"], 2):
+        _looked(page, title, seen)
+    if chance.random() < 0.3:
+        page.goto(f"{address}/similarity?plan={plan}&dtype={dtype}&windows={chance.randint(1, 9)}&length=256")
+        button = page.get_by_role("button", name="Measure similarity")
+        if button.count():
+            button.click()
 
 
 def _answered(page, key: tuple[str, str], seen: Seen) -> None:
@@ -145,7 +156,7 @@ def run(minutes: float, browsers: int, data: Path) -> dict:
         "page_95": float(np.quantile(seen.pages, 0.95)) if seen.pages else float("nan"),
         "memory_begin": float(np.median(held[third : 2 * third])) if held else float("nan"),
         "memory_end": float(np.median(held[-third:])) if held else float("nan"),
-        "crossed": [f"{key}: {len(texts)} texts" for key, texts in seen.texts.items() if len(texts) > 1],
+        "crossed": seen.crossed(),
         "faults": seen.faults,
     }  # fmt: skip
 

@@ -79,9 +79,7 @@ def restart(monkeypatch):
 
 
 def ended(bench):
-    for live in bench.lives():
-        live.stop()
-    bench.jobs.shutdown()
+    bench.stop(5)
     bench.store.close()
 
 

@@ -5,6 +5,10 @@ from dataclasses import asdict
 
 import pytest
 
+from models.generate import Settings
+from plans.plan import EMPTY
+from probes.answer import submit
+from probes.generation.writing import Writing
 from probes.question import Question, resolve
 from texts.corpus import CorpusRef
 
@@ -54,6 +58,32 @@ def test_a_click_notes_the_question_and_its_end_strikes_it_out(asked):
     visitor.click("ask_similarity").wait()
     assert noted == [question.key]
     assert visitor.bench.ledger._store.entries() == []
+
+
+class Endless:
+    """An executor that never comes to the first token."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+
+    def write(self, writing, progress):
+        while True:
+            self.begun.set()
+            progress(0, 0, "waiting for the model")
+            yield from ()
+
+
+def test_a_server_that_stops_ends_what_is_written_and_keeps_what_is_asked(asked):
+    visitor, question = asked
+    bench, executor = visitor.bench, Endless()
+    bench.executor = executor
+    live = bench.live(bench.write(Writing(visitor.ref, CorpusRef(), (EMPTY,), "the", Settings())))
+    assert executor.begun.wait(60)
+    bench.stop(5)
+    assert live.over.wait(60) and live.error == "Stopped before the first token."
+    with pytest.raises(RuntimeError, match="takes no more questions"):
+        submit(bench.jobs, question, executor.write, "ann", bench.ledger)
+    assert [line.owner for line in bench.ledger.interrupted(lambda key: False)] == ["ann"]
 
 
 @pytest.fixture
