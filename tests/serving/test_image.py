@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,14 @@ def as_user() -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder that an ordinary user reaches; pytest keeps its folders to whoever runs it."""
-    for path in (tmp_path, *tmp_path.parents):
-        if not path.stat().st_mode & 0o001:
-            path.chmod(path.stat().st_mode | 0o011)
-    yield tmp_path
-    for path in (tmp_path / "app").rglob("*"):
+def folder():
+    """A folder that an ordinary user reaches; pytest keeps its own to whoever runs it."""
+    with tempfile.TemporaryDirectory(prefix="prunescope-") as name:
+        path = Path(name)
         path.chmod(0o755)
+        yield path
+        for each in (path / "app").rglob("*"):
+            each.chmod(0o755)  # or it could not be removed
 
 
 def container(folder: Path, port: int) -> tuple[dict[str, str], dict[str, list[str]]]:
@@ -68,7 +69,7 @@ def test_the_steps_of_the_image_make_a_server_that_writes_its_data_alone(folder)
     try:
         answered(f"http://127.0.0.1:{port}/ready", process, folder / "log")
         health = subprocess.run([*as_user(), *commands["HEALTHCHECK"]], env=given, capture_output=True, text=True)
-        assert health.returncode == 0, get(f"http://127.0.0.1:{port}/ready")
+        assert health.returncode == 0, get(f"http://127.0.0.1:{port}/ready")[1]
         assert Path(f"/proc/{process.pid}").stat().st_uid == (int(USER) if not os.getuid() else os.getuid())
         process.send_signal(getattr(signal, of(IMAGE, "STOPSIGNAL")[-1]))
         assert process.wait(ALL + 10) in (0, -signal.SIGTERM), (folder / "log").read_text()
