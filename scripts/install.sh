@@ -28,4 +28,3 @@ wanted=$venv/requirements.txt
 "$venv/bin/python" -m pip install --no-deps --require-hashes --requirement "$wanted"
 "$venv/bin/python" -m pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} --requirement "$here/torch.txt"
 "$venv/bin/python" -m pip install --no-deps --require-hashes --requirement "$here/bundled.txt"
-"$venv/bin/python" -m pip check

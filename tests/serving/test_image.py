@@ -48,7 +48,7 @@ def container(folder: Path, port: int) -> tuple[dict[str, str], dict[str, list[s
     for name, value in given.items():
         for here, there in moved.items():
             value = value.replace(here, there)
-        given[name] = value.replace("$PATH", os.environ["PATH"])
+        given[name] = value.replace("$PATH", os.defpath)
     texts = {word: of(IMAGE, word)[-1].replace("8501", str(port)) for word in ("CMD", "HEALTHCHECK")}
     return given, {word: command(text) for word, text in texts.items()}
 
@@ -111,7 +111,7 @@ def test_examples_add_to_the_service_that_there_is(path):
 
 
 def test_the_linter_finds_nothing():
-    linter = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    linter = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which("hadolint")
     if linter is None:
         pytest.skip("There is no hadolint here: `make test` installs it on Linux for x86_64.")
     done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
