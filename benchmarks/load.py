@@ -1,7 +1,5 @@
 """A server under load: several browsers with plans of their own on two models, for minutes (``make load``).
 
-The tests let two of them work for seconds (``tests/browser/test_load.py``).
-
 What is watched: every greedy text equals the one computed alone, no page shows a fault, memory is flat, and pages answer while
 probes run. It prints a Markdown table for docs/operations.md; exit code 1 if something was wrong.
 """
