@@ -6,22 +6,20 @@ probes run. It prints a Markdown table for docs/operations.md; exit code 1 if so
 
 import argparse
 import json
-import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.server import serving
+
 PLANS = ("a25", "a26", "a25,a26", "m16", "a28,a29", "b20", "m14,m15", "a3")
 _WAIT = 90_000  # ms that anything on a page may take
 
@@ -39,27 +37,6 @@ class Seen:
     def crossed(self) -> list[str]:
         """Models and plans whose greedy text was not the same at every visit."""
         return [f"{key}: {len(texts)} texts" for key, texts in self.texts.items() if len(texts) > 1]
-
-
-def server(data: Path) -> tuple[subprocess.Popen, str]:
-    """The app on a free port, with the bundled model twice: as float32 and as bfloat16."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "asgi.py", "--server.headless", "true", "--server.port", str(port)]
-    environment = os.environ | {"PRUNESCOPE_DATA": str(data), "HF_HUB_OFFLINE": "1"}
-    with (data / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    address = f"http://localhost:{port}"
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-            return process, address
-        except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.1)
-    raise RuntimeError(f"The server did not start: {(data / 'server.log').read_text()[-500:]}")
 
 
 def visitor(number: int, address: str, until: float, seen: Seen, chromium: str) -> None:
@@ -134,19 +111,15 @@ def run(minutes: float, browsers: int, data: Path) -> dict:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
-    process, address = server(data)
     seen, held = Seen(), []
-    until = time.monotonic() + 60 * minutes
-    threads = [threading.Thread(target=visitor, args=(i, address, until, seen, chromium)) for i in range(browsers)]
-    try:
+    with serving(data / "server") as server:
+        until = time.monotonic() + 60 * minutes
+        threads = [threading.Thread(target=visitor, args=(i, server.address, until, seen, chromium)) for i in range(browsers)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            held.append(memory(process))
+            held.append(memory(server.process))
             time.sleep(2)
-    finally:
-        process.terminate()
-        process.wait(30)
     third = max(1, len(held) // 3)
     return {
         "minutes": minutes, "browsers": browsers, "answers": seen.answers, "pages": len(seen.pages),

@@ -5,10 +5,13 @@ import json
 import torch
 
 from benchmarks.gpu.shapes import DEVICE
+from plans.cut import cut
 from plans.learn import calibrate
 from plans.plan import parse
 from probes import PROBES
 from probes.base import read_params
+from probes.tasks.answers import Answers
+from refusal import silent
 from tests.models.tiny import tiny_model, tokens
 from tests.probes.characters import character_tokenizer
 from tests.probes.subjects import corpus_of, subject_of
@@ -25,8 +28,14 @@ PARAMS = {
     "generation_drift": {"prompts": "Why is the sky blue?\nOne two", "length": 6},
     "speed": {"prompt": 8, "new": 2, "rounds": 5},
     "choice_subspace": {"items": "\n".join(map(json.dumps, _ITEMS))},
+    "answers": {"prompts": "Why is the sky blue?\nOne two", "length": 6},
+    "search": {"points": 1, "draws": 1, "generations": 1, "offspring": 2, "again": 2, "strategies": "kl,greedy,swaps,random"},
+    "stability": {"other": ""},
 }
 PLAN = "a1,m3"
+# The harness of `evaluate` is a process that computes nothing and may not be installed; what it asks is asked in its place.
+NAMES = [name for name in PROBES if name != "evaluate"]
+_READ = {"low_rank_attention": 2, "search": 4, "stability": 4}  # windows of probes that read further in the text
 
 
 def made(family, device=DEVICE, weights=torch.float32, dtype=torch.float32):
@@ -38,11 +47,11 @@ def made(family, device=DEVICE, weights=torch.float32, dtype=torch.float32):
     return subject_of(model.to(device), character_tokenizer())
 
 
-def text_of(folder):
-    """A corpus of a file, for the probe that reads further in it."""
+def text_of(folder, windows):
+    """A corpus of a file, for probes that read further in it."""
     path = folder / "text.txt"
     path.write_text(character_tokenizer().decode(tokens(8, 24).flatten()))
-    return read_corpus(CorpusRef(str(path), windows=2, length=24), character_tokenizer())
+    return read_corpus(CorpusRef(str(path), windows=windows, length=24), character_tokenizer())
 
 
 def learned(subject, plan):
@@ -56,7 +65,13 @@ def ask(name, subject, folder, plan=PLAN):
     probe = PROBES[name]
     corpus = None
     if probe.takes_corpus:
-        corpus = text_of(folder) if name == "low_rank_attention" else corpus_of(tokens(2, 24))
+        corpus = text_of(folder, _READ[name]) if name in _READ else corpus_of(tokens(2, 24))
     return probe.run(
         subject, corpus, learned(subject, plan if probe.takes_plan else ""), read_params(probe, PARAMS.get(name, {}))
     )
+
+
+def scored(subject, plan=PLAN):
+    """What tasks ask of a model: the log-likelihoods of continuations, and whether they are the likeliest."""
+    pairs = [[row[:8].tolist(), row[8:].tolist()] for row in tokens(4, 12)]
+    return Answers(subject, cut(subject, learned(subject, plan)), "pruned", silent).scored(pairs)

@@ -4,13 +4,16 @@ from fnmatch import fnmatch
 from typing import Any
 
 import numpy as np
+import torch
 
 from probes.base import as_dict
 
 # Every float field of every probe in float32, over its largest value: both devices add in another order. Weights changed by
-# 2e-7 of themselves and eager attention in the place of the fused one, on a CPU, moved no field by more than 3e-5.
+# 2e-7 of themselves and eager attention in the place of the fused one, on a CPU, moved no other field by more than 3e-5.
 FLOAT32 = 1e-4
 SMALLEST = 1e-3  # a field whose values are all smaller is compared with this
+
+SCORED = {torch.float32: FLOAT32, torch.bfloat16: 0.03}  # what tasks are told, over the largest; on a CPU it was 0.006
 
 # probe.field → the bound in its place. None: not compared.
 FLOAT32_OTHERS: dict[str, tuple[float | None, str]] = {
@@ -33,7 +36,13 @@ FLOAT32_OTHERS: dict[str, tuple[float | None, str]] = {
     "key_rank.overlap_*": (0.05, "overlap of so many dimensions as the rank"),
     "key_rank.chance_*": (0.05, "rank over dimension"),
     "key_rank.lowest_*": (None, "layers by rank, which may be one apart"),
+    "fidelity.token_kl": (
+        1e-3,
+        "of a single token, where the models hardly differ: of all tokens together it is as good as any",
+    ),
     "speed.*": (None, "times and memory belong to the device"),
+    "drop_scan.agreements.*.apart*": (None, "names of drops by rank: two that cost nearly the same may change places"),
+    "drop_scan.agreements.*": (0.1, "correlations of such ranks"),
 }
 
 # In bfloat16 a number has 8 bits, so each addition to the stream rounds by 0.4 %. Both devices round, each in its own place.
@@ -60,6 +69,13 @@ BFLOAT16: dict[str, tuple[float, str]] = {
     "low_rank_attention.dense_perplexity": (0.04, "0.009; as fidelity.perplexity"),
     "low_rank_attention.mass_exact": (0.004, "0.0004; softmax of the highest scores"),
     "choice_subspace.letters.means.prob_cosine": (0.1, "0.03; two positions alone"),
+    "drop_scan.base_kl": (0.04, "0.007; as fidelity.kl"),
+    "drop_scan.*.kl": (0.04, "0.011; as fidelity.kl"),
+    "drop_scan.*.similarity": (0.005, "0.0011; as similarity"),
+    "drop_scan.*.length": (0.005, "0.0013; as similarity.*_norm"),
+    "drop_scan.skip_*": (0.1, "0.034; small changes of addends"),
+    "search.single_kl": (0.04, "0.013; as drop_scan. Which plans are chosen may hang on less, also in stability"),
+    "answers.kl": (0.3, "0.1; along what was written, where one rounding may choose another token"),
     "generation_drift.forced.p_cosine": (0.3, "0.1; one position, the first step: later ones depend on what was written"),
 }
 

@@ -64,7 +64,7 @@ def test_a_wait_is_seen():
     assert told[0] >= 3
 
 
-@pytest.mark.parametrize("name, params", ASKED)
+@pytest.mark.parametrize("name, params", [*ASKED, ("drop_scan", {})])
 def test_waits_do_not_grow_with_the_tokens(subject, name, params):
     assert counted(name, params, subject, 2, 32) == counted(name, params, subject, 2, 128) > 0
 

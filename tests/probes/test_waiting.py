@@ -23,6 +23,11 @@ CASES = [
     ("similarity", {}), ("fidelity", {}), ("transitions", {"last": True}), ("transitions", {"last": False}), ("key_rank", {}),
     ("low_rank_attention", {"dims": "0.5", "top": "0.5"}),
 ]  # fmt: skip
+# These wait for each drop that they measure, so not for each window alone.
+SEARCHES = [
+    ("drop_scan", {}),
+    ("search", {"points": 1, "draws": 1, "generations": 1, "offspring": 2, "again": 2, "strategies": "kl,greedy,swaps,random"}),
+]
 PER_TOKEN = 4  # reads for one written token more, of logits that were copied to the host once: which one, how likely, …
 ITEM = {"question": "2 + 2 =", "options": ["3", "4"], "answer": 1}
 
@@ -56,9 +61,9 @@ def test_a_wait_is_seen():
     assert waits.reads == 8 and waits.fetches == 1
 
 
-@pytest.mark.parametrize("name, params", CASES)
+@pytest.mark.parametrize("name, params", [*CASES, *SEARCHES])
 def test_waits_do_not_grow_with_the_tokens(name, params, tmp_path):
-    short, long = (waits_of(name, params, length=length, folder=tmp_path) for length in (16, 64))
+    short, long = (waits_of(name, params, windows=4, length=length, folder=tmp_path) for length in (16, 64))
     assert (short.reads, short.fetches) == (long.reads, long.fetches)
 
 

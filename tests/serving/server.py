@@ -1,25 +1,11 @@
-"""The app as a server in a process of its own on a free port, and a proxy in front of it."""
+"""What is asked of a server, and a proxy in front of it."""
 
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-SECONDS = 90  # to start
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+from benchmarks.server import free_port
 
 
 def get(url: str, **headers: str) -> tuple[int, str, dict]:
@@ -30,45 +16,6 @@ def get(url: str, **headers: str) -> tuple[int, str, dict]:
             return answer.status, answer.read().decode(), dict(answer.headers)
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(), dict(error.headers)
-
-
-@contextmanager
-def serving(data: Path, address: str = "localhost", **environment: str):
-    """Start it, wait until it is ready or says why not; yields its address and the file of its log."""
-    port, log = free_port(), data.parent / f"{data.name}.log"
-    process = started(data, port, log, address, environment)
-    try:
-        answered(f"http://127.0.0.1:{port}/ready", process, log)
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def started(data: Path, port: int, log: Path, address: str, environment: dict[str, str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "streamlit", "run", "asgi.py", "--server.headless", "true", "--server.port", str(port)]
-    command += ["--server.address", address]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PRUNESCOPE_")}
-    given = {"PRUNESCOPE_DATA": str(data), "HF_HUB_OFFLINE": "1", "FORWARDED_ALLOW_IPS": "", **environment}
-    with log.open("w") as file:
-        return subprocess.Popen(command, cwd=ROOT, env=kept | given, stdout=file, stderr=subprocess.STDOUT)
-
-
-def answered(url: str, process: subprocess.Popen, log: Path) -> None:
-    """Wait until the server answers, whether or not it can do its work."""
-    pause, end = threading.Event(), time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            get(url)
-            return
-        except OSError:
-            pause.wait(0.2)  # nobody listens yet
-    raise AssertionError(log.read_text())
 
 
 class Proxy:

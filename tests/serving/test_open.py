@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import expect
 
-from tests.serving.server import serving
+from benchmarks.server import serving
 
 pytestmark = pytest.mark.browser
 WORDS = "the password of the capital of France is swordfish. " * 40
@@ -17,7 +17,7 @@ WORDS = "the password of the capital of France is swordfish. " * 40
 def open_page(tmp_path_factory, tiny_folder, browser):
     """Pages of an open server, in one browser."""
     given = {"PRUNESCOPE_OPEN": "yes", "PRUNESCOPE_ROOTS": str(tiny_folder)}
-    with serving(tmp_path_factory.mktemp("open") / "data", "0.0.0.0", **given) as (address, _):
+    with serving(tmp_path_factory.mktemp("open") / "data", "0.0.0.0", **given) as running:
         contexts = []
 
         def opened(path, **link):
@@ -25,7 +25,7 @@ def open_page(tmp_path_factory, tiny_folder, browser):
             page = contexts[-1].new_page()
             page.set_default_timeout(60_000)
             asked = {"model": str(tiny_folder), "windows": "2", "length": "32", "device": "cpu"} | link
-            page.goto(f"{address}/{path}?{'&'.join(f'{name}={value}' for name, value in asked.items())}")
+            page.goto(f"{running.address}/{path}?{'&'.join(f'{name}={value}' for name, value in asked.items())}")
             expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=60_000)
             return page
 

@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import expect
 
-from tests.serving.server import Proxy, serving
+from benchmarks.server import serving
+from tests.serving.server import Proxy
 
 HEADER = "X-Forwarded-User"
 pytestmark = pytest.mark.browser

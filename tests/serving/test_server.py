@@ -5,14 +5,15 @@ import json
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.server import free_port, serving, started
 from pages.serving.guard import HEADERS, host_allowed
-from tests.serving.server import free_port, get, serving, started
+from tests.serving.server import get
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("serving") / "data") as (address, _):
-        yield address
+    with serving(tmp_path_factory.mktemp("serving") / "data") as running:
+        yield running.address
 
 
 def test_it_is_ready(server):
@@ -61,23 +62,23 @@ def test_host_names():
 def test_a_store_that_is_damaged_is_told(tmp_path):
     (tmp_path / "data" / "answers").mkdir(parents=True)
     (tmp_path / "data" / "answers" / "cache.db").write_bytes(b"no database" * 999)
-    with serving(tmp_path / "data") as (address, _):
-        status, body, _ = get(f"{address}/ready")
+    with serving(tmp_path / "data") as running:
+        status, body, _ = get(f"{running.address}/ready")
         assert status == 503 and "could not be" in json.loads(body)["why"]
-        assert get(f"{address}/_stcore/health")[1] == "ok"
+        assert get(f"{running.address}/_stcore/health")[1] == "ok"
 
 
 def test_a_data_directory_that_vanishes_is_told_and_missed_no_longer(tmp_path):
     data = tmp_path / "data"
-    with serving(data) as (address, _):
-        assert get(f"{address}/ready")[0] == 200
+    with serving(data) as running:
+        assert get(f"{running.address}/ready")[0] == 200
         data.rename(tmp_path / "elsewhere")
         data.write_text("a file in its place")
-        status, body, _ = get(f"{address}/ready")
+        status, body, _ = get(f"{running.address}/ready")
         assert status == 503 and "data directory" in json.loads(body)["why"]
         data.unlink()
         (tmp_path / "elsewhere").rename(data)
-        assert get(f"{address}/ready")[0] == 200
+        assert get(f"{running.address}/ready")[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -105,5 +106,5 @@ def test_it_does_not_start_and_says_why(tmp_path, address, settings, says):
 
 
 def test_it_starts_beyond_this_machine_where_that_is_said_in_so_many_words(tmp_path):
-    with serving(tmp_path / "data", "0.0.0.0", PRUNESCOPE_OPEN="yes") as (address, _):
-        assert get(f"{address}/ready")[0] == 200
+    with serving(tmp_path / "data", "0.0.0.0", PRUNESCOPE_OPEN="yes") as running:
+        assert get(f"{running.address}/ready")[0] == 200
