@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from charts import style
+from plans.drops import LETTERS
 from plans.plan import Plan
 
 _PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "Norms and other", style.MUTED))
@@ -31,8 +32,8 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
     for part, name, colour in _PARTS:
         if not any(row.get(part, 0) for row in rows):
             continue
-        kind = part if part in style.LETTER else "block"
-        gone, letter = style.dropped_layers(plan, kind), style.LETTER[kind]
+        kind = part if part in LETTERS else "block"
+        gone, letter = style.dropped_layers(plan, kind), LETTERS[kind]
         figure.add_bar(
             x=[row["layer"] for row in rows],
             y=[row.get(part, 0) for row in rows],

@@ -23,7 +23,6 @@ LINE = "rgba(132, 139, 152, 0.55)"
 
 OTHERS = ("#C026D3", "#0284C7", "#A16207")  # of operations that drop nothing
 COLOUR = {"attention": ATTENTION, "mlp": MLP, "block": BLOCK}
-LETTER = {"attention": "a", "mlp": "m", "block": "b"}
 NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
 
 # Even steps of lightness, for print and colour blindness; neither end drowns in white or in the dark page.

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from refusal import Refusal
 
+_SO = "nothing can be measured"
+
 
 def finite(values: Tensor) -> Tensor:
     """Whether no value is NaN or infinite: a bool tensor without axes, where the values are, so that nobody waits for it.
@@ -30,8 +32,13 @@ class FiniteCheck:
         """Look at some tensors; ``what`` they hold is the plural subject of a sentence: "The dense model's logits"."""
         self._found += [(what, finite(values)) for values in tensors]
 
-    def refuse(self) -> None:
+    def refuse(self, so: str = _SO) -> None:
         """Let only finite numbers through, and forget them.
+
+        Parameters
+        ----------
+        so : str
+            What cannot be done then.
 
         Raises
         ------
@@ -46,12 +53,12 @@ class FiniteCheck:
             return
         what = next(name for name, fine in found if not fine)
         raise Refusal(
-            f"{what} contain NaN or infinite values, so nothing can be measured. Load the model in float32 or bfloat16: "
-            "many models overflow in float16."
+            f"{what} contain NaN or infinite values, so {so}. Load the model in float32 or bfloat16: many models overflow in "
+            "float16."
         )
 
 
-def refuse_nonsense(what: str, *tensors: Tensor) -> None:
+def refuse_nonsense(what: str, *tensors: Tensor, so: str = _SO) -> None:
     """Let only finite numbers through, now: `FiniteCheck` of these tensors alone.
 
     Raises
@@ -61,4 +68,4 @@ def refuse_nonsense(what: str, *tensors: Tensor) -> None:
     """
     check = FiniteCheck()
     check.look(what, *tensors)
-    check.refuse()
+    check.refuse(so)

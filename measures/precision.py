@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+# How far apart numbers may be that are the same by two ways of computing, over the largest of them: more is not rounding.
+ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
+
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Half precision widened to float32; float32 and float64 as they are."""

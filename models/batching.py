@@ -11,8 +11,8 @@ from models.view import View
 _KEPT = 500_000_000  # bytes that are kept of a batch at most; a block's own work takes as much again
 _SHARE = 8  # of the free memory, one part in so many
 _WORK = 16  # numbers in flight per number of the stream: a block's projections, and an MLP of about four widths three times
-_SCORE = 40  # bytes per score of an attention that writes its scores down: in float32, sorted, masked and as weights
-_UNWRITTEN = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+SCORE_BYTES = 40  # bytes per score of an attention that writes its scores down: in float32, sorted, masked and as weights
+UNWRITTEN = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")  # they write down no scores
 
 
 def batches(
@@ -58,9 +58,9 @@ def pass_bytes(view: View, length: int) -> int:
     """About what a window of ``length`` tokens takes while it goes through a view, without its logits."""
     config = view.model.config.get_text_config(decoder=True)
     stream = _WORK * length * config.hidden_size * view.model.dtype.itemsize
-    if config._attn_implementation in _UNWRITTEN:
+    if config._attn_implementation in UNWRITTEN:
         return stream
-    return stream + _SCORE * config.num_attention_heads * length**2
+    return stream + SCORE_BYTES * config.num_attention_heads * length**2
 
 
 def step_text(begin: int, count: int, windows: int) -> str:

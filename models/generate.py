@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from measures.finite import refuse_nonsense
 from models.view import View, cache_bytes
 from refusal import Refusal
 from texts.chat import rendered
@@ -107,8 +108,7 @@ class Writer:
         begun = time.perf_counter()
         logits = self.view.logits(self._next, self.cache, last=True)[0, -1].float().cpu()
         seconds = time.perf_counter() - begun  # .cpu() waits for the device
-        if not logits.isfinite().all():
-            raise Refusal("The logits are not numbers (NaN or infinite), so there is no next token. Try float32.")
+        refuse_nonsense("The model's logits", logits, so="there is no next token")
         chances = logits.softmax(-1)
         best = chances.topk(min(RUNNERS, len(chances)))
         chosen = _draw(logits / self.temperature, dice) if self.temperature > 0 else int(best.indices[0])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from measures.finite import refuse_nonsense
+from measures.precision import ROUNDING
 from models.removal import stubbed
 from models.stream import first
 from models.view import View
@@ -19,7 +20,6 @@ from refusal import Refusal
 
 _Arguments = tuple[tuple, dict[str, Any], bool]  # of a block beside its states; whether these are named
 Visit = Callable[[int, Tensor, Tensor], None]  # visit(place, before, after), tensors of shape (batch, tokens, width)
-_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 
 
 class Prefix:
@@ -148,7 +148,7 @@ class Prefix:
         refuse_nonsense("The model's last hidden states", read)
         found = self.finished(self.states[-1])
         apart = ((found - read).abs().max() / read.abs().max().clamp_min(1e-12)).item()
-        if not apart <= _TOLERANCE[read.dtype]:
+        if not apart <= ROUNDING[read.dtype]:
             raise Refusal(
                 f"The last hidden state of this {self.view.family.name} does not give what its head reads: they are "
                 f"{apart:.1e} apart. How it gets there is not understood, so no pass could be continued."

@@ -7,14 +7,13 @@ import torch
 from torch import nn
 
 from measures.finite import refuse_nonsense
-from measures.precision import at_least_float32
+from measures.precision import ROUNDING, at_least_float32
 from models.families import Sublayer
 from models.view import View
 from refusal import Refusal
 
 # visit(place, before, attention, mlp, after), tensors of shape (windows, tokens, width) in the model's dtype
 Visit = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], None]
-_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 
 
 def watch(view: View, visit: Visit) -> None:
@@ -73,7 +72,7 @@ def refuse_gap(view: View, gaps: list[torch.Tensor]) -> float:
     """
     found = torch.stack([each.to(gaps[0].device) for each in gaps]).cpu()  # a split model has blocks on several devices
     refuse_nonsense("The model's hidden states", found)  # max would pass over NaN
-    if (worst := found.max().item()) > _TOLERANCE[view.model.dtype]:
+    if (worst := found.max().item()) > ROUNDING[view.model.dtype]:
         raise Refusal(
             f"The blocks of this {view.family.name} do not add up: output − input − attention − MLP is {worst:.1e} of the "
             "output. PruneScope does not know its wiring, so any score of its sublayers would be wrong."

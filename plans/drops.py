@@ -12,6 +12,8 @@ from plans.operation import Keep, Kind, Pieces, Shape
 from refusal import Progress, Refusal
 
 _ITEM = re.compile(r"([amb])(\d+)(?:-(\d+))?")
+LETTERS = {"attention": "a", "mlp": "m", "block": "b"}  # the parts of a layer that an item of a plan can drop
+BY_LETTER = {letter: part for part, letter in LETTERS.items()}
 _WORDS = {"a": "attention", "m": "mlp", "b": "blocks"}
 _HIGHEST = 9999  # no transformer is deeper; keeps a typo like b0-999999999 from filling the memory
 

@@ -30,6 +30,8 @@ CACHE_DOORS = {
 }  # fmt: skip
 AT_HOME = {"streamlit": ("asgi", "app", "pages"), "plotly": ("charts",)}
 FILE_LINES, FUNCTION_LINES, FOLDER_FILES = 250, 40, 14
+SAME_WORK, SAME_WORDS = 60, 24  # characters of a function and of a table from which two that are the same are no accident
+LITERALS = ast.Dict | ast.Set | ast.List | ast.Tuple | ast.Constant
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Letters in brackets, or this file would be found as well.
 WORKPLACE = re.compile(r"\biss[u]es?\b|/wor[k]/|/roo[t]/|pypi[.]org|pythonhoste[d]|\bhelper sessio[n]", re.I)
@@ -192,6 +194,23 @@ def _section(lines: list[str], folder: str) -> list[str]:
     return lines[start:stop]
 
 
+def standing_twice(root: Path) -> list[str]:
+    """Functions with the same body, and tables and texts that are written down twice; `cache` may not share with the others."""
+    homes: dict[str, list[str]] = {}
+    for path, module in sources(root):
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                body = "\n".join(map(ast.unparse, node.body[bool(ast.get_docstring(node)) :]))
+                if len(body) > SAME_WORK:
+                    homes.setdefault(body, []).append(f"{path}: {node.name}")
+        for node in module.body:
+            text = ast.unparse(node.value) if isinstance(node, ast.Assign) and isinstance(node.value, LITERALS) else ""
+            if len(text) > SAME_WORDS:
+                homes.setdefault(text, []).append(f"{path}: {ast.unparse(node.targets[0])}")
+    found = ([home for home in where if not home.startswith("cache/")] for where in homes.values())
+    return sorted(" and ".join(sorted(where)) for where in found if len(where) > 1)
+
+
 def workplace(root: Path, names: list[str]) -> list[str]:
     """Words of where the project was made, which a reader of it cannot know."""
     found = []
@@ -261,6 +280,10 @@ def test_no_files_import_each_other():
 
 def test_no_folder_is_too_full():
     assert too_full(ROOT) == []
+
+
+def test_nothing_stands_twice():
+    assert standing_twice(ROOT) == []
 
 
 # And none of them passes by not looking
@@ -360,6 +383,17 @@ def test_a_folder_that_is_too_full_is_seen(tmp_path):
     for place in range(15):
         planted(tmp_path, f"models/m{place}.py", "")
     assert too_full(tmp_path) == ["models/ has 15 modules"]
+
+
+def test_what_stands_twice_is_seen(tmp_path):
+    body = "    total = sum(each for each in values)\n    return total / len(values)\n"
+    planted(tmp_path, "models/a.py", f'def mean(values):\n    """Of y."""\n{body}TABLE = {{"attention": "a", "mlp": "m"}}\n')
+    planted(tmp_path, "probes/b.py", f"def average(values):\n{body}")
+    planted(tmp_path, "charts/c.py", "LETTERS = {'attention': 'a', 'mlp': 'm'}\nSHORT = (1, 2)\nOTHER = (1, 2)\n")
+    planted(tmp_path, "cache/d.py", f"def mean(values):\n{body}")
+    assert standing_twice(tmp_path) == [
+        "charts/c.py: LETTERS and models/a.py: TABLE", "models/a.py: mean and probes/b.py: average",
+    ]  # fmt: skip
 
 
 def test_a_layer_that_the_image_lacks_is_seen():

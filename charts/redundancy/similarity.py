@@ -8,12 +8,13 @@ from plotly.subplots import make_subplots
 
 from charts import style
 from charts.redundancy.spans import spans, states
+from plans.drops import LETTERS
 from plans.plan import Plan
 from probes.redundancy.similarity import SimilarityResult, Summary
 
 __all__ = ["contributions", "importance", "span_curve", "spans", "states"]
 
-KINDS = ("attention", "mlp", "block")
+KINDS = tuple(LETTERS)
 
 
 def importance(
@@ -111,7 +112,7 @@ def _bar_texts(
     subject = "Block {}" if kind == "block" else f"{style.NAME[kind]} of layer {{}}"
     return [
         [
-            f"{style.LETTER[kind]}{i}",
+            f"{LETTERS[kind]}{i}",
             f"<b>{subject.format(i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
             f"rank {rank[i]} of {result.layers}, where 1 is the most redundant<br>"
             f"5–95 % of tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
@@ -156,7 +157,7 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
                 mode="lines+markers",
                 line={"color": style.COLOUR[kind], "width": 2},
                 marker={"size": 6},
-                customdata=[[f"{style.LETTER[kind]}{i}", style.number(value)] for i, value in enumerate(values)],
+                customdata=[[f"{LETTERS[kind]}{i}", style.number(value)] for i, value in enumerate(values)],
                 hovertemplate=f"{subject}, {sentence}<extra></extra>",
                 name=style.NAME[kind],
                 legendgroup=kind,

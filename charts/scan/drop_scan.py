@@ -6,10 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from charts import cells, style
+from plans.drops import LETTERS
 from plans.plan import Plan
 from probes.scan.drop_scan import DropScanResult
 
-KINDS = ("attention", "mlp", "block")
+KINDS = tuple(LETTERS)
 MEASURES = {
     "kl": ("KL", "KL(dense‖without it), nats per token"),
     "loss": ("change of the loss", "change of the loss, nats per token"),
@@ -103,7 +104,7 @@ def _point(result: DropScanResult, kind: str, layer: int, dropped: bool) -> list
         f"{part.agreement[layer]:.1%} of tokens keep their likeliest next token<br>"
         f"1 − cosine {style.number(part.similarity[layer])}, first-order estimate {style.number(part.gradient[layer])} nats<br>"
     )
-    return [f"{style.LETTER[kind]}{layer}", text + style.invitation(dropped)]
+    return [f"{LETTERS[kind]}{layer}", text + style.invitation(dropped)]
 
 
 def skips(result: DropScanResult, plan: Plan, mode: str = "future") -> go.Figure:

@@ -19,7 +19,7 @@ STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float1
 _STEP = 2**26  # bytes between two words about progress
 _LONGEST = 64 * 10**6  # bytes of a JSON file
 _HEADER = 32 * 10**6  # bytes of the header of a safetensors file: 200,000 tensors
-_INDEX = "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 TEXTS = (
     "*.json",
     "*.model",
@@ -46,11 +46,11 @@ def weight_files(folder: Path, trusted: bool = False) -> list[Path]:
     """
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
-    if (folder / _INDEX).is_file():
-        shards = sorted({folder / name for name in _named(folder / _INDEX)})
+    if (folder / INDEX).is_file():
+        shards = sorted({folder / name for name in _named(folder / INDEX)})
         missing = [shard.name for shard in shards if not shard.is_file()]
         if missing or not shards:
-            raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {_INDEX}. Copy the whole folder again.")
+            raise Refusal(f"{folder} lacks {', '.join(missing) or 'weights'}, named in {INDEX}. Copy the whole folder again.")
         return shards
     pickled = sorted(folder.glob("*.bin"))
     if pickled and trusted:

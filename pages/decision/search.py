@@ -10,9 +10,10 @@ from models.anatomy import Anatomy
 from pages import shell
 from pages.decision import stability
 from pages.shell.begin import base_plan
+from plans.drops import LETTERS
 from plans.plan import Plan, parse
 from probes.answer import Answer
-from probes.search.budget import LETTERS, UNITS, budget
+from probes.search.budget import UNITS, budget
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import SearchResult
 from probes.search.so_far import so_far

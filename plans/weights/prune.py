@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from measures.finite import refuse_nonsense
 from models.batching import batches, pass_bytes
 from models.linears import Linear, linears
 from models.stream import first
@@ -26,7 +27,7 @@ from plans.weights.masks import magnitude_mask, sparsegpt, wanda_mask
 from plans.weights.packed import pack, put
 from plans.weights.room import check
 from plans.weights.sparsity import Sparsity
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 
 
 def prune(view: View, tokens: Tensor, sparsity: Sparsity, known: Pieces, keep: Keep, progress: Progress = silent) -> None:
@@ -215,8 +216,7 @@ def _split(args: tuple, kwargs: dict) -> tuple[Tensor, tuple, dict[str, Any]]:
 def _pruned(linear: Linear, name: str, inputs: Inputs, sparsity: Sparsity) -> Tensor:
     """Its matrices with the pruned weights at zero."""
     matrices = linear.matrices
-    if not bool(matrices.isfinite().all()):
-        raise Refusal(f"{name} holds weights that are not numbers (NaN or infinite). Load the model in float32 or bfloat16.")
+    refuse_nonsense(f"The weights of {name}", matrices, so="they cannot be pruned")
     done = torch.empty_like(matrices, memory_format=torch.contiguous_format)
     for expert, matrix in enumerate(matrices):
         total = inputs.of(linear.name, expert)

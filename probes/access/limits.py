@@ -5,6 +5,7 @@ What is stored may be looked at whatever it took: a limit is for what would have
 
 from dataclasses import dataclass
 
+from models.batching import SCORE_BYTES, UNWRITTEN
 from models.loading.memory import format_bytes, free_memory
 from models.subject import Subject
 from probes.question import Asked
@@ -15,9 +16,7 @@ from settings import settings
 # widths three times, and float64 sums over some of them), and how often the stream after every block is held: where many drops
 # are tried, of each model that two of them begin with. Fitted from above to the peaks in docs/decisions.md.
 _WORK, _STREAMS, _TRYING, _TRIED = 32, 1, ("drop_scan", "search", "stability"), 4
-_SCORE = 40  # bytes per score of an attention that writes its scores down, see models/batching.py
 _LOGIT, _LOGITS = 48, 700_000_000  # bytes for each logit of a window, and at most: they are made a few positions at a time
-_UNWRITTEN = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,13 @@ def longest(asked: Asked) -> int:
 def needed(length: int, size: Size, streams: int = _STREAMS) -> int:
     """About the bytes that a question takes beside the weights, an upper bound for every probe on one window."""
     per_token = size.width * size.itemsize * (_WORK + streams * (size.layers + 1)) + size.cache_bytes
-    return min(_LOGITS, _LOGIT * length * size.vocab) + length * per_token + _SCORE * size.heads * length**2
+    return min(_LOGITS, _LOGIT * length * size.vocab) + length * per_token + SCORE_BYTES * size.heads * length**2
 
 
 def size_of(subject: Subject) -> Size:
     """Of a loaded model; keys and values are counted as if every attention had all heads."""
     config, itemsize = subject.config, subject.dtype.itemsize
-    heads = 0 if config._attn_implementation in _UNWRITTEN else int(config.num_attention_heads)
+    heads = 0 if config._attn_implementation in UNWRITTEN else int(config.num_attention_heads)
     return Size(
         subject.layers, subject.width, itemsize, heads, int(config.vocab_size), 2 * subject.layers * subject.width * itemsize
     )

@@ -7,16 +7,13 @@ the way to its logits is done: the norm, the head, Cohere's and Granite's scalin
 import torch
 from torch import Tensor
 
-from measures.precision import at_least_float32
+from measures.precision import ROUNDING, at_least_float32
 from models.head import blockless, widen
 from models.subject import Subject
 from plans.cut import cut
 from plans.drops import Drops
 from plans.plan import Plan
 from refusal import Refusal
-
-# Rounding of the model's own logits, over their largest: the lens computes in float32 where the model does not.
-_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 
 
 class Lens:
@@ -57,7 +54,7 @@ class Lens:
         """
         found = self(states)
         apart = ((found - logits.to(found)).abs().max() / logits.abs().max().clamp_min(1e-12)).item()
-        if not apart <= _TOLERANCE[logits.dtype]:
+        if not apart <= ROUNDING[logits.dtype]:  # the model's own: the lens computes in float32 where it does not
             raise Refusal(
                 f"The last hidden state of this {self._view.family.name} does not give its logits: they are {apart:.1e} "
                 "apart. PruneScope does not know how they are made, so any deviation would be wrong."

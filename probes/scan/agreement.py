@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, rankdata, spearmanr
 
-_PARTS = ("attention", "mlp", "block")
+from plans.drops import LETTERS
+
+_PARTS = tuple(LETTERS)
 _SHOWN = 3  # items that are named where ranks are apart
 _LEAST = 3  # items, of which two always agree or disagree wholly
 

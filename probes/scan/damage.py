@@ -11,19 +11,19 @@ from torch import Tensor
 
 from measures.chunks import row_chunks
 from measures.divergence import Softmax, divergence
+from measures.finite import refuse_nonsense
 from models.batching import batches, pass_bytes, step_text
 from models.head import Head
 from models.prefix import Prefix
 from models.subject import Subject
 from plans.cut import Calibrated, cut, plan_of
-from plans.drops import dropped
+from plans.drops import BY_LETTER, dropped
 from plans.plan import Plan, parse
 from probes.deviation.dense import DenseSide
 from refusal import Progress, Refusal, silent
 
 MEASURES = ("kl", "nll", "top1")
 OnShare = Callable[[float], None]  # is told the share of a window that is done
-_PARTS = {"a": "attention", "m": "mlp", "b": "block"}
 _PROJECTED = 2**25  # logits of one side that are there at a time: 128 MB
 _COMPARED = 2**21  # of them compared at a time on a CPU: 8 MB stay in its cache
 _HELD = 2**28  # bytes of last states that wait for the head
@@ -113,7 +113,7 @@ class Scan:
         reference = Reference(self._dense.head, self._dense.states(i)[:-1], self._tokens[i, 1:])
         found = np.full((1 + len(self.items), len(MEASURES)), np.nan)
         found[0] = reference.measured([read[:-1]])
-        self._refuse_nonsense("With this plan", found[0])
+        refuse_nonsense("With this plan, the model's logits", torch.from_numpy(found[0]))
         waiting: list[tuple[int, Tensor]] = []
         for share, which, end in self._ends():
             on_share(share)
@@ -141,7 +141,7 @@ class Scan:
             places = [which for which, _ in waiting]
             values = reference.measured([end for _, end in waiting])
             for which, row in zip(places, values, strict=True):
-                self._refuse_nonsense(f"Without {self.items[which]}", row)
+                refuse_nonsense(f"Without {self.items[which]}, the model's logits", torch.from_numpy(row))
                 found[1 + which] = row
             waiting.clear()
 
@@ -150,20 +150,12 @@ class Scan:
         view, places = self.prefix.view, {}
         for which, item in enumerate(self.items):
             letter, layer = item[:1], item[1:]
-            if letter not in _PARTS or not layer.isdigit():
+            if letter not in BY_LETTER or not layer.isdigit():
                 raise Refusal(f"'{item}' does not name one sublayer or block. Write a3, m12 or b20.")
             if int(layer) not in view.blocks or plan | parse(item) == plan:
                 raise Refusal(f"'{item}' cannot be dropped: the plan or the model does not have it.")
-            places.setdefault(view.blocks.index(int(layer)), []).append((which, _PARTS[letter]))
+            places.setdefault(view.blocks.index(int(layer)), []).append((which, BY_LETTER[letter]))
         return dict(sorted(places.items()))
-
-    @staticmethod
-    def _refuse_nonsense(what: str, row: np.ndarray) -> None:
-        if not np.isfinite(row).all():
-            raise Refusal(
-                f"{what}, the model's logits contain NaN or infinite values, so nothing can be measured. Load the model in "
-                "float32 or bfloat16: many models overflow in float16."
-            )
 
 
 class Reference:

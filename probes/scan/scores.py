@@ -26,11 +26,11 @@ from models.prefix import Prefix
 from models.stream import first, gap, refuse_gap
 from models.subject import Subject
 from plans.cut import cut
-from plans.drops import Drops
+from plans.drops import LETTERS, Drops
 from plans.plan import Plan
 
 SCORES = ("similarity", "length", "gradient", "gradient_size")
-PARTS = ("attention", "mlp", "block")
+PARTS = tuple(LETTERS)
 _PROJECTED = 2**24  # logits that are there at a time, and twice as many for their gradient
 
 

@@ -7,11 +7,10 @@ from functools import cached_property
 import numpy as np
 
 from models.anatomy import Anatomy
-from plans.drops import Drops, dropped
+from plans.drops import LETTERS, Drops, dropped
 from plans.plan import EMPTY, Plan, parse
 from refusal import Refusal
 
-LETTERS = {"attention": "a", "mlp": "m", "block": "b"}
 # Unit → what it counts, in words.
 UNITS = {
     "sublayers": "attentions and MLPs",

@@ -8,15 +8,14 @@ import torch
 from models.prefix import Prefix
 from models.subject import Subject
 from plans.cut import cut
+from plans.drops import BY_LETTER
 from plans.plan import EMPTY
 from probes.base import NoParams
 from probes.redundancy import similarity
 from probes.scan.scores import PARTS, SCORES, Loss, window_scores
-from probes.search.budget import LETTERS
 from refusal import Progress
 from texts.corpus import Corpus, CorpusRef
 
-_PART = {letter: part for part, letter in LETTERS.items()}
 # Forward passes that a window costs. With gradients every block is computed once more and then differentiated, which takes as
 # long as computing it twice.
 PASSES = {"similarity": 1.0, "length": 1.0, "gradient": 4.0, "gradient_size": 4.0}
@@ -39,7 +38,7 @@ def cheap_scores(
     differentiated = [name for name in names if name in PASSES and name != "similarity"]
     if differentiated:
         table = _table(subject, tokens, progress)
-        places = {item: (PARTS.index(_PART[item[0]]), int(item[1:])) for item in items}
+        places = {item: (PARTS.index(BY_LETTER[item[0]]), int(item[1:])) for item in items}
         for name in differentiated:
             row = table[SCORES.index(name)]
             found[name] = {item: float(row[place]) for item, place in places.items()}
@@ -60,4 +59,4 @@ def _similarity(subject: Subject, tokens: torch.Tensor, items: Sequence[str]) ->
     """1 − the mean cosine of the dense model's stream before and after each item."""
     corpus = Corpus(CorpusRef(windows=len(tokens), length=tokens.shape[1]), tokens.cpu().numpy(), "")
     found = similarity.PROBE.run(subject, corpus, EMPTY, NoParams())
-    return {item: 1 - getattr(found, _PART[item[0]])[int(item[1:])] for item in items}
+    return {item: 1 - getattr(found, BY_LETTER[item[0]])[int(item[1:])] for item in items}

@@ -8,8 +8,10 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from measures.finite import refuse_nonsense
 from models.head import last_states
 from models.subject import Subject
 from models.view import View
@@ -18,7 +20,7 @@ from plans.drops import dropped
 from plans.plan import Plan, parse
 from probes.deviation.dense import DenseSide
 from probes.scan.damage import MEASURES, Reference, Scan
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 
 _AT_ONCE = 16  # views whose last states wait for the head
 
@@ -95,11 +97,7 @@ class Measured:
         reference = Reference(self._dense.head, self._dense.states(window)[:-1], tokens[1:])
         rows = reference.measured([last_states(view, tokens[None])[0, :-1] for view in views.values()])
         for name, row in zip(views, rows, strict=True):
-            if not np.isfinite(row).all():
-                raise Refusal(
-                    f"The logits of the plan {name} contain NaN or infinite values, so it cannot be measured. Load the "
-                    "model in float32 or bfloat16: many models overflow in float16."
-                )
+            refuse_nonsense(f"The logits of the plan {name}", torch.from_numpy(row))
         return rows
 
     def _count(self, plans: Sequence[str], windows: Sequence[int], passes: Sequence[float]) -> None:

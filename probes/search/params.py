@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from probes.search.budget import LETTERS, UNITS
+from plans.drops import LETTERS
+from probes.search.budget import UNITS
 from refusal import Refusal
 
 STRATEGIES = (

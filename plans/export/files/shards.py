@@ -9,11 +9,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.loading.weight_files import INDEX
 from plans.export.files.stored import Change, Stored
 from refusal import Progress, Refusal, silent
 
 SHARD = 2 * 10**9  # bytes of a file at most, unless one tensor alone is larger
-_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def write_shards(pieces: Sequence[Piece], folder: Path, progress: Progress = sil
     if len(groups) > 1:
         where = {piece.name: name for name, group in zip(names, groups, strict=True) for piece in group}
         index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))}
-        (folder / _INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
 def _grouped(pieces: Sequence[Piece], shard: int) -> Iterator[list[Piece]]:
