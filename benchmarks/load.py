@@ -29,7 +29,7 @@ class Seen:
     """What all browsers saw; guarded by the lock."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    pages: list[float] = field(default_factory=list)  # seconds from a click on the menu until the page stands
+    pages: list[float] = field(default_factory=list)  # seconds from a click on the menu until the page is ready
     texts: dict[tuple[str, str], set[str]] = field(default_factory=dict)  # greedy answers by model and plan
     faults: list[str] = field(default_factory=list)
     answers: int = 0
@@ -154,8 +154,8 @@ def table(found: dict) -> str:
     rows = [
         ("browsers, minutes", f"{found['browsers']}, {found['minutes']:g}"),
         ("answers, pages opened", f"{found['answers']}, {found['pages']}"),
-        ("a page stands, median and 95 %", f"{found['page_median']:.2f} s, {found['page_95']:.2f} s"),
-        ("memory of the server, last third against the middle one", f"{found['memory_end'] / 1e9:.2f} GB, {grown:+.1%}"),
+        ("time until a page is ready, median and 95th percentile", f"{found['page_median']:.2f} s, {found['page_95']:.2f} s"),
+        ("memory of the server, last third of the run against the middle third", f"{found['memory_end'] / 1e9:.2f} GB, {grown:+.1%}"),
         ("plans whose greedy text differed between visits", ", ".join(found["crossed"]) or "none"),
         ("faults", "; ".join(found["faults"][:5]) or "none"),
     ]

@@ -122,7 +122,7 @@ def test_each_family_is_named():
 
 
 def test_each_option_of_the_shell_is_named():
-    section = README.partition("## From a shell")[2].partition("\n## ")[0]
+    section = (ROOT / "docs" / "shell.md").read_text(encoding="utf-8")
     options = {name for action in _parser()._actions for name in action.option_strings if name.startswith("--")}
     assert options - {"--help"} <= set(re.findall(r"--[a-z-]+", section))
 
