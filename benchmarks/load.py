@@ -155,7 +155,10 @@ def table(found: dict) -> str:
         ("browsers, minutes", f"{found['browsers']}, {found['minutes']:g}"),
         ("answers, pages opened", f"{found['answers']}, {found['pages']}"),
         ("time until a page is ready, median and 95th percentile", f"{found['page_median']:.2f} s, {found['page_95']:.2f} s"),
-        ("memory of the server, last third of the run against the middle third", f"{found['memory_end'] / 1e9:.2f} GB, {grown:+.1%}"),
+        (
+            "memory of the server, last third of the run against the middle third",
+            f"{found['memory_end'] / 1e9:.2f} GB, {grown:+.1%}",
+        ),
         ("plans whose greedy text differed between visits", ", ".join(found["crossed"]) or "none"),
         ("faults", "; ".join(found["faults"][:5]) or "none"),
     ]
