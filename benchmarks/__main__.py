@@ -26,6 +26,7 @@ def main() -> None:
     )
     for lines in (
         lambda: views.first_view(subject, 5 * rounds),
+        lambda: views.counted(subject, 5 * rounds),
         lambda: answers.known_answer(subject, 5 * rounds),
         lambda: views.half_the_attention(subject, 512, 8 if quick else 32, rounds),
         lambda: loading.half_precision(subject, torch.from_numpy(corpus.tokens), rounds),

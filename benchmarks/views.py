@@ -9,7 +9,9 @@ from torch import nn
 
 from benchmarks.handmade import empty_cache, without_attention
 from benchmarks.timing import Line, Times, ratio, seconds, turn
+from models.anatomy import anatomy
 from models.subject import Subject
+from plans.cost import cost
 from plans.cut import cut
 from plans.drops import dropped
 from plans.plan import parse
@@ -24,6 +26,16 @@ def first_view(subject: Subject, rounds: int) -> list[Line]:
         times.append((time.perf_counter() - begun) * 1e3)
     note = f"the first {times[0]:.0f} ms, the slowest {max(times):.0f} ms"
     return [Line("plan to first usable view", median(times), "ms", most=100, note=note)]
+
+
+def counted(subject: Subject, rounds: int) -> list[Line]:
+    """What a plan leaves, counted on a view that is made for it."""
+    dense, times = anatomy(subject), []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        cost(subject, parse("a1,a7,m12,b20-23,w:wanda@0.5"), dense)
+        times.append((time.perf_counter() - begun) * 1e3)
+    return [Line("what a plan leaves, counted", median(times), "ms", most=100, note=f"the slowest {max(times):.0f} ms")]
 
 
 def half_the_attention(subject: Subject, prompt: int, steps: int, rounds: int) -> list[Line]:

@@ -21,9 +21,9 @@ def test_a_link_restores_model_text_and_plan(tiny_folder):
 
 
 def test_a_link_without_anything_has_the_defaults():
-    state = Visitor().at.session_state
+    state = Visitor(corpus=None).at.session_state
     assert (state["model"], state["corpus"], state["windows"], state["length"], state["plan"]) == (
-        "bundled", "python-docs", 8, 512, "",
+        "bundled", "prose", 8, 512, "",
     )  # fmt: skip
 
 

@@ -27,9 +27,10 @@ class Visitor:
     such a value, though a browser can.
     """
 
-    def __init__(self, page: str = "model", corpus: str = "python-docs", **link: Any) -> None:
+    def __init__(self, page: str = "model", corpus: str | None = "python-docs", **link: Any) -> None:
         self.at = AppTest.from_file(str(APP), default_timeout=SECONDS)
-        self.at.session_state["corpus"] = str(corpus)
+        if corpus is not None:
+            self.at.session_state["corpus"] = str(corpus)
         self.at.query_params.update({name: str(value) for name, value in link.items()})
         self.go(page)
 
