@@ -1,31 +1,21 @@
 """A hub on this machine, and models to lease."""
 
 import shutil
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from huggingface_hub import constants
 
 from models.loading.load import read
 from models.subject import ModelRef
-from tests.models.hub import Hub
+from tests.models.hub import serving_hub
 from tests.models.leases import spoilt
 
 
 @pytest.fixture
 def hub(tiny_folder, tmp_path, monkeypatch):
     """A hub with a copy of the tiny model as ``owner/tiny``, and nothing fetched from it yet."""
-    server = Hub(shutil.copytree(tiny_folder, tmp_path / "served"))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", server.address)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving_hub(shutil.copytree(tiny_folder, tmp_path / "served"), tmp_path / "hub", monkeypatch) as server:
+        yield server
 
 
 @pytest.fixture

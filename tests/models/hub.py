@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from huggingface_hub import constants
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -20,6 +24,21 @@ class Hub(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def serving_hub(folder, cache, monkeypatch):
+    """Serve a folder as the only hub that is known, with nothing fetched from it yet."""
+    server = Hub(folder)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, server.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 class _Answers(BaseHTTPRequestHandler):

@@ -1,11 +1,13 @@
 """Jobs of several people on the pages: what an end of the process interrupted, whose job it is, and who may end it."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import pytest
 
 from models.generate import Settings
+from pages import shell
 from plans.plan import EMPTY
 from probes.answer import submit
 from probes.generation.writing import Writing
@@ -129,3 +131,14 @@ def test_an_answer_that_goes_on_without_its_visitor_is_stopped_by_its_owner(visi
     other.click("end_0")
     assert live.over.wait(60) and len(live.tokens[0]) < 4000
     assert "Answers · " not in other.look().texts()
+
+
+def test_answers_are_not_listed_while_somebody_begins_one():
+    """A table that grows while it is read is a traceback on Storage."""
+    bench = shell.workbench()
+    with ThreadPoolExecutor() as pool:
+        with bench._lock:
+            listed = pool.submit(bench.lives)
+            with pytest.raises(TimeoutError):
+                listed.result(0.2)
+        assert listed.result(60) == []

@@ -148,6 +148,10 @@ def test_sentences_say_what_a_plan_does():
     assert parse("a3,w:wanda@2:4").sentence(SHAPE) == (
         "removes the attention of layer 3; sets 2 of every 4 weights left to zero, chosen by Wanda"
     )
+    assert parse("b0-4,w:wanda@0.5").sentence(Shape(5)) == (
+        "removes every block: what is left is the embedding, the final norm and the head; sets 0.5 of the weights left to "
+        "zero, chosen by Wanda"
+    )
     assert parse("k:0.25/0.5").sentence(SHAPE) == "attends to 0.5 of the keys, chosen in 0.25 of their dimensions"
 
 

@@ -10,8 +10,7 @@ from probes import PROBES
 from probes.__main__ import main
 from probes.gate import Condition, conditions, numeric, refuse_unknown
 from refusal import Refusal
-
-SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
+from tests.probes.shell import SMALL
 
 
 @dataclass(frozen=True)

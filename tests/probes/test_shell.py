@@ -25,10 +25,11 @@ from probes import PROBES
 from probes.__main__ import main
 from probes.answer import by_lease, find, open_store, submit
 from probes.question import Question, probe_named, resolve
+from tests.probes.shell import SMALL
+from tests.probes.shell import run as ask
 from texts.corpus import CorpusRef
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16", "--device", "cpu"]
 ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
 SHORTER = {  # for a tiny model
     "choice_subspace": ["--param", f"items={ITEM}"],
@@ -65,12 +66,6 @@ def text(tmp_path):
         return str(tmp_path / "own.txt")
 
     return written
-
-
-def ask(capsys, *words):
-    """Exit code, stdout and stderr."""
-    code = main([str(word) for word in words])
-    return code, *capsys.readouterr()
 
 
 def asked(capsys, *words):
