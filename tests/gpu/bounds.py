@@ -127,11 +127,10 @@ def bound_of(name: str, table: dict, otherwise: float | None) -> float | None:
 
 def beyond(probe: str, found: Any, expected: Any, table: dict, otherwise: float | None) -> dict[str, float]:
     """The fields that are further from what is expected than their bound."""
-    ours, theirs = leaves(found), leaves(expected)
+    ours, theirs = (
+        {name: value for name, value in leaves(each).items() if bound_of(f"{probe}.{name}", table, otherwise) is not None}
+        for each in (found, expected)
+    )
     assert ours.keys() == theirs.keys()
-    wrong = {}
-    for name, value in theirs.items():
-        bound = bound_of(f"{probe}.{name}", table, otherwise)
-        if bound is not None and (distance := apart(ours[name], value)) > bound:
-            wrong[name] = distance
-    return wrong
+    far = {name: apart(ours[name], value) for name, value in theirs.items()}
+    return {name: distance for name, distance in far.items() if distance > bound_of(f"{probe}.{name}", table, otherwise)}
