@@ -9,10 +9,9 @@ from measures.text import first_divergence
 from models.anatomy import Anatomy
 from models.generate import Settings
 from pages import shell
-from pages.lab import exports, fields, keep, presets, speed, tried
+from pages.lab import chips, exports, keep, named, pills, presets, speed, strip, tried
 from pages.shell import KEPT
 from plans.cost import shape_of
-from plans.drops import Drops, dropped
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_new_tokens
 from probes.deviation.fidelity import FidelityResult
@@ -21,24 +20,7 @@ from refusal import Refusal
 from settings import settings as operator_settings
 
 shell.menu_first()
-_KINDS = {"attention": "Attention", "mlp": "MLP", "blocks": "Whole block"}
 _PROMPT = "What is the capital of France?"
-
-
-def _grid(layers: int, plan: Plan) -> None:
-    """A row of toggles per kind; a dropped block shows in its own row only."""
-    for kind, label in _KINDS.items():
-        st.session_state[f"grid_{kind}"] = sorted(getattr(dropped(plan), kind))
-        st.pills(
-            label, range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_from_grid,
-            help=f"Click a layer to drop its {label.lower()}, or to put it back." if kind != "blocks" else
-            "A block is the attention and the MLP of one layer; dropping both drops the block.",
-        )  # fmt: skip
-
-
-def _from_grid() -> None:
-    """Callback: the plan that the toggles show. What was switched off in its row is put back."""
-    shell.set_plan(shell.current_plan().put(Drops(**{kind: frozenset(st.session_state[f"grid_{kind}"]) for kind in _KINDS})))
 
 
 def _savings(dense: Anatomy, plan: Plan) -> None:
@@ -206,11 +188,14 @@ def _fidelity(result: FidelityResult) -> None:
 
 
 anatomy = shell.anatomy_or_stop()
-plan = shell.current_plan(shape_of(anatomy))
-with st.expander("Layers", expanded=True):
-    _grid(anatomy.layers, plan)
+shape = shape_of(anatomy)
+plan = shell.current_plan(shape)
+strip.draw(anatomy.layers, plan)
+chips.draw(plan, shape)
+named.draw(plan, shape)
+with st.expander("Presets, and layers as buttons"):
     presets.draw(anatomy.layers, plan)
-    fields.draw(plan)
+    pills.draw(anatomy.layers, plan)
 _savings(anatomy, plan)
 st.subheader("Side by side", anchor=False)
 _prompt_form(plan, anatomy.chat)

@@ -1,24 +1,20 @@
-"""Fields for what operations do inside layers, drawn from what the registry says of each."""
+"""The form of an operation, drawn from what the registry says of it."""
 
 import streamlit as st
 
 from pages import shell
-from plans.operation import Field, Kind
-from plans.plan import Plan, parse
+from plans.operation import Field, Kind, Operation
+from plans.plan import parse
 from plans.registry import OPERATIONS
 from refusal import Refusal
 
 
-def draw(plan: Plan) -> None:
-    """The fields of every operation that has some, filled from the plan."""
+def draw(kind: Kind, operation: Operation | None) -> None:
+    """The fields of an operation, filled from the plan's; None: the plan has none."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    there = {operation.name: operation for operation in plan.operations}
-    for kind in OPERATIONS.values():
-        values = kind.read(there[kind.name]) if kind.fields and kind.name in there else {}
-        for place, field in enumerate(kind.fields):
-            _field(row, kind, field, values.get(field.name), disabled=place > 0 and not values)
-    if error := st.session_state.pop("operation_error", None):
-        shell.refused(error)
+    values = kind.read(operation) if operation else {}
+    for place, field in enumerate(kind.fields):
+        _field(row, kind, field, values.get(field.name), disabled=place > 0 and not values)
 
 
 def _field(row, kind: Kind, field: Field, value: str | None, disabled: bool) -> None:

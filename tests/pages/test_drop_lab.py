@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from models.anatomy import anatomy
 from models.generate import Writer
@@ -69,21 +70,103 @@ def grid(visitor, kind):
     return next(each for each in visitor.at.button_group if each.key == f"grid_{kind}")
 
 
+def strip(visitor):
+    """What the strip is given to draw."""
+    [proto] = [each.proto for each in visitor.at.get("bidi_component")]
+    return json.loads(proto.json)
+
+
+def strip_says(visitor, **message):
+    """The strip reports what it shows as dropped, as a browser does."""
+    [proto] = [each.proto for each in visitor.at.get("bidi_component")]
+    states = WidgetStates()
+    states.CopyFrom(visitor.at._tree.get_widget_states())
+    states.widgets.add(id=proto.id, json_value=json.dumps({"dropped": message}))
+    visitor.at._run(states)
+    return visitor.whole()
+
+
+def test_the_strip_shows_the_plan_and_makes_it(lab):
+    lab.at.text_input(key="plan").set_value("a1,m0,b2-3,w:wanda@0.5").run()
+    assert strip(lab)["layers"] == 4 and strip(lab)["dropped"] == {"attention": [1, 2, 3], "mlp": [0, 2, 3]}
+    strip_says(lab, number=1, attention=[3, 1], mlp=[3])
+    assert lab.plan == "a1,b3,w:wanda@0.5"
+    assert strip(lab)["dropped"] == {"attention": [1, 3], "mlp": [3]} and strip(lab)["read"] == 1
+    strip_says(lab, number=2, attention=[99, "x", None], mlp=[0])
+    assert lab.plan == "m0,w:wanda@0.5", "what no layer is called was taken"
+
+
+def test_the_strip_says_how_redundant_each_part_is_once_it_is_known(lab):
+    assert strip(lab)["rows"]["mlp"]["shade"] == [None] * 4 and "Measure similarity or scan" in lab.texts()
+    lab.go("similarity").click("ask_similarity").wait()
+    assert strip(lab.go("drop_lab"))["rows"]["mlp"]["said"][2].startswith("1 − cosine ")
+    assert "from similarity" in lab.texts()
+    lab.go("scan").click("ask_drop_scan").wait()
+    cells = strip(lab.go("drop_lab"))["rows"]["block"]
+    assert re.fullmatch(r"KL [\d.]+ nats", cells["said"][0]) and "from the drop scan" in lab.texts()
+
+
 def test_the_grid_shows_the_plan_and_makes_it(lab):
     lab.at.text_input(key="plan").set_value("a1,m0,b2-3").run()
-    assert [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")] == [[1], [0], [2, 3]]
-    grid(lab, "attention").set_value([]).run()
+    shown = [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")]
+    assert shown == [[1, 2, 3], [0, 2, 3], [2, 3]], "the attention and MLP of a dropped block look kept"
+    grid(lab, "attention").set_value([2, 3]).run()
     assert lab.whole().plan == "m0,b2-3"
     grid(lab, "blocks").set_value([3]).run()
     assert lab.whole().plan == "m0,b3"
-    grid(lab, "mlp").set_value([0, 1]).run()
+    grid(lab, "mlp").set_value([0, 1, 3]).run()
     assert lab.whole().plan == "m0,m1,b3"
+
+
+def test_what_a_dropped_block_takes_along_is_put_back_by_a_click(lab):
+    lab.at.text_input(key="plan").set_value("b2-3").run()
+    grid(lab, "attention").set_value([3]).run()
+    assert lab.whole().plan == "m2,b3"
+    grid(lab, "blocks").set_value([2, 3]).run()
+    assert lab.whole().plan == "b2-3"
 
 
 def test_attention_and_mlp_of_a_layer_become_its_block(lab):
     grid(lab, "mlp").set_value([1]).run()
     assert lab.whole().plan == "b1"
-    assert lab.at.session_state["grid_attention"] == [] and lab.at.session_state["grid_blocks"] == [1]
+    assert [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")] == [[1], [1], [1]]
+
+
+def test_a_chip_opens_and_changes_and_takes_away_each_operation(lab):
+    lab.at.text_input(key="plan").set_value("a1,m0,w:wanda@0.5").run()
+    assert "Removes the attention of layer 1; the MLP of layer 0." in lab.texts() and "Sets" in lab.texts()
+    assert lab.has("away_drops") and lab.has("away_weights") and not lab.has("away_keys")
+    lab.at.text_input(key="items_drops").set_value("b2-3").run()
+    assert lab.whole().plan == "b2-3,w:wanda@0.5"
+    lab.at.text_input(key="items_drops").set_value("b3-2").run()
+    assert lab.whole().plan == "b2-3,w:wanda@0.5" and any("counts backwards" in each for each in lab.errors())
+    assert lab.click("away_drops").plan == "w:wanda@0.5"
+    assert lab.click("away_weights").plan == "" and not any(lab.has(f"away_{name}") for name in ("drops", "weights", "keys"))
+
+
+def test_a_plan_is_named_here_and_its_name_is_known_to_others(lab, visit):
+    name = next(each for each in lab.at.text_input if each.label == "Name")
+    name.set_value("candidate A").run()
+    lab.whole()
+    other = visit("drop_lab", plan="m2")
+    assert "candidate A · a1" in other.at.selectbox(key="lab_other").options
+    other.at.text_input(key="plan").set_value("a1").run()
+    assert [each.value for each in other.at.text_input if each.label in ("Name", "Note")] == ["candidate A", ""]
+
+
+def test_two_clicks_lead_to_the_difference_and_a_third_to_the_answers_of_both(lab):
+    lab.at.text_input(key="plan").set_value("a1,m2").run()
+    lab.at.selectbox(key="lab_other").select("a1").run()
+    assert "The first is this plan, the second a1. Only the first: removes the MLP of layer 2." in lab.whole().texts()
+    lab.click("lab_compare")
+    assert lab.at.text_area(key="compare_plans").value == "a1,m2\na1"
+
+
+def test_a_comparison_with_what_is_no_plan_is_refused(lab):
+    lab.at.session_state["lab_other"] = "x9"
+    assert any("'x9' is not part of a plan" in each for each in lab.look().errors())
+    lab.at.session_state["lab_other"] = "b3"
+    assert lab.click("lab_switch").plan == "b3"
 
 
 def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab):
