@@ -42,14 +42,15 @@ def _chip(place, kind: Kind, operation: Operation, plan: Plan, shape: Shape) -> 
 
 
 def _items(name: str, operation: Operation) -> None:
-    """Its text as a field, for an operation that has no form."""
-    st.session_state[f"items_{name}"] = str(operation)
-    st.text_input("Items", key=f"items_{name}", on_change=_rewritten, args=(name,), help="Empty takes all of it away.")
+    """Its text as a field, for an operation that has no form; of this text alone, as the fields of a form are."""
+    key = f"items_{name} {operation}"
+    st.text_input("Items", str(operation), key=key, on_change=_rewritten, args=(name, key), help="Empty takes all of it away.")
 
 
-def _rewritten(name: str) -> None:
+def _rewritten(name: str, key: str) -> None:
+    """Callback: the plan with the items that were written."""
     try:
-        written = parse(st.session_state[f"items_{name}"])
+        written = parse(st.session_state[key])
     except Refusal as refusal:
         st.session_state.operation_error = str(refusal)
         return

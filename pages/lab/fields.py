@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages import shell
-from plans.operation import Field, Kind, Operation
+from plans.operation import Kind, Operation
 from plans.plan import parse
 from plans.registry import OPERATIONS
 from refusal import Refusal
@@ -13,33 +13,25 @@ def draw(kind: Kind, operation: Operation | None) -> None:
     """The fields of an operation, filled from the plan's; None: the plan has none."""
     row = st.container(horizontal=True, vertical_alignment="bottom")
     values = kind.read(operation) if operation else {}
+    # A browser forgets no field of a form that is closed, and would send what was chosen there before: another operation has
+    # fields of its own.
+    keys = {field.name: f"{kind.name}_{field.name} {operation or ''}" for field in kind.fields}
     for place, field in enumerate(kind.fields):
-        _field(row, kind, field, values.get(field.name), disabled=place > 0 and not values)
+        value = values.get(field.name) or (field.default if place else field.options[0])
+        options = field.options if value in field.options else (*field.options, value)
+        row.selectbox(
+            field.label, options, options.index(value), key=keys[field.name], on_change=_changed, args=(kind.name, keys),
+            width=field.width, disabled=place > 0 and not values, accept_new_options=field.free, help=field.help,
+            format_func=lambda option, labels=field.labels: labels.get(option, option),
+        )  # fmt: skip
 
 
-def _field(row, kind: Kind, field: Field, value: str | None, disabled: bool) -> None:
-    """One field. Without the operation in the plan, its first field says so and the others keep what they were."""
-    key, state = _key(kind, field), st.session_state
-    first = field is kind.fields[0]
-    state[key] = value or (field.options[0] if first else state.get(key) or field.default)
-    options = field.options if state[key] in field.options else (*field.options, state[key])
-    row.selectbox(
-        field.label, options, key=key, on_change=_changed, args=(kind.name,), width=field.width, disabled=disabled,
-        accept_new_options=field.free, help=field.help, format_func=lambda option: field.labels.get(option, option),
-    )  # fmt: skip
-
-
-def _changed(name: str) -> None:
+def _changed(name: str, keys: dict[str, str]) -> None:
     """Callback: the plan with what the fields of an operation say."""
     kind, plan = OPERATIONS[name], shell.current_plan()
-    values = {field.name: st.session_state[_key(kind, field)] for field in kind.fields}
     try:
-        written = parse(kind.written(values))
+        written = parse(kind.written({field: st.session_state[key] for field, key in keys.items()}))
     except Refusal as refusal:
         st.session_state.operation_error = str(refusal)
         return
     shell.set_plan(plan.without(name) | written)
-
-
-def _key(kind: Kind, field: Field) -> str:
-    return f"{kind.name}_{field.name}"

@@ -48,7 +48,7 @@ def _fields(row, book: Book, noted: Noted) -> None:
 
     closed = settings().demo
     row.text_input(
-        "Name", noted.name, key=f"{key} name", on_change=write, args=("name",), width=200, placeholder="candidate A",
+        "Plan name", noted.name, key=f"{key} name", on_change=write, args=("name",), width=200, placeholder="candidate A",
         disabled=closed,
     )  # fmt: skip
     row.text_input(

@@ -83,7 +83,9 @@ class Strip {
 
   tell(cell) {
     this.told = cell;
-    this.readout.textContent = cell ? capital(cell.getAttribute("aria-label").replaceAll(", ", " · ")) : "";
+    this.readout.textContent = cell
+      ? capital(cell.getAttribute("aria-label").replaceAll(", ", " · "))
+      : "Point at a cell, or focus it, for its number.";
   }
 
   // Changes: a range of layers in one row is dropped or put back.

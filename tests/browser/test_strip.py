@@ -1,0 +1,95 @@
+"""The strip of layers under a mouse and under a keyboard."""
+
+import re
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
+from playwright.sync_api import expect
+
+from tests.browser.test_app import SMALL, load, plan_of, settled
+
+
+@pytest.fixture
+def lab(open_page):
+    page = open_page(f"drop_lab?{SMALL}")
+    load(page)
+    expect(page.get_by_role("grid").get_by_role("gridcell")).to_have_count(90)
+    return page
+
+
+def cell(page, part, layer):
+    return page.get_by_role("button", name=re.compile(f"^{part} {layer}, "))
+
+
+def middle(page, part, layer):
+    box = cell(page, part, layer).bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def becomes(page, plan):
+    """The plan in the sidebar, and no click that was undone by an older answer."""
+    expect(plan_of(page)).to_have_value(plan)
+    settled(page)
+    expect(plan_of(page)).to_have_value(plan)
+
+
+def test_by_mouse(lab):
+    figure = lab.get_by_test_id("stMetric").filter(has_text="KV cache per token").get_by_test_id("stMetricValue")
+    whole = figure.text_content()
+    cell(lab, "attention", 3).click()
+    becomes(lab, "a3")
+    expect(cell(lab, "attention", 3)).to_have_attribute("aria-pressed", "true")
+    expect(cell(lab, "block", 3)).to_have_attribute("aria-pressed", "mixed")
+    expect(figure).not_to_have_text(whole)
+
+    lab.mouse.move(*middle(lab, "attention", 5))
+    lab.mouse.down()
+    lab.mouse.move(*middle(lab, "attention", 7))
+    lab.mouse.move(*middle(lab, "MLP", 8))  # a drag stays in its row
+    lab.mouse.up()
+    becomes(lab, "a3,a5,a6,a7,a8")
+    cell(lab, "attention", 10).click(modifiers=["Shift"])
+    becomes(lab, "a3,a5,a6,a7,a8,a9,a10")
+
+    cell(lab, "MLP", 20).dblclick()
+    becomes(lab, "a3,a5,a6,a7,a8,a9,a10,b20")
+    cell(lab, "attention", 20).click()  # what a block took along is put back by itself
+    becomes(lab, "a3,a5,a6,a7,a8,a9,a10,m20")
+    cell(lab, "attention", 3).click()
+    for layer in (5, 6, 7):  # faster than the page answers
+        cell(lab, "attention", layer).click(no_wait_after=True)
+    becomes(lab, "a8,a9,a10,m20")
+
+
+def test_by_keyboard(lab):
+    first = cell(lab, "attention", 0)
+    expect(lab.get_by_role("grid").locator("button[tabindex='0']")).to_have_count(1)
+    first.focus()
+    for key in ("ArrowRight", "ArrowRight", "Space"):
+        lab.keyboard.press(key)
+    becomes(lab, "a2")
+    expect(cell(lab, "attention", 2)).to_be_focused()
+    for key in ("Shift+ArrowRight", "Shift+ArrowRight"):
+        lab.keyboard.press(key)
+    becomes(lab, "a2,a3,a4")
+    for key in ("ArrowDown", "ArrowDown", "End", "Enter"):
+        lab.keyboard.press(key)
+    becomes(lab, "a2,a3,a4,b29")
+    expect(cell(lab, "block", 29)).to_be_focused()
+    for key in ("Home", "ArrowUp", "Space"):
+        lab.keyboard.press(key)
+    becomes(lab, "a2,a3,a4,m0,b29")
+    expect(lab.get_by_role("grid").locator("button[tabindex='0']")).to_have_count(1)
+
+
+def test_a_finger_taps_and_scrolls(open_page):
+    page = open_page(f"drop_lab?{SMALL}&plan=b12-15", width=420, height=900, theme="dark")
+    load(page)
+    expect(cell(page, "attention", 12)).to_have_attribute("aria-pressed", "true")
+    tops = {round(cell(page, "attention", layer).bounding_box()["y"]) for layer in (0, 15, 29)}
+    assert len(tops) == 1, "the row is wrapped"
+    box = cell(page, "attention", 0).bounding_box()
+    assert box["width"] >= 20 and box["height"] >= 24
+    wide = page.get_by_role("grid").evaluate("grid => [grid.scrollWidth, grid.clientWidth, document.body.scrollWidth]")
+    assert wide[0] > wide[1] and wide[2] <= 420, "the strip scrolls, and the page does not"
