@@ -194,9 +194,11 @@ strip.draw(anatomy.layers, plan)
 chips.draw(plan, shape)
 _savings(anatomy, plan)
 named.draw(plan, shape)
-with st.expander("Presets, and layers as buttons"):
-    presets.draw(anatomy.layers, plan)
-    pills.draw(anatomy.layers, plan)
+more = st.expander("Presets, and layers as buttons", key="lab_more", on_change="rerun")
+if more.open:  # its many buttons would make every click on the strip slower
+    with more:
+        presets.draw(anatomy.layers, plan)
+        pills.draw(anatomy.layers, plan)
 st.subheader("Side by side", anchor=False)
 _prompt_form(plan, anatomy.chat)
 _side_by_side()

@@ -195,9 +195,10 @@ def test_the_address_follows_what_is_chosen(open_page):
     settled(other)
 
 
-def test_a_grid_of_toggles_works_by_keyboard(open_page):
+def test_layers_as_buttons_work_by_keyboard(open_page):
     page = open_page(f"drop_lab?{SMALL}")
     load(page)
+    page.get_by_text("Presets, and layers as buttons").click()
     first = page.locator(".st-key-grid_attention").get_by_role("button", name="3", exact=True)
     first.focus()
     page.keyboard.press("Enter")

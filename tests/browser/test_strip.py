@@ -83,6 +83,21 @@ def test_by_keyboard(lab):
     expect(lab.get_by_role("grid").locator("button[tabindex='0']")).to_have_count(1)
 
 
+def test_a_form_that_was_closed_says_nothing_any_more(open_page):
+    page = open_page(f"drop_lab?{SMALL}&plan=w:wanda@0.5")
+    load(page)
+    page.locator(".st-key-open_weights button").first.click()
+    page.get_by_role("combobox", name="Share or N:M").first.click()
+    page.get_by_role("option", name="2:4").click()
+    becomes(page, "w:wanda@2:4")
+    expect(page.get_by_test_id("stPopoverBody")).to_be_visible()  # it stays open while its plan changes
+    page.keyboard.press("Escape")
+    page.locator(".st-key-away_weights button:visible").click()
+    becomes(page, "")
+    cell(page, "MLP", 3).click()
+    becomes(page, "m3")
+
+
 def test_a_finger_taps_and_scrolls(open_page):
     page = open_page(f"drop_lab?{SMALL}&plan=b12-15", width=420, height=900, theme="dark")
     load(page)

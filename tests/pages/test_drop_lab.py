@@ -66,6 +66,11 @@ def answers(visitor):
     return [re.sub(r"<style>.*?</style>|<[^>]+>", "", body, flags=re.S) for body in bodies]
 
 
+def more(visitor):
+    """Open the presets and the layers as buttons."""
+    return visitor.open("lab_more", True)
+
+
 def grid(visitor, kind):
     return next(each for each in visitor.at.button_group if each.key == f"grid_{kind}")
 
@@ -117,6 +122,7 @@ def test_the_strip_says_how_redundant_each_part_is_once_it_is_known(lab):
 
 
 def test_the_grid_shows_the_plan_and_makes_it(lab):
+    more(lab)
     lab.at.text_input(key="plan").set_value("a1,m0,b2-3").run()
     shown = [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")]
     assert shown == [[1, 2, 3], [0, 2, 3], [2, 3]], "the attention and MLP of a dropped block look kept"
@@ -129,6 +135,7 @@ def test_the_grid_shows_the_plan_and_makes_it(lab):
 
 
 def test_what_a_dropped_block_takes_along_is_put_back_by_a_click(lab):
+    more(lab)
     lab.at.text_input(key="plan").set_value("b2-3").run()
     grid(lab, "attention").set_value([3]).run()
     assert lab.whole().plan == "m2,b3"
@@ -137,6 +144,7 @@ def test_what_a_dropped_block_takes_along_is_put_back_by_a_click(lab):
 
 
 def test_attention_and_mlp_of_a_layer_become_its_block(lab):
+    more(lab)
     grid(lab, "mlp").set_value([1]).run()
     assert lab.whole().plan == "b1"
     assert [lab.at.session_state[f"grid_{kind}"] for kind in ("attention", "mlp", "blocks")] == [[1], [1], [1]]
@@ -180,6 +188,7 @@ def test_a_comparison_with_any_plan_and_with_what_is_none(lab):
 
 
 def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab):
+    more(lab)
     rules = list(lab.at.selectbox(key="preset").options)
     for name in rules:
         lab.at.selectbox(key="preset").select(name)
@@ -188,7 +197,7 @@ def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab
         plan = dropped(parse(lab.plan).checked(Shape(4)))
         assert len(plan.no_attention | plan.no_mlp) == 2, name
     lab.go("similarity").click("ask_similarity").wait()
-    offered = lab.go("drop_lab").at.selectbox(key="preset").options
+    offered = more(lab.go("drop_lab")).at.selectbox(key="preset").options
     assert set(rules) < set(offered) and "most redundant attention" in offered
     lab.at.selectbox(key="preset").select("most redundant span of blocks")
     lab.at.number_input(key="preset_count").set_value(4).run()
@@ -368,6 +377,7 @@ def test_the_fields_for_weights_and_keys_show_the_plan_and_make_it(lab):
 
 
 def test_toggles_and_presets_keep_what_is_thinned_out(lab):
+    more(lab)
     lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5").run()
     grid(lab, "mlp").set_value([0]).run()
     assert lab.whole().plan == "a1,m0,w:wanda@0.5"

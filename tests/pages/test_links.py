@@ -1,5 +1,7 @@
 """The sidebar is the address: a link restores the view, a wrong one is told, and the plan can be undone."""
 
+import json
+
 import pytest
 
 from tests.pages.visitor import Visitor
@@ -17,7 +19,8 @@ def test_a_link_restores_model_text_and_plan(tiny_folder):
     assert (state["windows"], state["length"], state["bos"], state["plan"]) == (3, 64, True, "a1,b2-3")
     visitor.click("load_here").wait()
     assert visitor.subject.ref.dtype == "bfloat16"
-    assert visitor.at.session_state["grid_attention"] == [1] and visitor.at.session_state["grid_blocks"] == [2, 3]
+    [strip] = visitor.at.get("bidi_component")
+    assert json.loads(strip.proto.json)["dropped"] == {"attention": [1, 2, 3], "mlp": [2, 3]}
 
 
 def test_a_link_without_anything_has_the_defaults():
