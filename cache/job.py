@@ -31,9 +31,14 @@ class Job:
     """One computation. Any thread may read it, wait for it and cancel it; only :class:`Jobs` makes and runs it."""
 
     def __init__(
-        self, key: str, label: str, clock: Callable[[], float], on_end: Callable[["Job"], None] = lambda job: None
+        self,
+        key: str,
+        label: str,
+        clock: Callable[[], float],
+        on_end: Callable[["Job"], None] = lambda job: None,
+        device: str = "",
     ) -> None:
-        self.key, self.label, self._on_end = key, label, on_end
+        self.key, self.label, self.device, self._on_end = key, label, device, on_end
         self._askers: dict[str, None] = {}  # in the order in which they asked; guarded by the lock below
         self._clock = clock  # for durations: it never jumps, as the time of day does
         self._lock = threading.Lock()  # guards the next four
@@ -96,13 +101,17 @@ class Job:
         with self._lock:
             self._askers.pop(asker, None)
             alone = not self._askers
+            if alone:
+                self._cancel.set()  # here, or somebody could join what is about to end
         if alone:
             self.cancel()
         return alone
 
-    def _ask(self, asker: str) -> bool:
-        """Note somebody who wants the answer; False if they did already."""
+    def _join(self, asker: str) -> bool | None:
+        """Note somebody who wants the answer, and tell whether they are new; None if it has ended or is about to."""
         with self._lock:
+            if self._cancel.is_set() or self._standing.state not in _ACTIVE:
+                return None
             new = asker not in self._askers
             self._askers[asker] = None
             return new
@@ -112,12 +121,13 @@ class Job:
         return self._finished.wait(timeout)
 
     def _start(self) -> bool:
-        """Begin to run; False if it was cancelled while queued."""
+        """Begin to run; False if it was cancelled while queued, or has begun already."""
         with self._lock:
-            if self._standing.state == "queued":
-                self._begun = self._clock()
-                self._standing = replace(self._standing, state="running", started=time.time())
-            return self._standing.state == "running"
+            if self._standing.state != "queued":
+                return False
+            self._begun = self._clock()
+            self._standing = replace(self._standing, state="running", started=time.time())
+            return True
 
     def _progress(self, done: float, total: float, text: str) -> None:
         """Note progress, and foresee the end from the pace since ``total`` last changed: a new stage has a new pace."""
@@ -142,5 +152,7 @@ class Job:
             seconds = 0.0 if self._begun is None else self._clock() - self._begun
             done = before.total if state == "done" else before.done
             self._standing = replace(before, state=state, done=done, seconds=seconds, error=error)
-        self._finished.set()
-        self._on_end(self)
+        try:
+            self._on_end(self)  # first, so that whoever waited for the end finds all of it
+        finally:
+            self._finished.set()

@@ -1,19 +1,22 @@
 """Long work beside the pages: each answer is computed once, with progress, an estimate of the end, and cancel.
 
 A job belongs to its key: whoever asks the same question while it runs gets the same job, and it goes on until none of them
-wants it any more. People take turns. A lock file per key does the same between processes; it is free again when a process dies.
-Threads are daemons: the process may end at any moment, and the store then holds the whole answer or none.
+wants it any more. Each device has a queue of its own, in which people take turns. A lock file per key lets no two processes
+compute the same; it is free again when a process dies. Threads are daemons: the process may end at any moment, and the store
+then holds the whole answer or none.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from cache.job import Cancelled, Job, Standing
 from cache.lock import only_one, sweep
 from cache.queue import Turns
+from cache.rests import Rests
 from cache.store import Store, StoreError
 
 __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
@@ -21,7 +24,6 @@ __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
 Progress = Callable[[float, float, str], None]
 Work = Callable[[Progress], tuple[bytes, dict] | None]
 UNKEPT = 8  # answers held in memory while the disk is full
-YIELD = 10.0  # seconds that a job waits at most between two batches for something live
 KEPT = 100  # finished jobs remembered, so that a page can still say why one failed
 ELSEWHERE = "another process is computing this answer"
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
@@ -29,27 +31,24 @@ _log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """Runs work one at a time (a model owns the cores) and puts its answers into a store.
+    """Runs work, on each device one at a time (a model owns its cores), and puts its answers into a store.
 
     Parameters
     ----------
     store : Store
-    workers : int
-        How many jobs may run at once.
     clock : callable
         Seconds that never jump; tests give their own.
     """
 
-    def __init__(self, store: Store, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        self.store, self._workers, self._clock = store, workers, clock
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store, self._clock, self._rests = store, clock, Rests(clock)
         self._locks = store.directory / "locks"
         self._changed = threading.Condition()  # guards the next five
         self._jobs: dict[str, Job] = {}
-        self._waiting: Turns[tuple[Job, Work, str]] = Turns()
-        self._live = 0  # how many live answers go first
-        self._threads: list[threading.Thread] = []
+        self._waiting: defaultdict[str, Turns[tuple[Job, Work, str]]] = defaultdict(Turns)  # by device
+        self._threads: dict[str, threading.Thread] = {}  # of each device that has work
         self._open = True
-        self._unkept: dict[str, tuple[bytes, dict]] = {}  # touched by one thread per key, which holds the key's lock
+        self._unkept: dict[str, tuple[bytes, dict]] = {}
         sweep(self._locks)
 
     def submit(
@@ -59,6 +58,7 @@ class Jobs:
         work: Work,
         elsewhere: str = ELSEWHERE,
         owner: str = "",
+        device: str = "",
         on_end: Callable[[Job], None] = lambda job: None,
     ) -> Job:
         """Ask for an answer.
@@ -77,6 +77,8 @@ class Jobs:
             What the job says while another process does the same work.
         owner : str
             Who asks. People take turns; a job that somebody else asked for already waits in the turns of both.
+        device : str
+            Whose queue it waits in; what is asked of one device does not wait for another.
         on_end : callable
             Called once when a new job is done, failed or cancelled, but not when the process ends before that.
 
@@ -93,21 +95,21 @@ class Jobs:
         """
         with self._changed:
             job = self._jobs.get(key)
-            if job is not None and job.active and not job.cancelling:
-                if job._ask(owner) and job.state == "queued":
-                    self._waiting.add(owner, (job, work, elsewhere))
+            if job is not None and (new := job._join(owner)) is not None:
+                if new and job.state == "queued":
+                    self._waiting[job.device].add(owner, (job, work, elsewhere))
                 return job
             if not self._open:
                 raise RuntimeError("PruneScope is shutting down and takes no more questions.")
             known = self.store.has(key)
-            job = Job(key, label, self._clock, lambda job: on_end(job) if self._open else None)
-            job._ask(owner)
+            job = Job(key, label, self._clock, lambda job: on_end(job) if self._open else None, device)
+            job._join(owner)
             self._remember(job)
             if known:
                 job._finish("done")
             else:
-                self._waiting.add(owner, (job, work, elsewhere))
-                self._call_worker()
+                self._waiting[device].add(owner, (job, work, elsewhere))
+                self._call_worker(device)
             return job
 
     def get(self, key: str) -> Job | None:
@@ -123,44 +125,14 @@ class Jobs:
     def ahead(self, job: Job) -> int | None:
         """How many jobs run or will run before a queued one; None if it does not wait."""
         with self._changed:
-            queued = list(dict.fromkeys(each for each, _, _ in self._waiting.order() if each.state == "queued"))
-            running = sum(each.state == "running" for each in self._jobs.values())
+            turns = self._waiting[job.device].order() if job.device in self._waiting else []
+            queued = list(dict.fromkeys(each for each, _, _ in turns if each.state == "queued"))
+            running = sum(each.state == "running" and each.device == job.device for each in self._jobs.values())
         return running + queued.index(job) if job in queued else None
 
-    @contextmanager
-    def goes_first(self) -> Iterator[None]:
-        """While something live is at work, such as an answer that somebody watches: jobs wait between two batches.
-
-        A job waits for `YIELD` seconds at most, and then works for as long as it waited before it waits again, so it is
-        slowed and never stopped.
-        """
-        with self._changed:
-            self._live += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._live -= 1
-                self._changed.notify_all()
-
-    def _progress_of(self, job: Job) -> Progress:
-        """What a job calls between batches."""
-        resumed, rested = self._clock(), 0.0
-
-        def progress(done: float, total: float, text: str) -> None:
-            nonlocal resumed, rested
-            job._progress(done, total, text)
-            begun = self._clock()
-            if self._live and begun - resumed >= rested:
-                job._progress(done, total, f"{text} (a live answer goes first)")
-                with self._changed:
-                    while self._live and not job.cancelling and self._clock() - begun < YIELD:
-                        self._changed.wait(0.1)  # nobody tells of a cancel
-                resumed = self._clock()
-                rested = resumed - begun
-                job._progress(done, total, text)
-
-        return progress
+    def goes_first(self, device: str = "") -> AbstractContextManager[None]:
+        """While something live is at work on a device, such as an answer that somebody watches: its jobs rest meanwhile."""
+        return self._rests.live(device)
 
     def forget(self, keep: int = 0) -> None:
         """Forget the finished jobs but the last ``keep``; their answers stay in the store."""
@@ -175,8 +147,8 @@ class Jobs:
             self._open = False
             for job in self._jobs.values():
                 job.cancel()
-            self._changed.notify_all()
-        for thread in self._threads:
+            threads = list(self._threads.values())
+        for thread in threads:
             thread.join(timeout)
 
     def _remember(self, job: Job) -> None:
@@ -185,24 +157,23 @@ class Jobs:
         # the lock of a Condition may be taken again by the thread that holds it
         self.forget(keep=KEPT)
 
-    def _call_worker(self) -> None:
-        """Wake a worker, or start one: no thread exists before there is work."""
-        self._changed.notify()
-        if len(self._threads) < self._workers:
-            thread = threading.Thread(target=self._serve, name=f"job-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+    def _call_worker(self, device: str) -> None:
+        """Let a thread work for a device, unless one does: it ends when nothing waits there."""
+        if device not in self._threads:
+            thread = threading.Thread(target=self._serve, args=(device,), name=f"job {device}".strip(), daemon=True)
+            thread.start()  # it waits for the lock that is held here
+            self._threads[device] = thread
 
-    def _serve(self) -> None:
-        """Run queued jobs until shutdown."""
+    def _serve(self, device: str) -> None:
+        """Run what waits for a device until nothing does."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or not self._open)
-                if not self._waiting:
+                if not self._waiting[device]:
+                    del self._waiting[device], self._threads[device]
                     return
-                taken = self._waiting.next()
+                taken = self._waiting[device].next()
             self._run(*taken)
-            del taken  # the work holds a model; waiting for the next one must not keep it in memory
+            del taken  # the work may hold a model, which must not stay in memory until the next one is taken
 
     def _run(self, job: Job, work: Work, elsewhere: str) -> None:
         """Run one job. The only place that catches everything: it shows what it caught."""
@@ -222,9 +193,10 @@ class Jobs:
         """Compute and store the answer, unless another process has done so by the time we hold the lock of the key."""
         with only_one(self._locks, job.key, lambda: job._progress(0.0, 0.0, elsewhere)):
             if not self.store.has(job.key):
-                answer = self._unkept.pop(job.key, None)
+                with self._changed:
+                    answer = self._unkept.pop(job.key, None)
                 if answer is None:
-                    answer = work(self._progress_of(job))
+                    answer = work(self._rests.progress_of(job))
                 if answer is not None:
                     self._keep(job.key, answer)
 
@@ -233,9 +205,10 @@ class Jobs:
         try:
             self.store.put(key, *answer)
         except StoreError as error:
-            self._unkept[key] = answer
-            while len(self._unkept) > UNKEPT:
-                del self._unkept[next(iter(self._unkept))]
+            with self._changed:
+                self._unkept[key] = answer
+                while len(self._unkept) > UNKEPT:
+                    del self._unkept[next(iter(self._unkept))]
             raise StoreError(f"{error} The answer is held in memory: ask again, and it only has to be stored.") from error
 
 

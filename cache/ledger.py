@@ -1,6 +1,7 @@
 """What was asked and has not ended: rows that outlive the process, so that interrupted work is found after a restart."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.codec import CodecError, decode, encode
+from cache.jobs import Job, Jobs, Work
 from cache.lock import held
 from cache.store import Store, StoreError
 
@@ -49,6 +51,23 @@ class Ledger:
 
     def __init__(self, directory: Path, answers: Store) -> None:
         self._store, self._answers = Store(directory), answers
+        self._lock = threading.RLock()  # held while a job is begun and while the end of one is noted
+
+    def submit(
+        self, jobs: Jobs, key: str, question: dict[str, Any], label: str, work: Work, owner: str, device: str = ""
+    ) -> Job:
+        """Ask for an answer, see `Jobs.submit`; the question stands here until its job ends."""
+        with self._lock:
+            if not self._answers.has(key):
+                self.write(key, question, owner)
+            return jobs.submit(key, label, work, owner=owner, device=device, on_end=lambda job: self._ended(jobs, job))
+
+    def _ended(self, jobs: Jobs, job: Job) -> None:
+        """Strike out a question, unless it was asked again while its cancelled job still had to come to an end."""
+        with self._lock:
+            latest = jobs.get(job.key)
+            if latest is None or latest is job or not latest.active:
+                self.strike(job.key)
 
     def write(self, key: str, question: dict[str, Any], owner: str) -> None:
         """Note a question; one that stands here already keeps its owner. A disk that fails costs only the note."""

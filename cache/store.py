@@ -80,8 +80,9 @@ class Store:
         fits: Callable[[dict], bool] = lambda about: True,
     ) -> None:
         self.directory, self.limit, self._clock, self._fits = Path(directory), limit, clock, fits
-        self._noting = threading.Lock()  # guards the next one
+        self._noting = threading.Lock()  # guards the next three
         self._noted: dict[str, float] = {}  # unix seconds of the last hit of each key read in the last minute
+        self.hits, self.misses = 0, 0  # reads by this process that found something and nothing; of each key one a minute
         self._database = Database(self.directory)
         with self._in_words("opened"):
             self._database.rows()
@@ -109,6 +110,8 @@ class Store:
             # one statement reads both: an answer forgotten between two would have no description
             rows = self._sql(f"SELECT {OURS}, CAST(tag AS BLOB), value FROM Cache WHERE key = ? AND raw = 1", key)
         if not rows:
+            if hit:
+                self._counted(f"no {key}", found=False)
             return None
         [(ours, tag, payload)] = rows
         about = self._described(tag) if ours else None
@@ -207,21 +210,28 @@ class Store:
 
     def _note(self, key: str) -> None:
         """Count a hit, at most one a minute: a page that redraws twice a second must not decide what is forgotten."""
-        with self._noting:
-            now = self._clock()
-            self._noted = {each: at for each, at in self._noted.items() if 0 <= now - at < ONE_HIT}
-            if key in self._noted:
-                return
-            self._noted[key] = now
+        if not self._counted(key, found=True):
+            return
         # on a full or read-only disk, and while somebody writes, the answer still counts more than its count
         with suppress(sqlite3.Error):
             (patience,) = self._sql("PRAGMA busy_timeout")[0]
             self._sql("PRAGMA busy_timeout = 0")
             try:
                 count = "access_count = access_count + 1, access_time = ?"
-                self._sql(f"UPDATE Cache SET {count} WHERE key = ? AND {OURS}", now, key)
+                self._sql(f"UPDATE Cache SET {count} WHERE key = ? AND {OURS}", self._clock(), key)
             finally:
                 self._sql(f"PRAGMA busy_timeout = {patience}")
+
+    def _counted(self, name: str, found: bool) -> bool:
+        """Count a hit or a miss, unless the same was counted within the last minute."""
+        with self._noting:
+            now = self._clock()
+            self._noted = {each: at for each, at in self._noted.items() if 0 <= now - at < ONE_HIT}
+            if name in self._noted:
+                return False
+            self._noted[name] = now
+            self.hits, self.misses = self.hits + found, self.misses + (not found)
+            return True
 
     def _make_room(self, key: str, wanted: int) -> list[tuple[str, int]]:
         """Forget the least recently used answers until ``wanted`` more bytes fit, inside the writing transaction."""

@@ -95,7 +95,7 @@ def remembered(store: Store, asked: Asked) -> list[dict[str, Any]]:
     return found
 
 
-def submit(jobs: Jobs, asked: Asked, compute: Compute, owner: str = "", ledger: Ledger | None = None) -> Job:
+def submit(jobs: Jobs, asked: Asked, compute: Compute, owner: str = "", ledger: Ledger | None = None, device: str = "") -> Job:
     """Ask for the answer; the job of an equal question that is running is handed back as it is.
 
     Parameters
@@ -107,6 +107,8 @@ def submit(jobs: Jobs, asked: Asked, compute: Compute, owner: str = "", ledger: 
         Who asks.
     ledger : Ledger, optional
         Where the question stands until the job ends, so that it is known after a restart.
+    device : str
+        Whose queue it waits in.
 
     Raises
     ------
@@ -114,12 +116,10 @@ def submit(jobs: Jobs, asked: Asked, compute: Compute, owner: str = "", ledger: 
         It asks for more than the operator allows.
     """
     refuse_beyond(asked)
-    if ledger is not None and not jobs.store.has(asked.key):
-        ledger.write(asked.key, asdict(asked.question), owner)
-    return jobs.submit(
-        asked.key, asked.label, partial(compute, asked), owner=owner,
-        on_end=lambda job: ledger.strike(job.key) if ledger is not None else None,
-    )  # fmt: skip
+    work = partial(compute, asked)
+    if ledger is None:
+        return jobs.submit(asked.key, asked.label, work, owner=owner, device=device)
+    return ledger.submit(jobs, asked.key, asdict(asked.question), asked.label, work, owner, device)
 
 
 def by_lease(lease: Lease, store: Store) -> Compute:

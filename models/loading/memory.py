@@ -138,6 +138,15 @@ def _place(device: str, needs: int, room: Callable[[str], int]) -> str:
     return "mps" if mps else "cpu"
 
 
+def device_of(asked: str) -> str:
+    """The device that a model asked for on ``asked`` will mostly compute on: cpu, cuda or mps."""
+    if asked in ("cpu", "cuda", "mps"):
+        return asked
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if asked == "auto" and torch.backends.mps.is_available() else "cpu"
+
+
 def _accelerated(place: str) -> bool:
     return place in ("cuda", "mps") or (place == "split" and torch.cuda.is_available())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import psutil
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -59,6 +59,9 @@ def _answers(store) -> Iterator[Metric]:
     yield GaugeMetricFamily("prunescope_store_rows", "Answers, and pieces that were learned for them.", value=len(entries))
     hits = sum(entry.hits for entry in entries)
     yield GaugeMetricFamily("prunescope_store_hits", "Uses of the rows that are stored now, one a minute at most.", value=hits)
+    looked = "Looks of this process at answers and pieces that were {}, one a minute of each at most."
+    yield CounterMetricFamily("prunescope_hits", looked.format("there"), value=store.hits)
+    yield CounterMetricFamily("prunescope_misses", looked.format("not there"), value=store.misses)
     yield GaugeMetricFamily("prunescope_store_bytes", "Bytes of them.", value=sum(entry.bytes for entry in entries))
     yield GaugeMetricFamily("prunescope_store_limit_bytes", "Bytes that they may take.", value=store.limit)
 

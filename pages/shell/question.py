@@ -20,6 +20,7 @@ from probes.access.limits import refuse_beyond
 from probes.anatomy import counting
 from probes.answer import Answer, find, submit
 from probes.answer import remembered as kept_so_far
+from probes.executors.choice import queue_of
 from probes.question import Asked, Question, resolve
 from refusal import Refusal
 
@@ -144,7 +145,7 @@ def submit_all(questions: list[Asked]) -> None:
 
 
 def _begun(bench: Workbench, asked: Asked) -> Active:
-    job = submit(bench.jobs, asked, bench.executor.answer, person().name, bench.ledger)
+    job = submit(bench.jobs, asked, bench.executor.answer, person().name, bench.ledger, queue_of(asked.question.model))
     log.follow(job, asked, person().name)
     return _active(job)
 

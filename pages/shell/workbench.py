@@ -19,7 +19,7 @@ from plans.export.export import Exported, Order
 from probes.answer import Answer, find, open_ledger, open_store
 from probes.decision.book import Book, open_book
 from probes.decision.table import Table
-from probes.executors.choice import executor
+from probes.executors.choice import executor, queue_of
 from probes.export import job_key
 from probes.generation.comparison import open_comparisons
 from probes.generation.votes import open_votes
@@ -66,7 +66,7 @@ class Live:
                 self.prompt_tokens = each.prompt_tokens
                 if each.token is None:
                     self.text = ""
-                    first.enter_context(bench.jobs.goes_first())
+                    first.enter_context(bench.jobs.goes_first(queue_of(self.writing.ref)))
                 else:
                     self.tokens[each.place].append(each.token)
                     self.cache_bytes[each.place] = each.cache_bytes
@@ -99,7 +99,8 @@ class Workbench:
         """Bring a model into memory and look at it; a job like any other, and one for all who ask."""
 
         load = partial(self.executor.load, ref)
-        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", load, "another process is loading this model", owner)
+        elsewhere = "another process is loading this model"
+        return self.jobs.submit(_load_key(ref), f"Load {ref.name}", load, elsewhere, owner, queue_of(ref))
 
     def at_once(self, asked: Asked) -> Answer | None:
         """The answer to a question that takes less than 0.1 s: known, or got now if the model is in memory."""
@@ -140,7 +141,8 @@ class Workbench:
             done.append(self.executor.export(order, progress))
 
         self._exports[key] = order, done
-        return self.jobs.submit(key, f"Export {order.folder}", work, "another process exports to this folder", owner)
+        elsewhere = "another process exports to this folder"
+        return self.jobs.submit(key, f"Export {order.folder}", work, elsewhere, owner, queue_of(order.ref))
 
     def exporting(self, order: Order) -> tuple[Job | None, Exported | None]:
         """The job of exactly this export, and what it wrote if it is through."""

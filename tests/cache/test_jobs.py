@@ -60,14 +60,27 @@ def test_jobs_run_one_after_the_other_in_order(jobs):
     assert all(job.wait(SOON) for job in rest) and order == ["b", "c", "d"]
 
 
-def test_two_workers_run_two_at_once(store):
-    jobs, one, two = Jobs(store, workers=2), Gated(), Gated()
-    jobs.submit("a", "a", one)
-    jobs.submit("b", "b", two)
-    assert one.running.wait(SOON) and two.running.wait(SOON)
-    one.let.set()
+def test_what_is_asked_of_one_device_does_not_wait_for_another(jobs):
+    one, two, three = Gated(), Gated(), Gated()
+    jobs.submit("a", "a", one, device="cpu")
+    assert one.running.wait(SOON)
+    other = jobs.submit("b", "b", two, device="cuda")
+    behind = jobs.submit("c", "c", three, device="cpu")
+    assert two.running.wait(SOON), "though the first one runs"
+    assert (jobs.ahead(behind), behind.state, other.device) == (1, "queued", "cuda")
     two.let.set()
-    jobs.shutdown()
+    assert other.wait(SOON) and behind.state == "queued"
+    one.let.set()
+    assert three.running.wait(SOON)
+    three.let.set()
+
+
+def test_a_thread_works_for_a_device_while_there_is_work(jobs):
+    for key, device in enumerate(("cpu", "cuda", "cpu")):
+        assert jobs.submit(str(key), "", quick, device=device).wait(SOON)
+    for thread in list(jobs._threads.values()):
+        thread.join(SOON)
+    assert jobs._threads == {} and not jobs._waiting
 
 
 def test_eight_threads_asking_one_key_compute_once(jobs):
@@ -131,7 +144,7 @@ def test_shutdown_cancels_and_takes_nothing_more(store):
     assert (running.state, queued.state) == ("cancelled", "cancelled")
     with pytest.raises(RuntimeError, match="shutting down"):
         jobs.submit("c", "c", quick)
-    assert not any(thread.is_alive() for thread in jobs._threads)
+    assert jobs._threads == {}
 
 
 def test_the_process_can_end_while_a_job_runs(tmp_path):

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from cache.jobs import Jobs
+from cache.rests import YIELD
 
 SECONDS = 20
 
@@ -125,15 +126,58 @@ def test_it_is_slowed_and_never_stopped(store):
             rests.append(clock.now - before)
             clock.now += 1
 
-    wait = jobs._changed.wait
+    wait = jobs._rests._changed.wait
 
     def rest(timeout=None):
         if timeout != 0.1:
             return wait(timeout)
         clock.now += 1
 
-    jobs._changed.wait = rest
+    jobs._rests._changed.wait = rest
     with jobs.goes_first():
         job = jobs.submit("key", "", work)
         assert job.wait(SECONDS) and job.state == "done"
     assert sum(rests) / 40 <= 1.5 and max(rests) <= 11 and sum(rest > 0 for rest in rests) >= 3
+
+
+def test_only_jobs_on_the_same_device_rest(jobs):
+    def work(progress):
+        for i in range(3):
+            progress(i, 3, "")
+
+    with jobs.goes_first("cuda"):
+        assert jobs.submit("key", "", work, device="cpu").wait(YIELD / 2)
+        waits = jobs.submit("other", "", work, device="cuda")
+        while "a live answer goes first" not in waits.text:
+            assert not waits.wait(0.01)
+    assert waits.wait(SECONDS)
+
+
+def test_people_take_turns_on_each_device(jobs, busy):
+    served = []
+    for i in range(3):
+        jobs.submit(f"a{i}", "", lambda progress, i=i: served.append(f"a{i}"), owner="ann")
+    first = jobs.submit("c0", "", lambda progress: served.append("c0"), owner="ann", device="cuda")
+    assert first.wait(SECONDS) and served == ["c0"]
+    jobs.submit("b0", "", lambda progress: served.append("b0"), owner="bob")
+    busy.set()
+    assert all(each.wait(SECONDS) for each in jobs.list())
+    assert served == ["c0", "a0", "b0", "a1", "a2"]
+
+
+def test_nobody_joins_what_its_last_asker_takes_back(jobs):
+    """Whoever asks in that very moment gets a job of their own."""
+    gate, begun, joined = threading.Event(), threading.Event(), []
+
+    def work(progress):
+        begun.set()
+        assert gate.wait(SECONDS)
+        progress(0, 1, "")
+
+    first = jobs.submit("key", "", work, owner="ann")
+    assert begun.wait(SECONDS)
+    cancel = first.cancel
+    first.cancel = lambda: (joined.append(jobs.submit("key", "", lambda progress: None, owner="bob")), cancel())
+    assert first.withdraw("ann")
+    gate.set()
+    assert joined[0] is not first and joined[0].wait(SECONDS) and joined[0].state == "done"

@@ -141,3 +141,23 @@ def test_what_was_answered_before_it_was_struck_out_is_not_interrupted(store, le
     ledger.write("key", {}, "ann")
     store.put("key", b"", {})
     assert names(ledger) == [] and len(ledger._store.entries()) == 0
+
+
+def test_asked_again_while_its_cancelled_job_comes_to_an_end_it_is_noted(store, ledger):
+    """The end of the first job does not strike out what the second one still works on."""
+    jobs, begun, on, struck = Jobs(store), threading.Event(), threading.Event(), threading.Event()
+
+    def work(progress):
+        begun.set()
+        assert on.wait(10)
+        progress(0, 1, "")
+
+    first = ledger.submit(jobs, "key", {}, "job", work, "ann")
+    assert begun.wait(10)
+    first.cancel()
+    second = ledger.submit(jobs, "key", {}, "job", lambda progress: struck.wait(10) and (b"", {}), "ann")
+    on.set()
+    assert first.wait(10) and first.state == "cancelled" and second.active
+    assert [entry.key for entry in ledger._store.entries()] == ["key"]
+    struck.set()
+    assert second.wait(10) and second.state == "done" and ledger._store.entries() == []

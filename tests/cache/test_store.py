@@ -158,3 +158,16 @@ def test_a_folder_deleted_under_several_threads(store):
     for each in threads:
         each.join()
     assert Store(store.directory).keys("") == [str(i) for i in range(8)]
+
+
+def test_hits_and_misses_are_counted_once_a_minute(tmp_path):
+    now = [1000.0]
+    store = Store(tmp_path, clock=lambda: now[0])
+    store.put("k", b"answer", {})
+    for _ in range(3):
+        assert store.read("k") and store.read("k", hit=False) and not store.read("other") and not store.read("no", hit=False)
+    assert (store.hits, store.misses) == (1, 1)
+    now[0] += 61
+    store.put("other", b"answer", {})
+    assert store.read("other") and store.read("k") and not store.read("third")
+    assert (store.hits, store.misses) == (3, 2)

@@ -36,6 +36,7 @@ def test_numbers_for_prometheus(server):
     found = {sample.name: sample.value for family in text_string_to_metric_families(body) for sample in family.samples}
     assert found["prunescope_store_up"] == 1 and found["prunescope_store_limit_bytes"] == 10 * 2**30
     assert found["prunescope_queue_length"] == found["prunescope_generations"] == found["prunescope_store_rows"] == 0
+    assert found["prunescope_hits_total"] == found["prunescope_misses_total"] == 0
     assert found["prunescope_resident_memory_bytes"] > 10**8 and "prunescope_jobs" in found
 
 

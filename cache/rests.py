@@ -1,0 +1,54 @@
+"""While something live is at work on a device, such as an answer that somebody watches, its jobs rest between two batches."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cache.job import Job
+
+YIELD = 10.0  # seconds that a job rests at most between two batches
+
+
+class Rests:
+    """What is live now, by device.
+
+    A job rests for `YIELD` seconds at most, and then works for as long as it rested before it rests again, so it is slowed and
+    never stopped.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()  # guards the next one
+        self._live: Counter[str] = Counter()
+
+    @contextmanager
+    def live(self, device: str) -> Iterator[None]:
+        """While this lasts, jobs on a device rest between two batches."""
+        with self._changed:
+            self._live[device] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._live[device] -= 1
+                self._changed.notify_all()
+
+    def progress_of(self, job: Job) -> Callable[[float, float, str], None]:
+        """What a job calls between batches."""
+        resumed, rested = self._clock(), 0.0
+
+        def progress(done: float, total: float, text: str) -> None:
+            nonlocal resumed, rested
+            job._progress(done, total, text)
+            begun = self._clock()
+            if self._live[job.device] and begun - resumed >= rested:
+                job._progress(done, total, f"{text} (a live answer goes first)")
+                with self._changed:
+                    while self._live[job.device] and not job.cancelling and self._clock() - begun < YIELD:
+                        self._changed.wait(0.1)  # nobody tells of a cancel
+                resumed = self._clock()
+                rested = resumed - begun
+                job._progress(done, total, text)
+
+        return progress
