@@ -110,9 +110,17 @@ class Settings(BaseSettings):
         "`yes`: listen beyond this machine although nobody has to log in, so that whoever reaches the port uses the app",
         "yes or no",
     )  # fmt: skip
-    executor: Literal["threads", "worker"] = _field(
-        "threads", "`threads`", "what computes the answers: `threads` of the app, or a `worker` process that holds the models",
-        "threads or worker",
+    executor: Literal["threads", "worker", "ray"] = _field(
+        "threads", "`threads`",
+        "what computes the answers: `threads` of the app, a `worker` process that holds the models, or a `ray` cluster",
+        "threads, worker or ray",
+    )  # fmt: skip
+    ray: Annotated[str, Field(pattern=r"^(auto|[^\s/]+:\d+)$")] = _field(
+        "auto", "`auto`", "the Ray cluster: the address of its head, or `auto` for the one that runs on this machine",
+        "an address such as 10.0.0.1:6379, or auto",
+    )  # fmt: skip
+    ray_cpus: Annotated[int, Field(ge=1)] = _field(
+        1, "`1`", "CPUs of a Ray cluster that each model computes on", "a whole number from 1, such as 8",
     )  # fmt: skip
     log: Literal["text", "json"] = _field("text", "`text`", "what the log is: lines of `text` or of `json`", "text or json")
 

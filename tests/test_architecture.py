@@ -23,7 +23,8 @@ BELOW = ("settings", "refusal")  # what every layer but `cache` may import
 CACHE_DOORS = {
     "pages/shell/progress.py", "pages/shell/question.py", "pages/shell/workbench.py", "pages/storage.py",
     "probes/access/doctor.py", "probes/answer.py", "probes/bundles.py",
-    "probes/executors/choice.py", "probes/executors/serve.py", "probes/executors/threads.py", "probes/executors/worker.py",
+    "probes/executors/choice.py", "probes/executors/cluster.py", "probes/executors/remote.py", "probes/executors/served.py",
+    "probes/executors/threads.py", "probes/executors/worker.py",
     "probes/generation/writing.py", "probes/decision/book.py", "probes/export.py", "probes/generation/comparison.py",
     "probes/generation/votes.py",
     "probes/kept.py", "probes/known.py", "probes/question.py", "probes/__main__.py",

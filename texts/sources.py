@@ -20,6 +20,8 @@ OWN, _LABEL = "text:", "own text "  # how the names of kept texts and their labe
 _REFERENCE = 32  # hexadecimal digits of such a name, drawn at random: it opens the text, so nobody may guess it
 _LONGEST = 8_000_000  # characters read of a text: some 2 million tokens, more than any calibration uses
 _LINE, _LARGEST = 64 * 10**6, 512 * 10**6  # bytes of a line of JSON, and of all lines that are read
+_lent: dict[str, str] = {}  # texts that other machines keep, by reference
+_MOST_LENT = 8
 _PROSE = Path(__file__).with_name("prose.txt")
 
 
@@ -80,6 +82,13 @@ def keep_text(text: str) -> str:
     reference = secrets.token_hex(_REFERENCE // 2)
     write_atomically(subfolder("texts") / f"{reference}.txt", text)
     return f"{OWN}{reference}"
+
+
+def lent_text(name: str, text: str) -> None:
+    """Take a text that is kept on another machine: it is known by its name to this process, and written nowhere."""
+    _lent[name.removeprefix(OWN)] = text
+    while len(_lent) > _MOST_LENT:
+        del _lent[next(iter(_lent))]
 
 
 def forget_texts() -> int:
@@ -153,6 +162,8 @@ def _text(name: str) -> str:
 
 
 def _kept(reference: str) -> str:
+    if reference in _lent:
+        return _lent[reference]
     path = subfolder("texts") / f"{reference}.txt"
     # isalnum: nobody walks out of the folder. Texts were once named by their digest, which is longer, and no secret.
     if not (len(reference) == _REFERENCE and reference.isalnum() and path.is_file()):

@@ -25,7 +25,10 @@ from settings.reading import file_named, origin
 
 _SMALL_DISK, _PATIENCE = 1_000_000_000, 3.0  # bytes, seconds
 _NETWORKED = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "ceph", "glusterfs", "9p")
-_EXTRAS = {"datasets": "WikiText-2 and C4", "lm_eval": "tasks of lm-evaluation-harness", "xllamacpp": "exported GGUF files"}
+_EXTRAS = {
+    "datasets": "WikiText-2 and C4", "lm_eval": "tasks of lm-evaluation-harness", "xllamacpp": "exported GGUF files",
+    "ray": "answers from a cluster",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cache.store import Store, StoreError
+from cache.store import Store
 from models.residents import Resident
 from models.subject import ModelRef
 from plans.export.export import Exported, Order
+from probes.executors.remote import Message, done, messages
 from probes.generation.writing import Writing, Written
 from probes.question import Asked
-from refusal import Progress, Refusal, silent
+from refusal import Progress, silent
 from settings import listed, settings
 
 ROOT = Path(__file__).parents[2]
-Message = dict[str, Any]
 
 
 class Worker:
@@ -61,9 +62,10 @@ class Worker:
 
     def write(self, writing: Writing, progress: Progress) -> Iterator[Written]:
         """Tokens of several views in turns; closing the iterator ends it."""
-        for message in self._asked("write", {"writing": writing.as_dict()}, progress):
-            if "written" in message:
-                yield Written.of(message["written"])
+        with self._talk() as talk:
+            for message in messages(talk, {"what": "write", "writing": writing.as_dict()}, progress):
+                if "written" in message:
+                    yield Written.of(message["written"])
 
     def residents(self) -> list[Resident]:
         """The models in the worker's memory; none where it does not run."""
@@ -86,61 +88,24 @@ class Worker:
             self._process.wait()
 
     def _done(self, what: str, given: Message, progress: Progress) -> Any:
-        """What a request comes to."""
-        for message in self._asked(what, given, progress):
-            if "done" in message:
-                return message["done"]
-        return None
+        with self._talk() as talk:
+            return done(talk, {"what": what} | given, progress)
 
-    def _asked(self, what: str, given: Message, progress: Progress) -> Iterator[Message]:
-        """Messages on one request, the last of them ``done``; progress is told and answered here, on the caller's thread.
-
-        Raises
-        ------
-        Refusal, StoreError, RuntimeError
-            What the worker raised, or that it ended. What ``progress`` raises ends the request there and goes on here.
-        """
-        number, messages = next(self._numbers), queue.SimpleQueue()
-        self._send({"number": number, "what": what} | given, messages)
-        raised: BaseException | None = None
-        try:
-            while True:
-                message = messages.get()
-                if "progress" in message:
-                    try:
-                        progress(*message["progress"])
-                    except BaseException as error:
-                        raised = error
-                    self._tell({"number": number, "go_on": raised is None})
-                elif "failed" in message:
-                    raise raised or _error(message)
-                else:
-                    yield message
-                    if "done" in message:
-                        return
-                    self._tell({"number": number, "go_on": True})
-        except GeneratorExit:
-            self._tell({"number": number, "go_on": False})
-            raise
-        finally:
-            with self._lock:
-                self._waiting.pop(number, None)
-
-    def _send(self, request: Message, messages: queue.SimpleQueue) -> None:
+    @contextmanager
+    def _talk(self) -> Iterator["_Talk"]:
+        """A request to the process, which is started if it does not run."""
+        number, said = next(self._numbers), queue.SimpleQueue()
         with self._lock:
             if not self.alive:
                 self._process = _started()
                 threading.Thread(target=self._listen, args=(self._process,), name="worker", daemon=True).start()
-            self._waiting[request["number"]] = self._process, messages
-        self._tell(request)
-
-    def _tell(self, message: Message) -> None:
-        with self._lock:
-            try:
-                self._process.stdin.write(json.dumps(message).encode() + b"\n")
-                self._process.stdin.flush()
-            except (BrokenPipeError, OSError, ValueError):
-                pass  # it ended; whoever listens to it tells those who wait
+            process = self._process
+            self._waiting[number] = process, said
+        try:
+            yield _Talk(number, process, said, self._lock)
+        finally:
+            with self._lock:
+                self._waiting.pop(number, None)
 
     def _listen(self, process: subprocess.Popen) -> None:
         """Hand every message to whoever asked; when the process has ended, tell all of them."""
@@ -159,6 +124,25 @@ class Worker:
                     waiting.put({"failed": _ended(code), "kind": "Refusal"})
 
 
+class _Talk:
+    """One request to one process: never to the next one, which would work on what nobody waits for."""
+
+    def __init__(self, number: int, process: subprocess.Popen, said: queue.SimpleQueue, lock: threading.Lock) -> None:
+        self._number, self._process, self._said, self._lock = number, process, said, lock
+
+    def ask(self, message: Message) -> Message:
+        self.tell(message)
+        return self._said.get()
+
+    def tell(self, message: Message) -> None:
+        with self._lock:
+            try:
+                self._process.stdin.write(json.dumps(message | {"number": self._number}).encode() + b"\n")
+                self._process.stdin.flush()
+            except (OSError, ValueError):
+                pass  # it ended; whoever listens to it tells those who wait
+
+
 def _started() -> subprocess.Popen:
     # What this process knows of its listeners, a child cannot know.
     more = {"PRUNESCOPE_PATHS": "listed"} if listed(settings()) else {}
@@ -174,8 +158,3 @@ def _ended(code: int) -> str:
         f"The process that computes has ended: {by}. What was finished is kept. Ask again, and a new one begins; with fewer or "
         "shorter windows, or a smaller dtype, it needs less memory."
     )
-
-
-def _error(message: Message) -> Exception:
-    kinds = {"Refusal": Refusal, "StoreError": StoreError}
-    return kinds.get(message["kind"], RuntimeError)(message["failed"])
