@@ -1,11 +1,13 @@
 """One long computation: where it stands, when it should end, and how to stop it."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+_log = logging.getLogger(__name__)
 _ACTIVE = ("queued", "running")
 
 
@@ -154,5 +156,6 @@ class Job:
             self._standing = replace(before, state=state, done=done, seconds=seconds, error=error)
         try:
             self._on_end(self)  # first, so that whoever waited for the end finds all of it
-        finally:
-            self._finished.set()
+        except Exception:  # the end is the end, and whoever runs this job has others to run
+            _log.exception("What follows the end of %s failed", self.label)
+        self._finished.set()

@@ -14,6 +14,7 @@ from refusal import Refusal
 from settings import settings
 
 ROOT = Path(__file__).parents[2]
+ALONG = ("PYTHONPATH", "PRUNESCOPE_PATHS")  # of this process's environment, to the processes on nodes
 AT_ONCE = 64  # calls that a process takes at the same time; each request is one
 Needs = dict[str, float]  # CPUs, GPUs, bytes of memory
 
@@ -60,9 +61,8 @@ def needs_of(ref: ModelRef, ray: ModuleType) -> Needs:
 
 def begun(ray: ModuleType, needs: Needs, group: Any) -> Any:
     """A process in a place; its code is the checkout at the same path on its node."""
-    here = os.environ.get("PYTHONPATH")
-    own = {"PYTHONPATH": f"{ROOT}{os.pathsep}{here}" if here else str(ROOT)}
-    own |= {name: value for name, value in os.environ.items() if name == "PRUNESCOPE_PATHS"}
+    along = {name: os.environ[name] for name in ALONG if name in os.environ}
+    along["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), along.get("PYTHONPATH"))))
     strategies = ray.util.scheduling_strategies
     return (
         ray.remote(Host)
@@ -72,7 +72,7 @@ def begun(ray: ModuleType, needs: Needs, group: Any) -> Any:
             memory=needs["memory"],
             max_concurrency=AT_ONCE,
             scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(group),
-            runtime_env={"env_vars": own},
+            runtime_env={"env_vars": along},
         )
         .remote()
     )

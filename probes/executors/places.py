@@ -16,6 +16,7 @@ from probes.executors.remote import Message
 from refusal import Progress, Refusal
 
 POLL = 0.5  # seconds between two words to somebody who waits, who can then cancel
+PATIENCE = 5.0  # seconds in which a process has to say that it runs
 
 
 @dataclass(eq=False)
@@ -71,6 +72,9 @@ class Places:
         Refusal
             There is no cluster, none of its nodes has what the model needs, or the node or the process there died.
         """
+        with self._connecting:
+            self._ray = self._ray or connected()
+        self._forget_dead(ref)
         place = self._used(ref, begin)
         try:
             self._wait(place, progress)
@@ -92,10 +96,20 @@ class Places:
         gone = [(ref, place) for ref, place in idle if wanted(ref)]
         return sum(self._give_back(ref, place, only_idle=True) for ref, place in gone)
 
+    def _forget_dead(self, ref: ModelRef) -> None:
+        """A place that died while nobody asked anything of it is no answer to whoever asks next."""
+        with self._lock:
+            place = self._places.get(ref)
+        if place is not None and place.up:
+            try:
+                self._ray.get(place.actor.up.remote(), timeout=PATIENCE)
+            except self._ray.exceptions.GetTimeoutError:
+                pass  # it is busy, or will be known to be dead
+            except self._ray.exceptions.RayError:
+                self._give_back(ref, place)
+
     def _used(self, ref: ModelRef, begin: bool) -> Place:
         """The place of a model with one user more."""
-        with self._connecting:
-            self._ray = self._ray or connected()
         with self._lock:
             place = self._places.get(ref)
             if place is not None:
@@ -112,7 +126,9 @@ class Places:
 
     def _wait(self, place: Place, progress: Progress) -> None:
         """Until the place is there and answers; idle places make room for it."""
-        while not place.group.wait(POLL):
+        if place.up:
+            return
+        while not place.group.wait(1):  # whole seconds: it takes less for none
             self._make_room(place)
             progress(0, 0, f"waiting for {said(place.needs)} on the cluster")
         with self._lock:

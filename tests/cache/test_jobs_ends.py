@@ -137,3 +137,14 @@ def test_what_a_full_disk_refuses_is_not_computed_again(tmp_path):
     assert again.wait(10) and again.state == "done"
     assert store.read("k").payload == b"answer" and len(calls) == 1
     jobs.shutdown()
+
+
+def test_what_follows_the_end_may_fail(jobs):
+    """The job has ended, and the next one on its device runs."""
+
+    def fail(job):
+        raise OSError("no")
+
+    first = jobs.submit("a", "a", quick, on_end=fail)
+    second = jobs.submit("b", "b", quick)
+    assert first.wait(SOON) and second.wait(SOON) and (first.state, second.state) == ("done", "done")

@@ -4,7 +4,6 @@ The nodes have a data directory of their own, as if they were other machines.
 """
 
 import json
-import signal
 import threading
 from dataclasses import replace
 
@@ -158,14 +157,17 @@ def test_who_waits_for_room_can_cancel(served, question):
 def test_a_killed_process_says_so_and_the_next_question_starts_another(served, question):
     other = asked(replace(question, plan="a0"), served)
 
-    def kill(done, total, text=""):
+    def kill(*_):
         for each in hosts():
-            each.send_signal(signal.SIGKILL)
+            each.kill()
+            each.wait(SECONDS)
 
     with pytest.raises(Refusal, match=r"process on the cluster .* has ended, or its node has"):
         served.answer(other, kill)
     served.answer(other, silent)
     assert served._store.has(other.key)
+    kill()
+    served.answer(asked(replace(question, plan="m2"), served), silent)  # nobody had asked anything of it
 
 
 def test_a_node_that_dies_says_so_and_the_next_question_goes_elsewhere(cluster, served, question):

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -194,3 +194,12 @@ def test_what_it_takes_little_time_is_answered_only_where_the_model_is(store, wo
     worker.load(question.model, silent)
     worker.at_once(cost)
     assert store.has(cost.key)
+
+
+def test_a_request_to_a_process_that_has_ended_is_not_worked_on_by_the_next(store, worker, question):
+    """Nobody would tell it to go on, and it would hold the model for ever."""
+    with worker._talk() as first:
+        worker.end()
+        assert worker.release() == 0 and worker._done("residents", {}, silent) == [] and worker.alive
+        assert "has ended" in first.ask({"what": "load", "ref": asdict(question.model)})["failed"]
+    assert worker.residents() == []
