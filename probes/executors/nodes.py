@@ -39,6 +39,12 @@ def connected() -> ModuleType:
     return ray
 
 
+def possible(needs: Needs, ray: ModuleType) -> bool:
+    """Whether a node that is alive has so much, whoever uses it now."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return any(all(node.get(what, 0) >= much for what, much in needs.items()) for node in nodes)
+
+
 def needs_of(ref: ModelRef, ray: ModuleType) -> Needs:
     """What is to be reserved for a model: memory for its weights, and a GPU if it may take one and there is one.
 
@@ -47,11 +53,10 @@ def needs_of(ref: ModelRef, ray: ModuleType) -> Needs:
     Refusal
         There is no such model, or no node has so much.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     needs = {"CPU": settings().ray_cpus, "memory": estimate(replace(ref, device="cpu")).needs}
-    if ref.device == "cuda" or (ref.device in ("auto", "split") and any(node.get("GPU", 0) >= 1 for node in nodes)):
+    if ref.device == "cuda" or (ref.device in ("auto", "split") and possible({"GPU": 1}, ray)):
         needs["GPU"] = 1
-    if not any(all(node.get(what, 0) >= much for what, much in needs.items()) for node in nodes):
+    if not possible(needs, ray):
         raise Refusal(
             f"{ref.name} needs {said(needs)}, and no node of the cluster has that. Add a node, or choose another device, "
             "a smaller dtype or a smaller model."

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from models.subject import ModelRef
-from probes.executors.nodes import begun, connected, ended, needs_of, said
+from probes.executors.nodes import begun, connected, ended, needs_of, possible, said
 from probes.executors.remote import Message
 from refusal import Progress, Refusal
 
@@ -77,7 +77,7 @@ class Places:
         self._forget_dead(ref)
         place = self._used(ref, begin)
         try:
-            self._wait(place, progress)
+            self._wait(ref, place, progress)
             yield _Talk(self._ray, place.actor, next(self._numbers))
         except self._ray.exceptions.RayError as error:
             self._give_back(ref, place)
@@ -124,12 +124,14 @@ class Places:
             self._places[ref].users += 1
             return self._places[ref]
 
-    def _wait(self, place: Place, progress: Progress) -> None:
+    def _wait(self, ref: ModelRef, place: Place, progress: Progress) -> None:
         """Until the place is there and answers; idle places make room for it."""
         if place.up:
             return
         while not place.group.wait(1):  # whole seconds: it takes less for none
             self._make_room(place)
+            if not possible(place.needs, self._ray):
+                self._reserve_again(ref, place)
             progress(0, 0, f"waiting for {said(place.needs)} on the cluster")
         with self._lock:
             if place.actor is None:
@@ -139,6 +141,13 @@ class Places:
             progress(0, 0, "starting a process on the cluster")
         self._ray.get(ready)
         place.up = True
+
+    def _reserve_again(self, ref: ModelRef, place: Place) -> None:
+        """The only node that had what is waited for has gone: others may do, or none."""
+        needs = needs_of(ref, self._ray)
+        with self._lock:
+            self._ray.util.remove_placement_group(place.group)
+            place.needs, place.group = needs, self._ray.util.placement_group([needs])
 
     def _make_room(self, wanted: Place) -> None:
         with self._lock:
