@@ -5,6 +5,7 @@ The nodes have a data directory of their own, as if they were other machines.
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import psutil
@@ -69,8 +70,11 @@ def asked(question, served):
 
 def hosts():
     """The processes that hold models on the cluster."""
-    children = psutil.Process().children(recursive=True)
-    return [each for each in children if (each.cmdline() or [""])[0].startswith("ray::Host")]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it has ended meanwhile
+            found += [each] if each.cmdline()[:1] and each.cmdline()[0].startswith("ray::Host") else []
+    return found
 
 
 def models(served):
@@ -159,8 +163,9 @@ def test_a_killed_process_says_so_and_the_next_question_starts_another(served, q
 
     def kill(*_):
         for each in hosts():
-            each.kill()
-            each.wait(SECONDS)
+            with suppress(psutil.Error):
+                each.kill()
+                each.wait(SECONDS)
 
     with pytest.raises(Refusal, match=r"process on the cluster .* has ended, or its node has"):
         served.answer(other, kill)
