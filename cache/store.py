@@ -10,7 +10,6 @@ Put the folder on a local disk: SQLite on a network file system locks up or corr
 import json
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -21,13 +20,13 @@ import diskcache
 
 from cache.database import Database
 from cache.disk import FOREIGN, OURS, Damaged, StoreError, described, in_words
+from cache.looks import Looks
 
 __all__ = ["LARGEST", "Damaged", "Entry", "GiB", "Store", "StoreError", "Stored"]
 
 GiB = 2**30
 # A row of SQLite holds 1e9 bytes; the rest is left for the key and what is said about the answer.
 LARGEST = 900_000_000
-ONE_HIT = 60.0  # seconds: reading an answer again within them is the same look at it
 _log = logging.getLogger(__name__)
 
 
@@ -80,9 +79,7 @@ class Store:
         fits: Callable[[dict], bool] = lambda about: True,
     ) -> None:
         self.directory, self.limit, self._clock, self._fits = Path(directory), limit, clock, fits
-        self._noting = threading.Lock()  # guards the next three
-        self._noted: dict[str, float] = {}  # unix seconds of the last hit of each key read in the last minute
-        self.hits, self.misses = 0, 0  # reads by this process that found something and nothing; of each key one a minute
+        self.looks = Looks(clock)
         self._database = Database(self.directory)
         with self._in_words("opened"):
             self._database.rows()
@@ -111,7 +108,7 @@ class Store:
             rows = self._sql(f"SELECT {OURS}, CAST(tag AS BLOB), value FROM Cache WHERE key = ? AND raw = 1", key)
         if not rows:
             if hit:
-                self._counted(f"no {key}", found=False)
+                self.looks.counted(key, found=False)
             return None
         [(ours, tag, payload)] = rows
         about = self._described(tag) if ours else None
@@ -210,7 +207,7 @@ class Store:
 
     def _note(self, key: str) -> None:
         """Count a hit, at most one a minute: a page that redraws twice a second must not decide what is forgotten."""
-        if not self._counted(key, found=True):
+        if not self.looks.counted(key, found=True):
             return
         # on a full or read-only disk, and while somebody writes, the answer still counts more than its count
         with suppress(sqlite3.Error):
@@ -221,17 +218,6 @@ class Store:
                 self._sql(f"UPDATE Cache SET {count} WHERE key = ? AND {OURS}", self._clock(), key)
             finally:
                 self._sql(f"PRAGMA busy_timeout = {patience}")
-
-    def _counted(self, name: str, found: bool) -> bool:
-        """Count a hit or a miss, unless the same was counted within the last minute."""
-        with self._noting:
-            now = self._clock()
-            self._noted = {each: at for each, at in self._noted.items() if 0 <= now - at < ONE_HIT}
-            if name in self._noted:
-                return False
-            self._noted[name] = now
-            self.hits, self.misses = self.hits + found, self.misses + (not found)
-            return True
 
     def _make_room(self, key: str, wanted: int) -> list[tuple[str, int]]:
         """Forget the least recently used answers until ``wanted`` more bytes fit, inside the writing transaction."""

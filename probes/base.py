@@ -136,7 +136,7 @@ def from_dict(kind: type, values: dict[str, Any]) -> Any:
         if name not in hints or not (is_dataclass(hints[name]) or _is(value, hints[name])):
             raise TypeError(f"{name} of {kind.__name__} does not fit")
     return kind(
-        **{name: from_dict(hints[name], value) if is_dataclass(hints.get(name)) else value for name, value in values.items()}
+        **{name: from_dict(hints[name], value) if is_dataclass(hints[name]) else value for name, value in values.items()}
     )
 
 

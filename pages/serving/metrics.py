@@ -60,8 +60,8 @@ def _answers(store) -> Iterator[Metric]:
     hits = sum(entry.hits for entry in entries)
     yield GaugeMetricFamily("prunescope_store_hits", "Uses of the rows that are stored now, one a minute at most.", value=hits)
     looked = "Looks of this process at answers and pieces that were {}, one a minute of each at most."
-    yield CounterMetricFamily("prunescope_hits", looked.format("there"), value=store.hits)
-    yield CounterMetricFamily("prunescope_misses", looked.format("not there"), value=store.misses)
+    yield CounterMetricFamily("prunescope_hits", looked.format("there"), value=store.looks.hits)
+    yield CounterMetricFamily("prunescope_misses", looked.format("not there"), value=store.looks.misses)
     yield GaugeMetricFamily("prunescope_store_bytes", "Bytes of them.", value=sum(entry.bytes for entry in entries))
     yield GaugeMetricFamily("prunescope_store_limit_bytes", "Bytes that they may take.", value=store.limit)
 

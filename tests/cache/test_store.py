@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from cache.store import ONE_HIT, Entry, Store, Stored
+from cache.looks import ONE_LOOK
+from cache.store import Entry, Store, Stored
 from tests.cache.stores import MIB
 
 
@@ -88,14 +89,14 @@ def test_a_page_that_redraws_counts_one_hit_a_minute(tmp_path):
     for _ in range(5):
         store.read("k")
         store.read("other", hit=False)
-        now[0] += ONE_HIT / 6
+        now[0] += ONE_LOOK / 6
     assert {entry.key: entry.hits for entry in store.entries()} == {"k": 1, "other": 0}
     assert store._sql("SELECT access_time FROM Cache WHERE key = 'k'") == [(5e9,)]
-    now[0] += ONE_HIT / 6
+    now[0] += ONE_LOOK / 6
     store.read("k")
     store.read("other")
     assert {entry.key: entry.hits for entry in store.entries()} == {"k": 2, "other": 1}
-    assert store._noted == {"k": now[0], "other": now[0]}  # what was read longer ago takes no memory
+    assert store.looks.noted == {("k", True): now[0], ("other", True): now[0]}  # what was read longer ago takes no memory
 
 
 def test_looking_does_not_wait_for_a_writer(store):
@@ -166,8 +167,8 @@ def test_hits_and_misses_are_counted_once_a_minute(tmp_path):
     store.put("k", b"answer", {})
     for _ in range(3):
         assert store.read("k") and store.read("k", hit=False) and not store.read("other") and not store.read("no", hit=False)
-    assert (store.hits, store.misses) == (1, 1)
+    assert (store.looks.hits, store.looks.misses) == (1, 1)
     now[0] += 61
     store.put("other", b"answer", {})
     assert store.read("other") and store.read("k") and not store.read("third")
-    assert (store.hits, store.misses) == (3, 2)
+    assert (store.looks.hits, store.looks.misses) == (3, 2)
