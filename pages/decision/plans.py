@@ -12,7 +12,7 @@ from pages.lab.speed import given as speed_fields
 from plans.operation import Shape
 from plans.plan import Plan, parse
 from probes.decision import pairs
-from probes.decision.book import Book, Noted
+from probes.decision.book import Book, Noted, called
 from probes.decision.matching import NUMBERS, matching
 from probes.decision.rows import Row
 from probes.decision.table import Found
@@ -163,8 +163,7 @@ def _compare(found: Found, plans: list[str], notes: dict[str, Noted], shape: Sha
         return
 
     def named(plan: str) -> str:
-        name = notes[plan].name if plan in notes else ""
-        return f"{name} · {plan}" if name else plan
+        return called(plan, notes)
 
     row = st.container(horizontal=True)
     first = row.selectbox("First", plans, 0, key="pair_first", format_func=named)

@@ -8,7 +8,7 @@ from pages import shell
 from plans.operation import Shape
 from plans.plan import Plan, parse
 from probes.decision import pairs
-from probes.decision.book import Book, Noted
+from probes.decision.book import Book, Noted, called
 from refusal import Refusal
 from settings import settings
 
@@ -26,7 +26,7 @@ def draw(plan: Plan, shape: Shape) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom", key="named")
     _fields(row, book, notes.get(str(plan), Noted(str(plan))))
     other = row.selectbox(
-        "Compare with", _others(plan, notes), None, key="lab_other", width=260, format_func=lambda each: _said(each, notes),
+        "Compare with", _others(plan, notes), None, key="lab_other", width=260, format_func=lambda each: called(each, notes),
         placeholder="another plan", accept_new_options=True, help="Named plans, plans of this visit, or any that you write.",
         on_change=_chosen,
     )  # fmt: skip
@@ -71,11 +71,6 @@ def _canonical(text: str) -> str | None:
         return None
 
 
-def _said(plan: str, notes: dict[str, Noted]) -> str:
-    name = notes[plan].name if plan in notes else ""
-    return f"{name} · {plan}" if name else plan
-
-
 def _beside(plan: Plan, text: str, shape: Shape, notes: dict[str, Noted]) -> None:
     """The difference in words, and the way to both plans' answers."""
     try:
@@ -83,7 +78,7 @@ def _beside(plan: Plan, text: str, shape: Shape, notes: dict[str, Noted]) -> Non
     except Refusal as refusal:
         shell.refused(refusal)
         return
-    said = f"The first is this plan, the second {_said(str(other), notes)}. {pairs.in_words(plan, other, shape)}"
+    said = f"The first is this plan, the second {called(str(other), notes)}. {pairs.in_words(plan, other, shape)}"
     st.markdown(shell.plain(said))
     st.session_state.compare_plans = f"{plan}\n{other}"
     row = st.container(horizontal=True, vertical_alignment="center")

@@ -4,6 +4,7 @@ It lies beside the answers and not among them: answers can be computed again, an
 """
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -32,6 +33,12 @@ class Noted:
         for what, text, most in (("name", self.name, _NAME), ("note", self.note, _NOTE), ("parent", self.parent, _NOTE)):
             if len(text) > most:
                 raise Refusal(f"The {what} has {len(text):,} characters. Write at most {most:,}.")
+
+
+def called(plan: str, notes: Mapping[str, Noted]) -> str:
+    """A plan by its name and text, as a list shows it."""
+    name = notes[plan].name if plan in notes else ""
+    return f"{name} · {plan}" if name else plan
 
 
 def open_book() -> Store:
