@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from charts import differences, style
-from charts.deviation.spaces import PLANS, SYMBOLS, Curve, rows
+from charts.deviation.spaces import DASHES, PLANS, SYMBOLS, Curve, rows
 from probes.deviation.generation_drift import DriftResult
 
 LOUD = 5.0  # nats at which the colour is full: the token has become 150 times less likely
@@ -42,7 +42,8 @@ def steps(
             read = _of_prompt(result, prompt, free) if prompt is not None else _over_prompts(result, free, band)
             if not estimates:
                 read["estimates"] = {}
-            curves.append(Curve(name=style.plan_name(plan), colour=PLANS[place], symbol=SYMBOLS[place], **read))
+            look = {"colour": PLANS[place], "symbol": SYMBOLS[place], "dash": DASHES[place]}
+            curves.append(Curve(name=style.plan_name(plan), **look, **read))
     shaded = band and prompt is None
     return rows({"": curves}, ["step (tokens generated)"], f"steps-{prompt}-{free}", "25–75 % of prompts" if shaded else "")
 

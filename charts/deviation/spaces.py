@@ -14,8 +14,12 @@ from plotly.subplots import make_subplots
 
 from charts import style
 
-PLANS = (style.BLOCK, style.MLP, style.ATTENTION, "#8B5A2B")  # up to four plans in one picture, told apart by every eye
+# Up to four plans in one picture: told apart by every eye, by marks and dashes in print, and none is the colour of a part.
+PLANS = ("#CC1FA9", "#5C9917", "#805F53", "#7D26FF")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+SIGNS = "●■◆▲"  # the same in text
+DASHES = ("solid", "dash", "dashdot", "longdash")
+_GUESS = "dot"  # of estimates
 SPACES = {"h": "hidden states h", "z": "logits z", "p": "probabilities p", "kl": "KL(dense‖pruned)"}
 SMALLEST = 1e-9  # below this a cosine of float32 states is rounding, and a logarithm of it a cliff
 _DEEPEST = 1e-6  # where the axis ends at the latest, however small the values are
@@ -30,7 +34,7 @@ class Curve:
 
     Attributes
     ----------
-    name, colour, symbol : str
+    name, colour, symbol, dash : str
     x : sequence of int
     values, estimates, low, high : dicts by space of float arrays as long as ``x``
         ``h``, ``z``, ``p``: 1 − cosine; ``kl``: nats. NaN where there is nothing. Only ``values`` must be there.
@@ -50,6 +54,7 @@ class Curve:
     high: dict[str, np.ndarray] = field(default_factory=dict)
     notes: Sequence[str] = ()
     marked: Sequence[str] = ()
+    dash: str = "solid"
 
 
 def rows(columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: str, band: str = "") -> go.Figure:
@@ -69,7 +74,7 @@ def rows(columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: s
     Returns
     -------
     Figure
-        The first three rows share one logarithmic axis of 1 − cosine; KL has its own. Estimates are dashed.
+        The first three rows share one logarithmic axis of 1 − cosine; KL has its own. Estimates are dotted.
     """
     count, width = len(SPACES), len(columns)
     heads = [f"<b>{style.capital(name)}</b>" if i == 0 else "" for name in SPACES.values() for i in range(width)]
@@ -105,17 +110,18 @@ def _draw(figure: go.Figure, curve: Curve, space: str, row: int, column: int) ->
         figure.add_trace(_band(curve, space), **place)
     values = np.asarray(curve.values[space], float)
     marks = {
-        "size": [11 if each else 5 for each in curve.marked] or 5,
+        "size": [11 if each else 6 for each in curve.marked] or 6,
         "color": [each or curve.colour for each in curve.marked] or curve.colour,
         "symbol": curve.symbol,
     }
     figure.add_scatter(
-        x=x, y=rounded(values), mode="lines+markers", line={"color": curve.colour, "width": 2}, marker=marks, name=curve.name,
+        x=x, y=rounded(values), mode="lines+markers", marker=marks, name=curve.name,
+        line={"color": curve.colour, "width": 2, "dash": curve.dash},
         customdata=[[text] for text in _hovers(curve, space, values)], hovertemplate="%{customdata[0]}<extra></extra>",
         **common, **place,
     )  # fmt: skip
     if space in curve.estimates:
-        line = {"color": curve.colour, "width": 1.5, "dash": "dash"}
+        line = {"color": curve.colour, "width": 1.5, "dash": _GUESS}
         y = rounded(curve.estimates[space])
         figure.add_scatter(
             x=x, y=y, mode="lines", line=line, name=f"{curve.name}, estimate", hoverinfo="skip", **common, **place
@@ -148,10 +154,11 @@ def _band(curve: Curve, space: str) -> go.Scatter:
 
 def _legend(figure: go.Figure, curves: Sequence[Curve], band: str) -> None:
     for curve in {curve.name: curve for curve in curves}.values():
-        look = {"mode": "lines+markers", "line": {"color": curve.colour}, "marker": {"symbol": curve.symbol, "size": 7}}
+        look = {"mode": "lines+markers", "marker": {"symbol": curve.symbol, "size": 7}}
+        look["line"] = {"color": curve.colour, "dash": curve.dash}
         figure.add_trace(style.legend_item(curve.name, legendgroup=curve.name, **look))
     if any(curve.estimates for curve in curves):
-        figure.add_trace(style.legend_item("second-order estimate", mode="lines", line={"color": style.MUTED, "dash": "dash"}))
+        figure.add_trace(style.legend_item("second-order estimate", mode="lines", line={"color": style.MUTED, "dash": _GUESS}))
     if band and any(curve.low for curve in curves):
         square = {"symbol": "square", "size": 11, "color": style.MUTED, "opacity": 0.35}
         figure.add_trace(style.legend_item(band, marker=square))

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
-from charts.deviation.spaces import PLANS, SYMBOLS, Curve, rows
+from charts.deviation.spaces import DASHES, PLANS, SYMBOLS, Curve, rows
 from plans.drops import dropped
 from plans.plan import parse
 from probes.deviation.comparison import Deviation
@@ -34,7 +34,7 @@ def depth(
     band : bool
         Whether the 5 to 95 % quantiles over tokens are shaded.
     estimates : bool
-        Whether the second-order estimates are drawn, dashed.
+        Whether the second-order estimates are drawn, dotted.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def depth(
         if result is not None:
             whole = result.cumulative
             notes = _notes(_depths(result.layers), whole, (texts or {}).get(plan))
-            curves.append(_curve(style.plan_name(plan), PLANS[place], SYMBOLS[place], whole, notes, band, estimates))
+            curves.append(_curve(style.plan_name(plan), _look(place), whole, notes, band, estimates))
     return rows({"": curves}, ["blocks applied (0: the embedding)"], "depth", "5–95 % of positions" if band else "")
 
 
@@ -79,13 +79,14 @@ def alone(
     for place, (plan, result) in enumerate(results.items()):
         if result is None or (result.mode == "dropped" and plan != shared):
             continue
-        look = (_ALONE, style.MUTED, "circle") if plan == shared else (style.plan_name(plan), PLANS[place], SYMBOLS[place])
+        name = _ALONE if plan == shared else style.plan_name(plan)
+        look = {"colour": style.MUTED, "symbol": "circle"} if plan == shared else _look(place)
         for heading, kind in (("Attention", "attention"), ("MLP", "mlp")):
             found = getattr(result, kind if norm else f"raw_{kind}")
             names = [f"{style.NAME[kind]} of layer {i}" for i in range(result.layers)]
             notes = _notes(names, found, (texts or {}).get(plan, {}).get(kind))
             marked = _marked(drops, kind, result.layers) if plan == shared else ()
-            columns[heading].append(_curve(*look, found, notes, False, estimates, marked))
+            columns[heading].append(_curve(name, look, found, notes, False, estimates, marked))
     return rows(columns, ["layer", "layer"], f"alone-{norm}")
 
 
@@ -123,14 +124,18 @@ def _marked(drops: dict[str, int], kind: str, layers: int) -> list[str]:
     return colours
 
 
+def _look(place: int) -> dict[str, str]:
+    """Colour, mark and dash of a plan, as fields of a `Curve`."""
+    return {"colour": PLANS[place], "symbol": SYMBOLS[place], "dash": DASHES[place]}
+
+
 def _curve(
-    name: str, colour: str, symbol: str, found: Deviation, notes: list[str], band: bool, guess: bool, marked: Sequence = ()
+    name: str, look: dict[str, str], found: Deviation, notes: list[str], band: bool, guess: bool, marked: Sequence = ()
 ) -> Curve:
     spread = {space: getattr(found, f"{space}_cosine_spread") for space in _COSINES}
     return Curve(
         name=name,
-        colour=colour,
-        symbol=symbol,
+        **look,
         x=range(len(found.kl)),
         values={space: 1 - np.array(getattr(found, f"{space}_cosine")) for space in _COSINES} | {"kl": np.array(found.kl)},
         estimates={space: np.array(getattr(found, f"{space}_estimate")) for space in (*_COSINES, "kl")} if guess else {},

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from charts.deviation.spaces import PLANS
+from charts.deviation.spaces import PLANS, SIGNS
 from models.anatomy import Anatomy
 from pages import shell
 from pages.lab import presets
@@ -99,5 +99,5 @@ def _buttons(presets: dict[str, str], plans: list[str]) -> None:
 
 
 def dot(place: int) -> str:
-    """The colour of a plan, as HTML."""
-    return f'<span style="color: {PLANS[place]}">●</span>'
+    """The mark of a plan in the charts, as HTML."""
+    return f'<span style="color: {PLANS[place]}">{SIGNS[place]}</span>'

@@ -47,10 +47,10 @@ def test_bands_hold_the_middle_half_of_the_prompts():
     assert not any(trace.fill for trace in charts.steps(RESULTS, prompt=0).data)
 
 
-def test_estimates_are_dashed():
-    dashed = [trace for trace in charts.steps(RESULTS).data if trace.name == "b2, estimate"]
-    assert [trace.line.dash for trace in dashed] == ["dash"] * 4
-    np.testing.assert_allclose(np.array(dashed[3].y, float), RESULTS["b2"].forced_spread["kl_estimate"][:, 0], rtol=1e-4)
+def test_estimates_are_dotted():
+    dotted = [trace for trace in charts.steps(RESULTS).data if trace.name == "b2, estimate"]
+    assert [trace.line.dash for trace in dotted] == ["dot"] * 4
+    np.testing.assert_allclose(np.array(dotted[3].y, float), RESULTS["b2"].forced_spread["kl_estimate"][:, 0], rtol=1e-4)
     assert not any("estimate" in (trace.name or "") for trace in charts.steps(RESULTS, estimates=False).data)
 
 

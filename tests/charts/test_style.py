@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from charts import style
+from charts.deviation.spaces import DASHES, PLANS, SIGNS, SYMBOLS
 from plans.plan import Plan, parse
 
 PAGES = ("#fbfcfc", "#ffffff", "#0e1117", "#0e1719")
@@ -37,7 +38,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("colour", [style.ATTENTION, style.MLP, style.BLOCK, style.DROP, style.MUTED])
+@pytest.mark.parametrize("colour", [style.ATTENTION, style.MLP, style.BLOCK, style.DROP, style.MUTED, *PLANS])
 def test_every_colour_stands_out_from_every_page(colour, page):
     darker, lighter = sorted([luminance(colour), luminance(page)])
     assert (lighter + 0.05) / (darker + 0.05) >= 3
@@ -48,6 +49,20 @@ def test_parts_are_told_apart_by_every_eye(eye):
     for one, other in itertools.combinations(style.COLOUR.values(), 2):
         seen = [lab(np.array(EYES[eye]) @ linear(colour)) for colour in (one, other)]
         assert np.linalg.norm(seen[0] - seen[1]) > 20
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_plans_are_told_apart_by_every_eye_and_are_no_part(eye):
+    seen = {colour: lab(np.array(EYES[eye]) @ linear(colour)) for colour in (*PLANS, *style.COLOUR.values(), style.DROP)}
+    for one, other in itertools.combinations(PLANS, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) > 30
+    if eye == "all cones":
+        for plan, part in itertools.product(PLANS, (*style.COLOUR.values(), style.DROP)):
+            assert np.linalg.norm(seen[plan] - seen[part]) > 25
+
+
+def test_plans_are_told_apart_in_black_and_white():
+    assert all(len(set(each)) == len(PLANS) == 4 for each in (SYMBOLS, SIGNS, DASHES))
 
 
 def test_the_scale_darkens_all_the_way():

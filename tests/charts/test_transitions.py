@@ -1,4 +1,4 @@
-"""Charts of the transitions probe: three spaces on one axis, estimates dashed, tokens in the hover texts."""
+"""Charts of the transitions probe: three spaces on one axis, estimates dotted, tokens in the hover texts."""
 
 import dataclasses
 import json
@@ -48,11 +48,11 @@ def test_the_three_spaces_share_their_axis_and_kl_has_its_own():
     assert len(set(ranges[:3])) == 1 and ranges[3] != ranges[0]
 
 
-def test_estimates_are_dashed_and_can_be_left_out():
+def test_estimates_are_dotted_and_can_be_left_out():
     figure = transitions.depth(PLANS)
-    dashed = [trace for trace in figure.data if trace.name == "a1, estimate"]
-    assert [trace.line.dash for trace in dashed] == ["dash"] * 4
-    for trace, name in zip(dashed, ("h", "z", "p", "kl"), strict=True):
+    dotted = [trace for trace in figure.data if trace.name == "a1, estimate"]
+    assert [trace.line.dash for trace in dotted] == ["dot"] * 4
+    for trace, name in zip(dotted, ("h", "z", "p", "kl"), strict=True):
         expected = np.array(getattr(PLANS["a1"].cumulative, f"{name}_estimate"))[2:]
         np.testing.assert_allclose(np.array(trace.y[2:], float), expected, rtol=1e-4)
     assert "second-order estimate" in {trace.name for trace in figure.data}
@@ -60,12 +60,18 @@ def test_estimates_are_dashed_and_can_be_left_out():
     assert not any(trace.name and "estimate" in trace.name for trace in without.data)
 
 
-def test_each_plan_has_its_colour_and_mark_wherever_it_stands():
-    both, second = transitions.depth(PLANS), transitions.depth({"x": None, "w:wanda@0.5": PLANS["w:wanda@0.5"]})
-    looks = {name: (lines(both, name)[0].line.color, lines(both, name)[0].marker.symbol) for name in PLANS}
-    assert len(set(looks.values())) == 2
-    again = lines(second, "w:wanda@0.5")[0]
-    assert (again.line.color, again.marker.symbol) == looks["w:wanda@0.5"]
+def test_each_plan_has_its_colour_mark_and_dash_wherever_it_stands():
+    four = {plan: PLANS["w:wanda@0.5"] for plan in ("w:wanda@0.1", "w:wanda@0.2", "w:wanda@0.3", "w:wanda@0.4")}
+
+    def looks(figure):
+        seen = {plan: lines(figure, plan)[0] for plan in four if lines(figure, plan)}
+        return {plan: (line.line.color, line.marker.symbol, line.line.dash) for plan, line in seen.items()}
+
+    for chart in (transitions.depth, transitions.alone):
+        whole = looks(chart(four))
+        for part in zip(*whole.values(), strict=True):
+            assert len(set(part)) == 4 and "dot" not in part  # in black and white, too; dotted are the estimates
+        assert looks(chart({"x": None, **dict(list(four.items())[1:])})) == dict(list(whole.items())[1:])
 
 
 def test_bands_reach_from_5_to_95_percent():
@@ -90,8 +96,8 @@ def test_plans_that_only_drop_share_a_line_where_sublayers_stand_alone():
     shared = lines(figure, "left out alone")
     assert len(shared) == 8 and len(lines(figure, "w:wanda@0.5")) == 8
     attention, mlp = shared[0], shared[4]
-    assert [i for i, size in enumerate(attention.marker.size) if size > 5] == [1, 2]
-    assert [i for i, size in enumerate(mlp.marker.size) if size > 5] == [3]
+    assert [i for i, size in enumerate(attention.marker.size) if size > 6] == [1, 2]
+    assert [i for i, size in enumerate(mlp.marker.size) if size > 6] == [3]
     assert list(attention.marker.color)[1:3] == list(spaces.PLANS[1:3]) and mlp.marker.color[3] == spaces.PLANS[1]
     assert "Attention of layer 2" in attention.customdata[2][0]
 
