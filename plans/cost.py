@@ -1,5 +1,6 @@
 """What a plan leaves of a model, counted on the view that it makes and not predicted beside it."""
 
+import math
 from dataclasses import dataclass
 
 from models.anatomy import Anatomy, size_of, weights_of, work_of_view
@@ -56,3 +57,22 @@ def cost(subject: Subject, plan: Plan, anatomy: Anatomy) -> Cost:
         cache_bytes=sum(by_layer[layer] for layer in view.attentions),
         multiply_adds=work_of_view(view),
     )
+
+
+def kept(dense: Anatomy, left: Cost, plan: Plan) -> dict[str, float]:
+    """What a plan keeps of each thing that can be saved, as shares of the dense model.
+
+    Returns
+    -------
+    dict of str to float
+        ``parameters``; ``nonzero``, those of them that no pruning made zero; ``bytes`` of the weights; ``cache``, bytes of keys
+        and values per token; ``keys``, the keys that one decoded token attends to.
+    """
+    cache = left.cache_bytes / max(1, dense.cache_bytes)
+    return {
+        "parameters": left.parameters / dense.parameters,
+        "nonzero": (left.parameters - left.zeros) / dense.parameters,
+        "bytes": left.bytes / dense.bytes,
+        "cache": cache,
+        "keys": cache * math.prod(operation.reads() for operation in plan.operations),
+    }

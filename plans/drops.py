@@ -86,6 +86,10 @@ class Drops:
         """Whether that sublayer is dropped."""
         return layer in (self.no_attention if part == "attention" else self.no_mlp)
 
+    def reads(self) -> float:
+        """All: an attention that is left reads what it read."""
+        return 1.0
+
     def zeros(self, view: View) -> int:
         """None: what is dropped is gone."""
         return 0

@@ -64,6 +64,9 @@ class Operation(Protocol):
     def touches(self, layer: int, part: str) -> bool:
         """Whether the ``attention`` or ``mlp`` of a dense layer is changed or taken out."""
 
+    def reads(self) -> float:
+        """Share of the cached keys and values that each attention left attends to."""
+
     def zeros(self, view: View) -> int:
         """How many parameters of a view become zero and stay where they are."""
 

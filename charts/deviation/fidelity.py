@@ -1,21 +1,13 @@
-"""Where a plan hurts along a text, and what the plans tried so far cost."""
-
-import itertools
-from collections.abc import Sequence
+"""Where a plan hurts along a text."""
 
 import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
-from measures.fronts import pareto_front
-from plans.drops import Drops, dropped
-from plans.plan import Plan, parse
-from plans.registry import OPERATIONS
 from probes.deviation.fidelity import FidelityResult
 
 _CONTEXT = 8  # tokens before the predicted one in the hover text
 _WORST = 5  # tokens named in the chart
-_LABEL = 18  # letters of a plan beside its point
 
 
 def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) -> go.Figure:
@@ -96,80 +88,3 @@ def _side(place: int, count: int) -> str:
     if place < count / 20:
         return "left"
     return "right" if place > count * 19 / 20 else "center"
-
-
-def tried(rows: Sequence[dict]) -> go.Figure:
-    """KL of every plan tried against the share of parameters it keeps; left and low is good.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        ``plan`` (text), ``parameters`` (share kept, 0 to 1), ``kl`` (nats per token), ``perplexity`` and
-        ``dense_perplexity``.
-
-    Returns
-    -------
-    Figure
-        One colour per kind of plan; a line joins the plans that no other one beats in both.
-    """
-    rows = sorted(rows, key=lambda row: (-row["parameters"], row["kl"]))
-    floor = min((row["kl"] for row in rows if row["kl"] > 0), default=1e-3) / 2
-    best = pareto_front([row["parameters"] for row in rows], [row["kl"] for row in rows])
-    front = [row for row, kept in zip(rows, best, strict=True) if kept]
-    figure = go.Figure()
-    line = {"color": style.LINE, "width": 1.5, "dash": "dot"}
-    x, y = [100 * row["parameters"] for row in front], [max(row["kl"], floor) for row in front]
-    if len(front) > 1:
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", name="best so far")
-    labelled = front if len(rows) > 12 else rows
-    for kind, (name, colour) in _kinds().items():
-        mine = [row for row in rows if _kind(parse(row["plan"])) == kind]
-        if mine:
-            figure.add_scatter(
-                x=[100 * row["parameters"] for row in mine],
-                y=[max(row["kl"], floor) for row in mine],
-                mode="markers+text",
-                marker={"size": 11, "color": colour},
-                text=[style.shortened(row["plan"] or "dense", _LABEL) if row in labelled else "" for row in mine],
-                # Nothing lies left of and below the front, so its labels go there.
-                textposition=["bottom left" if row in front else "top right" for row in mine],
-                textfont={"size": 11},
-                cliponaxis=False,
-                customdata=[[row["plan"], _summary(row)] for row in mine],
-                hovertemplate="%{customdata[1]}<extra></extra>",
-                name=name,
-                **style.UNFADED,
-            )
-    least = min((100 * row["parameters"] for row in rows), default=0.0)
-    ends = [least - 0.5 * (100 - least) - 0.1, 100 + 0.1 * (100 - least) + 0.1]
-    figure.update_xaxes(style.axis("parameters kept (%)", nticks=8, range=ends))
-    figure.update_yaxes(style.axis("KL (nats per token)", type="log", nticks=6, tickformat="~g"))
-    return style.frame(figure, 380, "tried")
-
-
-def _kind(plan: Plan) -> str:
-    """What a plan does, if it does only one thing: drops one kind of part, or one other operation."""
-    drops = dropped(plan)
-    places = {"attention": drops.attention, "mlp": drops.mlp, "block": drops.blocks}
-    found = [kind for kind, there in places.items() if there]
-    found += [operation.name for operation in plan.operations if not isinstance(operation, Drops)]
-    return found[0] if len(found) == 1 else "mixed"
-
-
-def _kinds() -> dict[str, tuple[str, str]]:
-    """Name in the legend and colour of each kind of plan."""
-    drops = {kind: (f"{style.NAME[kind]} only", colour) for kind, colour in style.COLOUR.items()}
-    others = [kind for kind in OPERATIONS.values() if kind.name != Drops.name]
-    colours = itertools.cycle(style.OTHERS)
-    more = {kind.name: (f"{kind.title} only", colour) for kind, colour in zip(others, colours, strict=False)}
-    return drops | more | {"mixed": ("mixed", style.MUTED)}
-
-
-def _summary(row: dict) -> str:
-    ratio = row["perplexity"] / row["dense_perplexity"]
-    return (
-        f"<b>{row['plan'] or 'the dense model'}</b> keeps {100 * row['parameters']:.1f} % of the parameters<br>"
-        f"KL {style.number(row['kl'])} nats per token<br>"
-        f"perplexity {style.number(row['perplexity'])}, {style.number(ratio)} times the dense model’s "
-        f"({style.number(row['dense_perplexity'])})"
-    )

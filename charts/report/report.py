@@ -6,12 +6,12 @@ from itertools import groupby
 from typing import Any
 
 from charts import anatomy as anatomy_charts
-from charts.deviation import fidelity
+from charts.deviation.tried import SAVED, tried
 from charts.report import page
 from charts.report.figures import PARTS, beside_dense
 from models.anatomy import Anatomy
 from models.subject import ModelRef
-from plans.cost import Cost, shape_of
+from plans.cost import Cost, kept, shape_of
 from plans.plan import Plan, parse
 from probes import PROBES
 from probes.answer import Answer
@@ -114,13 +114,13 @@ def _tried(known: Known, ref: ModelRef, answers: list[Answer], anatomy: Anatomy 
             result, cost = answer.result, known.cost(ref, _plan(answer)) if anatomy else None
             row = {"plan": _plan(answer), "kl": result.kl, "perplexity": result.perplexity}
             row |= {"dense_perplexity": result.dense_perplexity, "top1": result.top1_agreement}
-            rows.append(row | {"parameters": cost.parameters / anatomy.parameters if cost else None})
+            rows.append(row | (kept(anatomy, cost, parse(row["plan"])) if cost else dict.fromkeys(SAVED)))
         rows.sort(key=lambda row: row["kl"])
         yield page.heading(f"Plans tried on {text}")
         if counted := [row for row in rows if row["parameters"] is not None]:
-            yield page.shown("KL against parameters kept", fidelity.tried(counted))
+            yield page.shown("KL against non-zero parameters kept", tried(counted, "nonzero"))
         names = {"kl": "KL, nats per token", "dense_perplexity": "dense perplexity", "top1": "same top token"}
-        names |= {"parameters": "parameters kept"}
+        names |= {name: f"{what} kept" for name, what in SAVED.items()}
         yield page.table([{names.get(name, name): value for name, value in row.items()} for row in rows])
 
 

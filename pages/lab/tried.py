@@ -2,9 +2,12 @@
 
 import streamlit as st
 
-from charts.deviation import fidelity
+from charts import style
+from charts.deviation import tried as charts
 from models.anatomy import Anatomy
 from pages import shell
+from pages.shell import KEPT
+from plans.cost import kept
 from plans.plan import parse
 from probes.answer import Answer
 from refusal import Refusal
@@ -17,21 +20,28 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
         return
     rows.sort(key=lambda row: row["kl"])
     st.markdown("**Plans tried on this model and text**")
-    picture, listed = st.columns([1, 1])
+    by = st.segmented_control(
+        "Saved", list(charts.SAVED), default="nonzero", key="tried_by", required=True, format_func=charts.SAVED.get, **KEPT,
+        help="What the chart counts. Pruned weights are zero and keep their place; chosen keys stay in the cache.",
+    )  # fmt: skip
     counted = [row for row in rows if row["parameters"] is not None]
-    shell.chart(fidelity.tried(counted), "tried", "KL against parameters kept", picture)
-    percent = st.column_config.NumberColumn(format="percent")
-    listed.dataframe(
+    shell.chart(charts.tried(counted, by), "tried", f"KL against {charts.SAVED[by]} kept")
+    shares = {
+        name: st.column_config.NumberColumn(style.capital(what), format="percent", help="Share of the dense model’s.")
+        for name, what in charts.SAVED.items()
+    }
+    st.dataframe(
         rows, hide_index=True, key="tried_table", alt="Plans tried", on_select=_pick(rows), selection_mode="single-row",
-        column_order=["plan", "kl", "perplexity", "top1", "parameters", "cache"],
+        column_order=["plan", "kl", "perplexity", "top1", *charts.SAVED],
         column_config={
+            "plan": st.column_config.TextColumn("Plan", width="medium"),
             "kl": st.column_config.NumberColumn("KL, nats", format="%.4f"),
-            "perplexity": st.column_config.NumberColumn(format="%.5g"),
-            "top1": st.column_config.NumberColumn("same top token", format="percent"),
-            "parameters": percent, "cache": st.column_config.NumberColumn("KV cache", format="percent"),
+            "perplexity": st.column_config.NumberColumn("Perplexity", format="%.4g"),
+            "top1": st.column_config.NumberColumn("Same top token", format="percent"),
+            **shares,
         },
     )  # fmt: skip
-    listed.caption("Select a row to make it the plan.")
+    st.caption("Select a row to make it the plan.")
 
 
 def _row(dense: Anatomy, plan: str, result) -> dict | None:
@@ -42,8 +52,7 @@ def _row(dense: Anatomy, plan: str, result) -> dict | None:
         return None
     return {
         "plan": plan,
-        "parameters": left.parameters / dense.parameters if left else None,
-        "cache": left.cache_bytes / max(1, dense.cache_bytes) if left else None,
+        **(kept(dense, left, parse(plan)) if left else dict.fromkeys(charts.SAVED)),
         "kl": result.kl,
         "perplexity": result.perplexity,
         "dense_perplexity": result.dense_perplexity,

@@ -71,6 +71,10 @@ class Keys:
         """Every attention chooses its keys."""
         return part == "attention"
 
+    def reads(self) -> float:
+        """Those that are chosen."""
+        return self.shares.top
+
     def zeros(self, view: View) -> int:
         """None: the weights stay what they are."""
         return 0

@@ -63,6 +63,10 @@ class Weights:
         """Whether its weights are pruned."""
         return self.sparsity.modules in ("all", part)
 
+    def reads(self) -> float:
+        """All of them."""
+        return 1.0
+
     def zeros(self, view: View) -> int:
         """Counted by the rule, which is exact, so that nothing has to be learned for it."""
         maps = [linear.matrices.shape for block in view.layers for linear in linears(block, view.family, self.sparsity.modules)]

@@ -79,7 +79,7 @@ def test_what_the_model_is_made_of_is_told_once_it_was_counted(asked, tiny_folde
         asked(probe, plan)
     text = made(tiny_folder, "a1")
     assert "llama, 4 layers, width 32, float32." in text and "Parameters per layer" in text
-    assert "KL against parameters kept" in text and "removes the attention of layer 1" in text
+    assert "KL against non-zero parameters kept" in text and "removes the attention of layer 1" in text
 
 
 def test_values_are_those_of_the_answer(asked, tiny_folder):

@@ -297,6 +297,21 @@ def test_measure_and_the_table_of_plans_tried(lab):
     assert lab.select("tried_table", rows=[other], columns=[], cells=[]).plan == "a1"
 
 
+def test_what_plans_save_is_told_by_kind_and_the_axis_is_chosen(lab):
+    for plan in ("w:magnitude@0.5", "a1,k:0.25/0.5"):
+        lab.at.text_input(key="plan").set_value(plan).run()
+        lab.click("ask_fidelity").wait()
+    rows = {row["plan"]: row for row in lab.table("top1")}
+    assert rows["w:magnitude@0.5"]["parameters"] == 1 > rows["w:magnitude@0.5"]["nonzero"]
+    assert (rows["a1,k:0.25/0.5"]["cache"], rows["a1,k:0.25/0.5"]["keys"]) == (0.75, 0.375)
+    for by in ("nonzero", "keys"):
+        lab.at.session_state["tried_by"] = by
+        figure = lab.look().figures()["tried"]
+        places = {point[0]: x for trace in figure["data"] if "customdata" in trace
+                  for point, x in zip(trace["customdata"], trace["x"], strict=True)}  # fmt: skip
+        assert places == {plan: 100 * row[by] for plan, row in rows.items()}
+
+
 def test_where_it_hurts_can_be_seen_for_each_window(lab):
     lab.click("ask_fidelity").wait()
     for window in (0, 1):

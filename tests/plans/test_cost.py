@@ -8,6 +8,7 @@ import torch
 from models.anatomy import anatomy
 from models.linears import linears
 from plans.cost import cost, shape_of
+from plans.cost import kept as kept_shares
 from plans.cut import cut
 from plans.operation import Shape
 from plans.plan import EMPTY, Plan, parse
@@ -143,3 +144,19 @@ def test_plans_are_checked_against_what_is_known_of_a_model_that_is_gone():
     known = anatomy(subject_of(tiny_model("falcon-rw")))
     assert shape_of(known) == Shape(LAYERS, known.attention_stays) and "falcon" in known.attention_stays
     assert EMPTY.checked(shape_of(known)) is EMPTY
+
+
+@pytest.mark.parametrize("subject", ["llama"], indirect=True)
+def test_what_is_kept_is_told_by_kind(subject):
+    dense = anatomy(subject)
+
+    def shares(text):
+        return kept_shares(dense, cost(subject, parse(text), dense), parse(text))
+
+    assert set(shares("").values()) == {1.0}
+    pruned = shares("w:wanda@0.5")
+    assert pruned.pop("nonzero") < 1 and set(pruned.values()) == {1.0}
+    assert shares("k:0.25/0.5") == shares("") | {"keys": 0.5}
+    both = shares("a0,w:wanda@0.5,k:0.25/0.5")
+    assert both["cache"] == 1 - 1 / LAYERS and both["keys"] == both["cache"] / 2
+    assert both["nonzero"] < both["parameters"] == both["bytes"] < 1

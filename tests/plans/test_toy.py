@@ -9,7 +9,7 @@ import shlex
 import pytest
 import torch
 
-from charts.deviation.fidelity import tried
+from charts.deviation.tried import tried
 from models.subject import ModelRef
 from plans import registry
 from plans.cut import Calibrated, cut

@@ -77,6 +77,10 @@ class Scale:
         """Whether it is of the part that is scaled."""
         return part == self.part
 
+    def reads(self) -> float:
+        """All of them."""
+        return 1.0
+
     def zeros(self, view: View) -> int:
         """None."""
         return 0
