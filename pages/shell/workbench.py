@@ -41,6 +41,7 @@ class Live:
         self.tokens: list[list[Token]] = [[] for _ in writing.plans]
         self.cache_bytes = [0] * len(writing.plans)
         self.prompt_tokens = 0
+        self.beside = False  # whether a job or another answer ran meanwhile, which takes from the speed
         self.error: str | None = None
         self.over, self._stop = threading.Event(), threading.Event()
         threading.Thread(target=self._run, args=(bench,), name="generation", daemon=True).start()
@@ -68,6 +69,7 @@ class Live:
                     self.text = ""
                     first.enter_context(bench.jobs.goes_first(queue_of(self.writing.ref)))
                 else:
+                    self.beside = self.beside or bench.busy_beside(self)
                     self.tokens[each.place].append(each.token)
                     self.cache_bytes[each.place] = each.cache_bytes
                 if self._stop.is_set():
@@ -167,6 +169,11 @@ class Workbench:
         """The answers that were begun under a name."""
         with self._lock:
             return self._lives.get(name)
+
+    def busy_beside(self, live: Live) -> bool:
+        """Whether a job or another answer is at work beside an answer."""
+        others = (not each.over.is_set() for each in self.lives() if each is not live)
+        return any(job.state == "running" for job in self.jobs.list()) or any(others)
 
     def lives(self) -> list[Live]:
         """All answers remembered, the oldest first."""

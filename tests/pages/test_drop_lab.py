@@ -414,6 +414,73 @@ def test_dense_dropped_and_thinned_out_answer_side_by_side(lab, learned):
     assert len(answers(lab)) == 3 and len(lab.table("step")) == 6
 
 
+def test_each_pair_of_three_answers_has_its_own_first_difference_and_one_is_marked(lab):
+    lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5").run()
+    lab.click("answer").wait()
+    [live] = lab.bench.lives()
+    ids = [[token.id for token in each] for each in live.tokens]
+    names = ["dense", "a1", "a1,w:wanda@0.5"]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        apart = next((i for i, (a, b) in enumerate(zip(ids[one], ids[other], strict=True)) if a != b), None)
+        says = "identical, token for token." if apart is None else f"first difference at token {apart + 1}."
+        assert f"**{names[one]} and {names[other]}**: {says}" in lab.texts()
+
+    def marked():
+        bodies = [each.proto.body for each in lab.at.get("html") if 'class="answer"' in each.proto.body]
+        return [re.search(r'class="(parts|differs)', body) is not None for body in bodies]
+
+    assert marked() == [True, False, True]
+    lab.at.session_state["marked_pair"] = "dense and a1"
+    assert ids[0] != ids[1] and lab.look() and marked() == [True, True, False]
+
+
+def test_an_answer_of_an_older_plan_or_setting_says_so(lab):
+    lab.click("answer").wait()
+    assert "out of date" not in lab.texts()
+    lab.at.number_input(key="windows").set_value(1).run()
+    assert "out of date" not in lab.texts()  # this plan learns nothing from the text
+    lab.at.text_input(key="plan").set_value("a0").run()
+    assert "out of date: the plan changed since" in lab.texts()
+    lab.at.number_input(key="answer_length").set_value(5).run()
+    assert "out of date: the plan and the settings changed since" in lab.texts()
+    assert "out of date" not in lab.click("answer").wait().texts()
+
+
+def test_a_speed_measured_beside_other_work_is_marked(lab):
+    begun, gate = threading.Event(), threading.Event()
+
+    def work(progress):
+        begun.set()
+        assert gate.wait(SECONDS)
+
+    assert "while other work ran" not in lab.click("answer").wait().texts()
+    job = lab.bench.jobs.submit("other", "other work", work)
+    assert begun.wait(SECONDS)
+    lab.click("answer")
+    assert lab.bench.lives()[-1].over.wait(SECONDS)
+    gate.set()
+    assert job.wait(SECONDS) and lab.look().texts().count("tokens/s while other work ran") == 2
+
+
+def test_only_an_answer_that_learns_says_what_is_learned(lab, monkeypatch):
+    gate, reached = threading.Event(), threading.Event()
+
+    def slowly(subject, operation, before, tokens, known, keep, progress):
+        progress(0, 1, "pruning layer 7")
+        reached.set()
+        assert gate.wait(SECONDS)
+        return learn(subject, operation, before, tokens, known, keep, progress)
+
+    monkeypatch.setattr("probes.answer.learn", slowly)
+    lab.at.text_input(key="plan").set_value("a1,w:wanda@0.5").run()
+    lab.click("answer")
+    assert reached.wait(SECONDS)
+    texts = lab.look().texts()
+    gate.set()
+    assert texts.count("pruning layer 7") == 1 and texts.count("Waits for the other answers") == 2
+    lab.wait()
+
+
 def test_a_plan_that_learns_is_measured(lab):
     lab.at.text_input(key="plan").set_value("w:magnitude@0.5").run()
     lab.click("ask_fidelity").wait()
