@@ -75,6 +75,10 @@ class Drops:
     def basis(self) -> None:
         """Nothing is learned."""
 
+    def calibrates(self) -> bool:
+        """Nothing is learned."""
+        return False
+
     def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
         """Nothing is learned."""
 

@@ -55,6 +55,9 @@ class Operation(Protocol):
     def basis(self) -> Self | None:
         """The operation on which learning depends; None: it learns nothing from a text."""
 
+    def calibrates(self) -> bool:
+        """Whether what it learns depends on the text, so that it matters which one and how long it is."""
+
     def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
         """Learn on a private view and hand each piece to ``keep`` as it is ready; those in ``known`` are not learned again."""
 

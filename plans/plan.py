@@ -72,6 +72,11 @@ class Plan:
         return tuple(op for op in self.operations if op.basis() is not None)
 
     @property
+    def calibrates(self) -> bool:
+        """Whether it matters from which text it learns; pruning by magnitude only waits for one."""
+        return any(op.calibrates() for op in self.operations)
+
+    @property
     def at_once(self) -> "Plan":
         """The part of the plan that needs no text."""
         return Plan(tuple(op for op in self.operations if op.basis() is None))

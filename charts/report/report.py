@@ -181,7 +181,7 @@ def _provenance(answer: Answer) -> dict[str, Any]:
         "text": _text(answer),
         "digest of its tokens": about["digest"],
         "tokens read": about["tokens"],
-        "tokens learned from": learned["tokens"] if learned else 0,
+        "tokens learned from": learned["tokens"] if learned and parse(question["plan"]).calibrates else 0,
         "dtype and device": f"{about['dtype']} on {about['device']}",
         "seconds": float(about["seconds"]),
         "computed on": time.strftime("%Y-%m-%d %H:%M", time.localtime(about["created"])),

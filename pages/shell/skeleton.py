@@ -6,6 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.shell.state import clicked
+from plans.plan import parse
 from probes.answer import Answer
 
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
@@ -42,8 +43,9 @@ def provenance(answer: Answer) -> None:
     """One quiet line on how an answer came about."""
     about = answer.about
     text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
-    if learned := about.get("calibration"):
-        text += f"calibrated on the {learned['tokens']:,} tokens that follow, in {learned['windows']} windows · "
+    if (learned := about.get("calibration")) and parse(about["question"]["plan"]).calibrates:
+        fewer = f" of the {about['windows']} asked for" if learned["windows"] < about["windows"] else ""
+        text += f"calibrated on the {learned['tokens']:,} tokens that follow, in {learned['windows']} windows{fewer} · "
     seconds = about["seconds"]
     st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {seconds:.1f} s, {age(about['created'])}")
 

@@ -51,6 +51,10 @@ class Keys:
         """The directions of the keys do not depend on how many of them are used."""
         return Keys(LowRank(1, 0.5))
 
+    def calibrates(self) -> bool:
+        """The directions come from the text."""
+        return True
+
     def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
         """The principal directions of each layer's keys, in one pass for all layers."""
         if all(str(layer) in known for layer in view.attentions):

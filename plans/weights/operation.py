@@ -46,6 +46,10 @@ class Weights:
         """All of it decides which weights go."""
         return self
 
+    def calibrates(self) -> bool:
+        """Magnitude looks at the weights alone."""
+        return self.sparsity.method != "magnitude"
+
     def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
         """Prune block by block; what is kept of a block is which weights stay, and their values where they changed."""
         prune(view, tokens, self.sparsity, known, keep, progress)

@@ -510,3 +510,18 @@ def test_answers_are_kept_by_one_click_as_they_were(lab):
 
 def test_without_a_plan_there_is_nothing_to_keep(lab):
     assert not lab.click("clear").click("answer").wait().has("keep_answers")
+
+
+@pytest.mark.parametrize("plan, calibrates", [("w:magnitude@0.5", False), ("w:wanda@0.5", True), ("a1", False)])
+def test_only_what_learns_from_a_text_is_said_to_be_calibrated(lab, plan, calibrates):
+    lab.at.text_input(key="plan").set_value(plan).run()
+    assert ("calibrated on the 64 tokens" in lab.click("ask_fidelity").wait().texts()) == calibrates
+
+
+def test_a_calibration_on_fewer_windows_than_asked_says_so(visit, tmp_path):
+    text = tmp_path / "short.txt"
+    text.write_text("é" * 56)  # 112 tokens, three windows of 32 and a half
+    lab = visit("drop_lab", plan="w:wanda@0.5", corpus=text)
+    assert (
+        "calibrated on the 32 tokens that follow, in 1 windows of the 2 asked for" in lab.click("ask_fidelity").wait().texts()
+    )

@@ -49,6 +49,10 @@ class Scale:
         """The means do not depend on the share."""
         return Scale(0.5, self.part)
 
+    def calibrates(self) -> bool:
+        """The means come from the text."""
+        return True
+
     def learn(self, view: View, tokens: Tensor, known: Pieces, keep: Keep, progress: Progress) -> None:
         """The mean of what each layer adds."""
         if all(str(layer) in known for layer in view.blocks):
