@@ -58,10 +58,12 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
     Returns
     -------
     Figure
-        A row per plan; an interval that touches the line at 1 is no difference. The first ``customdata`` is the plan.
+        A row per plan; an interval that touches the line at 1 is no difference. The first ``customdata`` is the
+        plan. Marks are open where the machine had other work to do.
     """
     figure, plans = go.Figure(), list(results)
     names = [style.plan_name(plan) for plan in plans]
+    disturbed = {plan: where.says for plan in plans if not (where := results[plan].circumstances).quiet}
     looks = zip(PHASES.items(), (style.BLOCK, style.ATTENTION), ("circle", "square"), (-0.12, 0.12), strict=True)
     for (phase, title), colour, symbol, shift in looks:
         paces: list[Pace] = [getattr(results[plan], phase) for plan in plans]
@@ -70,7 +72,7 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
             y=[i + shift for i in range(len(plans))],
             mode="markers",
             name=title,
-            marker={"size": 10, "color": colour, "symbol": symbol},
+            marker={"size": 10, "color": colour, "symbol": [symbol + "-open" * (plan in disturbed) for plan in plans]},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -79,10 +81,16 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
                 "color": colour,
                 "thickness": 2,
             },
-            customdata=[[plan, f"{title}, {name}: {each.says}"] for plan, name, each in zip(plans, names, paces, strict=True)],
+            customdata=[
+                [plan, f"{title}, {name}: {each.says}" + (f"<br>{disturbed[plan]}" if plan in disturbed else "")]
+                for plan, name, each in zip(plans, names, paces, strict=True)
+            ],
             hovertemplate="%{customdata[1]}<extra></extra>",
             **style.UNFADED,
         )
+    if disturbed:
+        look = {"symbol": "circle-open", "size": 10, "color": style.MUTED}
+        figure.add_trace(style.legend_item("measured while other work ran", marker=look))
     figure.add_vline(x=1, line={"color": style.LINE, "width": 1.5, "dash": "dot"})
     figure.update_xaxes(style.axis("times as fast as dense", nticks=8))
     ticks = {"tickmode": "array", "tickvals": list(range(len(plans))), "ticktext": names}

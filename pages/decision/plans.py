@@ -27,7 +27,7 @@ _COLUMNS = {
     "KL": st.column_config.NumberColumn("KL, nats", format="%.4f"),
     "from": st.column_config.NumberColumn(format="%.4f"),
     "to": st.column_config.NumberColumn(format="%.4f"),
-    "perplexity": st.column_config.NumberColumn(format="%.5g"),
+    "perplexity": st.column_config.NumberColumn(format="%.4g"),
     "same top token": st.column_config.NumberColumn(format="percent"),
     "accuracy": st.column_config.NumberColumn("items right", format="percent"),
     "tasks": st.column_config.NumberColumn("tasks, score", format="%.4f"),
@@ -151,6 +151,7 @@ def _shown(row: Row) -> dict:
         "KL": row.kl, "from": row.kl_low, "to": row.kl_high, "perplexity": row.perplexity, "same top token": row.agreement,
         "windows": f"{row.windows}{', held out' if row.held_out else ''}" if row.windows else "",
         "accuracy": row.accuracy, "tasks": row.score, "decode": row.decode, "prefill": row.prefill,
+        "timing": f"⚠ {row.disturbed}" if row.disturbed else "",
         "made from": row.noted.parent,
     }  # fmt: skip
 

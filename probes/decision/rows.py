@@ -43,6 +43,8 @@ class Row:
         Of the tasks that were chosen.
     prefill, decode : float or None
         How many times as fast as the dense model, on this machine.
+    disturbed : str
+        What else the machine had to do while these two were measured; empty: nothing.
     """
 
     noted: Noted
@@ -59,6 +61,7 @@ class Row:
     score: float | None = None
     prefill: float | None = None
     decode: float | None = None
+    disturbed: str = ""
 
 
 class Savings:
@@ -106,9 +109,18 @@ def _searched(result: SearchResult) -> dict[str, Numbers]:
     }  # fmt: skip
 
 
+def _speed(result: SpeedResult) -> Numbers:
+    where = result.circumstances
+    return {
+        "prefill": result.prefill.ratio,
+        "decode": result.decode.ratio,
+        "disturbed": "" if where.quiet else where.says,
+    }
+
+
 _OF: dict[type, Callable[[Any], Numbers]] = {
     FidelityResult: _fidelity,
     ChoiceResult: lambda result: {"accuracy": result.texts.accuracy},
     EvaluateResult: lambda result: {"score": result.score},
-    SpeedResult: lambda result: {"prefill": result.prefill.ratio, "decode": result.decode.ratio},
+    SpeedResult: _speed,
 }

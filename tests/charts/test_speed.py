@@ -52,6 +52,16 @@ def test_ratios_have_their_interval_and_their_plan():
     assert "times as fast" in decode.customdata[0][1] and list(figure.layout.yaxis.ticktext) == ["a3", "b1-2", "dense"]
 
 
+def test_what_was_measured_beside_other_work_is_open_and_says_so():
+    busy = replace(WHERE, quiet=False, others=1, says="measured while 1 other job ran")
+    figure = charts.ratios({"a3": fast(1.3), "b1": replace(fast(1.0, 1), circumstances=busy)})
+    decode = next(trace for trace in figure.data if trace.name == "Decode")
+    assert decode.marker.symbol == ("square", "square-open")
+    assert ["other job" in row[1] for row in decode.customdata] == [False, True]
+    assert "measured while other work ran" in {trace.name for trace in figure.data}
+    assert "measured while other work ran" not in {trace.name for trace in charts.ratios({"a3": fast(1.3)}).data}
+
+
 def test_no_difference_is_told_in_the_chart_and_in_the_table():
     results = {"m1": fast(1.0, 3)}
     assert results["m1"].decode.says == SAME

@@ -14,6 +14,7 @@ from probes.decision import pairs
 from probes.decision.book import Book, Noted, open_book
 from probes.decision.matching import matching
 from probes.decision.rows import Row
+from probes.decision.rows import numbers
 from probes.decision.table import PROBES, Table
 from probes.known import Known
 from probes.question import Question, resolve
@@ -107,6 +108,10 @@ def test_a_row_holds_all_that_is_known_of_a_plan(world, dense):
     assert measured.kl_low - 1e-6 <= measured.kl <= measured.kl_high + 1e-6
     assert measured.accuracy == choice.texts.accuracy and measured.decode > 0
     assert pinned.accuracy is None and idea.kl is None and idea.noted.name == "an idea"
+    [timed] = answers(known, question, ["a1"], "speed", prompt=4, new=2, rounds=5)
+    for quiet, says in ((True, ""), (False, "1 other job ran")):
+        where = dataclasses.replace(timed.circumstances, quiet=quiet, says="1 other job ran")
+        assert numbers("a1", dataclasses.replace(timed, circumstances=where))["a1"]["disturbed"] == says
 
 
 def test_other_texts_and_settings_are_other_rows(world, dense):
