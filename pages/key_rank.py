@@ -12,7 +12,7 @@ from texts.corpus import label
 shell.menu_first()
 _PLENTY = 10  # keys per dimension from which a rank hardly depends on their number
 _LEVELS = {f"{100 * level:g}": level for level in LEVELS}
-_FIELDS = ("level", "layer", "head", "against", "dims", "top", "context", "grid_dims", "grid_top", "basis")
+_FIELDS = ("level", "layer", "head", "against", "dims", "top", "context", "whole", "grid_dims", "grid_top", "basis")
 
 
 def _numbers(result: KeyRankResult, level: float) -> None:

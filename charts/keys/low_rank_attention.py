@@ -99,7 +99,8 @@ def _sentence(result: LowRankResult, i: int, j: int) -> str:
         f"({style.number(result.dense_perplexity, 4)})<br>KL {style.number(result.kl[i, j])} nats per token<br>"
         f"finds {100 * recall:.0f} % of the best keys and captures {100 * mass:.0f} % of the attention<br>"
         f"relative error of the output: {style.number(error, 2)}<br>"
-        f"estimated cost {100 * result.cost[i, j]:.4g} % of dense attention<br>"
+        f"reads {100 * result.cost[i, j]:.4g} % of what dense attention reads, at most<br>"
+        f"by the paper’s formula {100 * result.paper_cost[i, j]:.4g} %<br>"
         + ("no other cell is both cheaper and better<br>" if [i, j] in result.front else "")
         + "<i>click to choose</i>"
     )

@@ -12,7 +12,7 @@ from plans.keys import Keys
 from plans.keys.shares import LowRank
 from plans.plan import Plan
 from probes.answer import Answer
-from probes.keys.attention_cost import cost_ratio, decode_cost
+from probes.keys.attention_cost import decode_cost, paper_ratio, read_ratio
 from probes.keys.key_rank import KeyRankResult
 from probes.keys.low_rank_attention import LowRankResult, shares
 from refusal import Refusal
@@ -54,20 +54,21 @@ def _choice(grid: list[float]) -> LowRank:
         "Context length (tokens)", 1, 100_000_000, 4096, key="context", width=200, **KEPT,
         help="Tokens in the cache when the next one is decoded. A sliding window sees fewer of them and saves less.",
     )  # fmt: skip
-    return LowRank(**{name: float(share) for name, share in chosen.items()})
+    whole = row.toggle(
+        "Count as Loki’s code", key="whole", **KEPT,
+        help="Loki’s code lets every token attend to k_f of the whole text’s keys, so that the first tokens attend to all they "
+        "see and the damage looks far smaller. Off: k_f of the keys that a token sees, as decoding does.",
+    )  # fmt: skip
+    return LowRank(**{name: float(share) for name, share in chosen.items()}, whole=bool(whole))
 
 
 def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: LowRankResult | None) -> None:
     """What it would save, as counted, and what it costs, as measured."""
     shape = ([each] * result.layers for each in (result.query_heads, result.heads, result.head_dim))
     cost = decode_cost(chosen.dims, chosen.top, int(st.session_state.context or 1), *shape, ITEMSIZE[anatomy.dtype])
-    ratio = cost_ratio(chosen.dims, chosen.top)
-    st.latex(rf"\text{{cost}} \approx \frac{{d_f}}{{2}} + k_f = \frac{{{chosen.dims:g}}}{{2}} + {chosen.top:g} = {ratio:.4g}")
-    st.caption(
-        "Estimated cost of attention as a share of dense attention, for long contexts: d_f of each key is read for choosing, "
-        "then k_f of the keys and values. What is read and multiplied below is counted for this model; nothing is timed."
-        + (" Layers with a sliding window see fewer tokens than this, and read and save less." if anatomy.sliding else "")
-    )
+    _formula(chosen, result)
+    if anatomy.sliding:
+        st.caption("Layers with a sliding window see fewer tokens than this, and read and save less.")
     low, high = (f"{amount / 1e6:,.3g}" for amount in (cost.least_bytes, cost.bytes))
     cells = [
         ("Read from the cache", f"{low if low == high else f'{low}–{high}'} MB", f"{cost.bytes / cost.dense_bytes - 1:+.0%}",
@@ -86,6 +87,27 @@ def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: Lo
             ("KL, measured", f"{found.kl[i, j]:.4f}", None, "KL(dense‖low rank), nats per token."),
         ]  # fmt: skip
     shell.metrics(cells)
+
+
+def _formula(chosen: LowRank, result: KeyRankResult) -> None:
+    """What is read of the cache for long contexts, and the paper's formula where it says something else."""
+    group = result.query_heads // result.heads
+    ratio = read_ratio(chosen.dims, chosen.top, [result.query_heads], [result.heads], [result.head_dim])
+    st.latex(
+        rf"\text{{cost}} \approx \frac{{d_f}}{{2}} + \min(1, g\,k_f) = "
+        rf"\frac{{{chosen.dims:g}}}{{2}} + \min(1, {group} \cdot {chosen.top:g}) = {ratio:.4g}"
+    )
+    text = (
+        "Read from the cache for each decoded token, as a share of what dense attention reads, for long contexts: d_f of each "
+        "key to choose by, then the chosen keys and values. Counted; nothing is timed."
+    )
+    if group > 1:
+        text += (
+            f" g = {group} query heads share a key head, and each may choose other keys. **The paper’s formula** is for one "
+            f"query head per key head: d_f/2 + k_f = {paper_ratio(chosen.dims, chosen.top):.4g}. Here that is the share of "
+            "multiply-adds, and of what is read if all heads of a group choose the same keys."
+        )
+    st.caption(text)
 
 
 def _damage(found: LowRankResult, chosen: LowRank) -> None:
@@ -181,4 +203,4 @@ def _grid() -> tuple[dict[str, str], str]:
         shares(top, "keys")
     except Refusal as refusal:
         return {}, str(refusal)
-    return {"dims": dims, "top": top, "calibrate": basis or ""}, ""
+    return {"dims": dims, "top": top, "calibrate": basis or "", "whole": shell.field("whole", False)}, ""

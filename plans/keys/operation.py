@@ -11,11 +11,11 @@ from torch import Tensor
 from models.keys import key_basis
 from models.view import View, place_of
 from plans.keys.choice import switch_on
-from plans.keys.shares import LowRank
+from plans.keys.shares import WHOLE, LowRank
 from plans.operation import Field, Keep, Kind, Pieces, Shape
 from refusal import Progress, Refusal
 
-_ITEM = re.compile(r"k:([\d.]+)/([\d.]+)")
+_ITEM = re.compile(rf"k:([\d.]+)/([\d.]+)(/{WHOLE})?")
 _SHARES = ("0.5", "0.25", "0.125", "0.0625")
 
 
@@ -68,7 +68,7 @@ class Keys:
             there = (layer for layer in view.attentions if str(layer) in learned)
             blocks = dict(zip(view.blocks, view.layers, strict=True))  # a split model has them on several devices
             basis = {layer: torch.from_numpy(learned[str(layer)]["basis"]).to(place_of(blocks[layer])) for layer in there}
-            switch_on(view, basis, self.shares.dims, self.shares.top)
+            switch_on(view, basis, self.shares.dims, self.shares.top, whole=self.shares.whole)
         return view
 
     def touches(self, layer: int, part: str) -> bool:
@@ -86,7 +86,7 @@ class Keys:
 
 def _parse(item: str) -> Keys | None:
     match = _ITEM.fullmatch(item)
-    return Keys(LowRank(_share(match[1]), _share(match[2]))) if match else None
+    return Keys(LowRank(_share(match[1]), _share(match[2]), bool(match[3]))) if match else None
 
 
 def _share(text: str) -> float:
@@ -97,18 +97,23 @@ def _share(text: str) -> float:
 
 
 def _written(values: Mapping[str, str]) -> str:
-    return "" if values["top"] == "all" else f"k:{values['dims']}/{values['top']}"
+    counted = "" if values["count"] == "row" else f"/{values['count']}"
+    return "" if values["top"] == "all" else f"k:{values['dims']}/{values['top']}{counted}"
 
 
 def _read(keys: Keys) -> dict[str, str]:
-    return {"top": f"{keys.shares.top:g}", "dims": f"{keys.shares.dims:g}"}
+    count = WHOLE if keys.shares.whole else "row"
+    return {"top": f"{keys.shares.top:g}", "dims": f"{keys.shares.dims:g}", "count": count}
 
 
 _PERCENT = {share: f"{100 * float(share):g} %" for share in ("1", *_SHARES)}
 KIND = Kind(
     "keys",
     "Attend to few keys",
-    (("k:0.25/0.5", "attention to half of the keys, chosen in a quarter of their dimensions"),),
+    (
+        ("k:0.25/0.5", "attention to half of the keys, chosen in a quarter of their dimensions"),
+        (f"k:0.25/0.5/{WHOLE}", "the same, keys counted as Loki's code does"),
+    ),
     _parse,
     fields=(
         Field(
@@ -119,6 +124,12 @@ KIND = Kind(
             "dims", "chosen in dimensions", ("1", *_SHARES), "0.25",
             "The share of each key's principal directions by which the keys are chosen; the text that follows the measured "
             "windows gives the directions.", _PERCENT, width=180,
+        ),
+        Field(
+            "count", "keys counted", ("row", WHOLE), "row",
+            "Of the keys that each token sees, which is what decoding does; or, as Loki's code does, of the whole text's keys "
+            "for every token, so that the first tokens attend to all they see.",
+            {"row": "for each token", WHOLE: "as Loki’s code"}, width=170,
         ),
     ),
     written=_written,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from refusal import Refusal
 
+WHOLE = "loki"  # at the end of a plan's item: keys are counted as in the paper's code
 _MOST = 8  # shares per axis: every place of the grid is a pass over the text
 
 
@@ -17,6 +18,8 @@ class LowRank:
         Share of the calibrated key dimensions that the scores for choosing are computed in; above 0, at most 1.
     top : float
         Share of the keys that are attended to; above 0, at most 1.
+    whole : bool
+        How keys are counted: for each row of the keys that it sees, or as Loki's own code does, of all keys for every row.
 
     Raises
     ------
@@ -26,6 +29,7 @@ class LowRank:
 
     dims: float
     top: float
+    whole: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dims", "top"):
@@ -36,12 +40,13 @@ class LowRank:
                               "up to 1, as k:0.25/0.5 for a quarter of the dimensions and half of the keys.")  # fmt: skip
 
     def __str__(self) -> str:
-        return f"k:{self.dims:g}/{self.top:g}"
+        return f"k:{self.dims:g}/{self.top:g}{f'/{WHOLE}' if self.whole else ''}"
 
     @property
     def sentence(self) -> str:
         """What attention looks at, in words."""
-        return f"attends to {self.top:.4g} of the keys, chosen in {self.dims:.4g} of their dimensions"
+        keys = "of the whole text's keys, as Loki's code counts them" if self.whole else "of the keys"
+        return f"attends to {self.top:.4g} {keys}, chosen in {self.dims:.4g} of their dimensions"
 
 
 def shares(text: str, noun: str) -> list[float]:

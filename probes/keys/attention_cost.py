@@ -35,13 +35,28 @@ class DecodeCost:
     dense_products: int
 
 
-def cost_ratio(dims: float, top: float) -> float:
-    """Low-rank attention over dense attention, dims/2 + top: an estimate for long contexts and one query head per key head.
+def paper_ratio(dims: float, top: float) -> float:
+    """Low-rank attention over dense attention as the paper has it, dims/2 + top: for one query head per key head.
 
-    (S · dims · d + 2 · top · S · d) / (2 · S · d): of the bytes read and of the multiply-adds alike. It leaves out the search
-    for the best keys, the rotation of queries and keys, and everything but attention.
+    (S · dims · d + 2 · top · S · d) / (2 · S · d). Where query heads share a key head it is the share of multiply-adds, and
+    of the bytes if all of them choose the same keys; see `read_ratio`.
     """
     return dims / 2 + top
+
+
+def read_ratio(dims: float, top: float, heads: Sequence[int], kv_heads: Sequence[int], head_dim: Sequence[int]) -> float:
+    """Bytes that low-rank attention reads from the cache over what dense attention reads, for long contexts.
+
+    dims/2 + min(1, g · top), with g = heads / kv_heads: the query heads that share keys may all choose different ones, and no
+    more than all keys are read. It leaves out the search for the best keys and everything but attention.
+
+    Parameters
+    ----------
+    heads, kv_heads, head_dim : sequences of int, one per layer
+    """
+    shapes = list(zip(heads, kv_heads, head_dim, strict=True))
+    read = sum(keys * size * (dims / 2 + min(1.0, queries / keys * top)) for queries, keys, size in shapes)
+    return read / sum(keys * size for _, keys, size in shapes)
 
 
 def decode_cost(

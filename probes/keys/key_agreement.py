@@ -34,8 +34,8 @@ def relative_error(output: Tensor, approximate: Tensor) -> Tensor:
 class Agreement:
     """A rule for `plans.keys.choice.attend_by` that changes nothing and keeps the means of one attention.
 
-    Rows from ⌊top · tokens⌋ on are counted, as in Loki's evaluation, and at least the last one: the keys that earlier rows see
-    are too few to be worth choosing among.
+    Rows from ⌊top · tokens⌋ on are counted, as in Loki's evaluation, and at least the last one. With ``whole`` earlier rows see
+    too few keys to choose among: they attend to all of them. Without it they choose too, and are left out to compare alike.
 
     Attributes
     ----------
@@ -43,8 +43,8 @@ class Agreement:
         Query heads, key heads and head dimension, once something was seen.
     """
 
-    def __init__(self, dims: list[float], top: list[float], basis: Tensor) -> None:
-        self._dims, self._top, self._basis = dims, top, basis
+    def __init__(self, dims: list[float], top: list[float], basis: Tensor, whole: bool = False) -> None:
+        self._dims, self._top, self._basis, self._whole = dims, top, basis, whole
         self._means = [Means() for _ in top]
         self.shape = (0, 0, 0)
 
@@ -55,7 +55,7 @@ class Agreement:
         low = [low_rank_scores(query, key, self._basis, components(share, key.shape[3])) for share in self._dims]
         for top, means in zip(self._top, self._means, strict=True):
             begin = min(int(top * query.shape[2]), query.shape[2] - 1)
-            late = (seen[:, :, begin:], key_counts(seen[:, :, begin:], top), most_keys(key.shape[2], top))
+            late = (seen[:, :, begin:], key_counts(seen[:, :, begin:], top, self._whole), most_keys(key.shape[2], top))
             ideal = best(exact[:, :, begin:], *late)
             for place, scores in enumerate(low):
                 chosen = best(scores[:, :, begin:], *late)

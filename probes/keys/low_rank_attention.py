@@ -29,7 +29,7 @@ from plans.keys.choice import switch_on
 from plans.keys.shares import shares
 from plans.plan import Plan
 from probes.base import Probe
-from probes.keys.attention_cost import cost_ratio
+from probes.keys.attention_cost import paper_ratio, read_ratio
 from probes.keys.key_agreement import Agreement
 from refusal import Progress, silent
 from texts.corpus import Corpus, CorpusRef, read_corpus, text_digest
@@ -54,6 +54,8 @@ class LowRankParams:
         Also try other ways to choose keys.
     seed : int
         Of the baseline that chooses at random.
+    whole : bool
+        Count keys as Loki's own code does, see `plans.keys.choice.switch_on`.
     """
 
     dims: str = "0.5,0.25,0.125"
@@ -61,6 +63,7 @@ class LowRankParams:
     calibrate: str = ""
     baselines: bool = True
     seed: int = 0
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ class LowRankResult:
         ``exact`` (the highest exact scores), ``random`` and ``last`` (the most recent keys), each of shape (top,), and ``pca``
         (softmax over the low-rank scores of all keys) of shape (dims,). Empty without baselines.
     cost : float64 array of shape (dims, top)
-        `probes.keys.attention_cost.cost_ratio`: an estimate.
+        `probes.keys.attention_cost.read_ratio`: bytes read from the cache over those of dense attention, an estimate.
+    paper_cost : float64 array of shape (dims, top)
+        `probes.keys.attention_cost.paper_ratio`, which knows no heads that share keys.
     front : list of [int, int]
         Places (dims, top) of the Pareto front of cost and perplexity, see `measures.fronts`.
     """
@@ -125,6 +130,7 @@ class LowRankResult:
     baseline_perplexity: dict[str, np.ndarray]
     baseline_kl: dict[str, np.ndarray]
     cost: np.ndarray
+    paper_cost: np.ndarray
     front: list[list[int]]
 
 
@@ -145,7 +151,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
     steps = len(learned) + len(corpus.tokens) * (1 + len(variants))
     watched = cut(subject)
     basis = key_basis(watched, torch.from_numpy(learned), lambda done, _, text: progress(done, steps, text))
-    agreements = {layer: Agreement(dims, top, basis[layer]) for layer in layers}
+    agreements = {layer: Agreement(dims, top, basis[layer], params.whole) for layer in layers}
     means: dict[Variant | None, Means] = {variant: Means() for variant in (None, *variants)}
     done = len(learned)
     attend_by(view, agreements)
@@ -162,7 +168,7 @@ def _run(subject: Subject, corpus: Corpus, plan: Plan, params: LowRankParams, pr
         for number, variant in enumerate(variants, start=1):
             method, _, share, keys = variant
             progress(done + number * len(batch), steps, f"{text}, {method} {share:g}/{keys:g}")
-            switch_on(view, basis, share, keys, method, seeds=seeds)
+            switch_on(view, basis, share, keys, method, seeds=seeds, whole=params.whole)
             _compare(means[variant], log_p, _logits(view, batch, method, check), targets)
         check.refuse()
         done += len(batch) * (1 + len(variants))
@@ -220,18 +226,19 @@ def _result(
             nll[variant[0]][variant[1]] = seen.read("nll")
             divergence[variant[0]][variant[1]] = seen.read("kl")
     perplexities = {method: perplexity(values) for method, values in nll.items()}
-    cost = np.array([[cost_ratio(share, keys) for keys in top] for share in dims])
     names = ("recall", "jaccard", "mass", "mass_exact", "error")
     layered = {name: torch.stack([each.read(name) for each in agreements.values()]).numpy() for name in names}
     heads, kv_heads, head_dim = (list(each) for each in zip(*(each.shape for each in agreements.values()), strict=True))
+    cost = np.array([[read_ratio(share, keys, heads, kv_heads, head_dim) for keys in top] for share in dims])
+    paper = np.array([[paper_ratio(share, keys) for keys in top] for share in dims])
     return LowRankResult(
         dims, top, list(agreements), heads, kv_heads, head_dim, *texts,
         **layered, overall={name: values.mean(0) for name, values in layered.items()},
         dense_perplexity=float(perplexity(means[None].read("nll").numpy())),
-        cost=cost, front=np.argwhere(pareto_front(cost, perplexities["loki"])).tolist(),
+        cost=cost, paper_cost=paper, front=np.argwhere(pareto_front(cost, perplexities["loki"])).tolist(),
         perplexity=perplexities.pop("loki"), kl=divergence.pop("loki"),
         baseline_perplexity=perplexities, baseline_kl=divergence,
     )  # fmt: skip
 
 
-PROBE = Probe("low_rank_attention", "Low-rank attention", 3, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))
+PROBE = Probe("low_rank_attention", "Low-rank attention", 4, LowRankParams, LowRankResult, _run, False, texts=("calibrate",))

@@ -151,5 +151,6 @@ def approximated(
         baseline_perplexity={name: 20 * np.exp(each) for name, each in others.items()},
         baseline_kl=others,
         cost=cost,
+        paper_cost=cost / 2,
         front=front,
     )

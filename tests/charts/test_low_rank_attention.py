@@ -41,6 +41,8 @@ def test_a_cell_has_its_own_numbers_whatever_the_order_of_the_grid(dims, top, me
         i, j = dims.index(part), top.index(share)
         assert heat.z[y][x] == pytest.approx(np.log10(getattr(result, measure)[i, j]), rel=1e-3)
         assert f"cost {100 * result.cost[i, j]:.0f} %" in heat.text[y][x]
+        assert f"reads {100 * result.cost[i, j]:.4g} % of what dense" in text
+        assert f"by the paper’s formula {100 * result.paper_cost[i, j]:.4g} %" in text
         assert figure.layout.xaxis.ticktext[x] == charts.percent(share)
         assert figure.layout.yaxis.ticktext[y] == charts.percent(part)
         assert f"{charts.percent(share)} of the keys, chosen in {charts.percent(part)} of the dimensions" in text

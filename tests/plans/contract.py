@@ -23,6 +23,7 @@ TEXTS = {
     "weights": ("w:wanda@0.5", "w:sparsegpt@0.5", "w:magnitude@0.3/attention", "w:wanda@2:4/mlp"),
     "keys": ("k:0.25/0.5", "k:1/0.125"),
 }
+WHOLE = ("k:0.25/0.5/loki", "k:1/0.125/loki")  # keep all of it but that decoding equals the full forward
 LEARNED = tokens(2, 9)
 IDS = tokens(1, 8)  # longer than the sliding windows of the tiny models
 
@@ -110,26 +111,27 @@ def parses_back(text):
 
 
 @torch.inference_mode()
-def decodes(view, text):
-    """Cached decoding, the prompt in parts and then token by token, gives what the full forward gives.
+def decodes(view, text, full=True):
+    """Cached decoding, the prompt in parts and then token by token, gives what the full forward gives, if it has to.
 
     Returns
     -------
     tensor, int
         The logits, and the bytes that the cache held after one token.
     """
-    full, cache = view.logits(IDS), view.cache()
-    assert full.shape == (1, 8, 97) and full.isfinite().all()
+    whole, cache = view.logits(IDS), view.cache()
+    assert whole.shape == (1, 8, 97) and whole.isfinite().all()
     if cache is None:
         assert not view.attentions
-        return full, 0
+        return whole, 0
     steps = [view.logits(IDS[:, :1], cache)]
     size = sum(each.nbytes for layer in cache.layers for each in (layer.keys, layer.values))
     for begin, end in ((1, 5), (5, 6), (6, 7), (7, 8)):
         steps.append(view.logits(IDS[:, begin:end], cache))
     assert len(cache.layers) == len(view.attentions) and cache.get_seq_length() == 8
-    torch.testing.assert_close(torch.cat(steps, 1), full, atol=5e-5, rtol=1e-5, msg=text)
-    return full, size
+    if full:
+        torch.testing.assert_close(torch.cat(steps, 1), whole, atol=5e-5, rtol=1e-5, msg=text)
+    return whole, size
 
 
 def held(subject, view):
@@ -171,7 +173,7 @@ def keeps(bench, name, text):
         learned = calibrate(subject, plan, LEARNED)
         assert set(learned.learned) == {op.name for op in plan.learning}
         view = cut(subject, learned)
-        logits, cache_bytes = decodes(view, f"{name} {text}")
+        logits, cache_bytes = decodes(view, f"{name} {text}", full=text not in WHOLE)
         costs(subject, dense, plan, view, cache_bytes)
         bench.seen[name, text] = logits
         assert not torch.equal(bench.logits(name, ""), logits), f"{name} {text} changed nothing"

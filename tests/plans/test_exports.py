@@ -134,7 +134,7 @@ def test_what_is_thinned_out_is_spelled_out():
             "text": "w:sparsegpt@2:4/mlp",
             "sparsity": {"method": "sparsegpt", "ratio": 0.5, "group": 4, "modules": "mlp"},
         },
-        "keys": {"text": "k:0.25/0.5", "shares": {"dims": 0.25, "top": 0.5}},
+        "keys": {"text": "k:0.25/0.5", "shares": {"dims": 0.25, "top": 0.5, "whole": False}},
     }
     assert json.loads(written("PruneScope", "a3"))["operations"] == {}
 

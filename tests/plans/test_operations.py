@@ -14,7 +14,7 @@ from plans.plan import parse
 from plans.registry import OPERATIONS
 from refusal import Refusal
 from tests.models.tiny import TINY
-from tests.plans.contract import IDS, LEARNED, TEXTS, Bench, combines, keeps, operation, stays
+from tests.plans.contract import IDS, LEARNED, TEXTS, WHOLE, Bench, combines, keeps, operation, stays
 
 LATENT = {"deepseek_v2", "deepseek_v3"}
 OUTSIDE = {name for name in TINY if name.startswith("falcon")} | {"bloom", "mpt"}
@@ -35,7 +35,7 @@ def test_every_operation_is_in_the_table():
         assert {operation(text) for text in texts} == {name}
 
 
-@pytest.mark.parametrize("text", [text for texts in TEXTS.values() for text in texts])
+@pytest.mark.parametrize("text", [text for texts in TEXTS.values() for text in texts] + [*WHOLE])
 @pytest.mark.parametrize("name", TINY)
 def test_an_operation_keeps_the_contract(bench, name, text):
     keeps(bench, name, text)
@@ -83,3 +83,23 @@ def test_two_views_of_a_plan_are_the_same_model_and_share_nothing_but_weights(be
     for layer in one.layers:
         layer.register_forward_hook(lambda module, args, output: None if output is None else torch.zeros_like(args[0]))
     assert not torch.equal(one.logits(IDS), expected) and torch.equal(other.logits(IDS), expected)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2", "mistral"])
+@torch.inference_mode()
+def test_keys_counted_as_loki_s_code_does_are_those_of_each_row_token_by_token(bench, name):
+    """There every step has one row that sees all keys there are; in a full pass early rows attend to all they see instead."""
+    subject = bench.subject(name)
+
+    def steps(text):
+        view = cut(subject, calibrate(subject, parse(text), LEARNED))
+        cache = view.cache()
+        full = view.logits(IDS)
+        return torch.cat([view.logits(IDS[:, i : i + 1], cache) for i in range(IDS.shape[1])], 1), full
+
+    (rows, full), (whole, whole_full) = steps("k:0.25/0.25"), steps("k:0.25/0.25/loki")
+    torch.testing.assert_close(whole, rows)
+    assert not torch.allclose(whole_full, full)
+    dense = bench.logits(name, "")
+    torch.testing.assert_close(whole_full[:, :2], dense[:, :2])  # 2 of 8 keys: the first two tokens see no more than that
+    assert not torch.allclose(full[:, 1], dense[:, 1])

@@ -152,6 +152,9 @@ def test_sentences_say_what_a_plan_does():
         "removes every block: what is left is the embedding, the final norm and the head; sets 0.5 of the weights left to "
         "zero, chosen by Wanda"
     )
+    assert parse("k:0.25/0.5/loki").sentence(SHAPE) == (
+        "attends to 0.5 of the whole text's keys, as Loki's code counts them, chosen in 0.25 of their dimensions"
+    )
     assert parse("k:0.25/0.5").sentence(SHAPE) == "attends to 0.5 of the keys, chosen in 0.25 of their dimensions"
 
 

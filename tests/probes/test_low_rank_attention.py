@@ -1,6 +1,7 @@
 """Low-rank attention measured: against slow loops, against views run by hand, and against what must hold by definition."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from plans.cut import cut
 from plans.keys.choice import switch_on
 from plans.plan import Plan
 from probes.base import as_dict, from_dict
-from probes.keys.attention_cost import cost_ratio, decode_cost
+from probes.keys.attention_cost import decode_cost, paper_ratio, read_ratio
 from probes.keys.key_agreement import captured, overlap, relative_error
 from probes.keys.low_rank_attention import PROBE, LowRankParams, LowRankResult, calibration_text, shares
 from refusal import Refusal
@@ -97,6 +98,8 @@ def test_the_shape_of_the_answer(result):
     assert (result.heads, result.kv_heads, result.head_dim) == ([4] * 5, [2] * 5, [8] * 5)
     assert result.recall.shape == result.error.shape == (5, 3, 2) and result.mass_exact.shape == (5, 2)
     assert result.perplexity.shape == result.kl.shape == result.cost.shape == (3, 2)
+    assert result.cost.tolist() == [[1.5, 1.5], [1.25, 1.25], [1.125, 1.125]]  # two query heads share a key head
+    assert result.paper_cost.tolist() == [[1.5, 1], [1.25, 0.75], [1.125, 0.625]]
     assert {name: values.shape for name, values in result.baseline_kl.items()} == {
         "exact": (2,), "random": (2,), "last": (2,), "pca": (3,)
     }  # fmt: skip
@@ -279,16 +282,29 @@ def test_a_model_of_nan_is_refused(corpus):
 
 
 def test_cost_is_counted_from_the_shapes():
-    assert cost_ratio(0.25, 0.25) == 0.375
+    assert paper_ratio(0.25, 0.25) == 0.375
     # 3 layers of 4 heads with keys of their own, 64 dimensions, 1000 cached tokens: rank 16, 250 keys.
     cost = decode_cost(0.25, 0.25, 1000, [4] * 3, [4] * 3, [64] * 3)
     assert cost.dense_bytes == 3 * 2 * 4 * 1000 * 64 * 2
     assert cost.bytes == cost.least_bytes == 3 * 4 * (1000 * 16 + 2 * 250 * 64) * 2
-    assert cost.bytes / cost.dense_bytes == cost_ratio(0.25, 0.25)
+    assert cost.bytes / cost.dense_bytes == paper_ratio(0.25, 0.25) == read_ratio(0.25, 0.25, [4] * 3, [4] * 3, [64] * 3)
     assert cost.dense_products == 3 * 2 * 4 * 1000 * 64
     assert cost.products == 3 * (4 * (1000 * 16 + 2 * 250 * 64) + 8 * 64 * 64)
     # Three heads that share keys may choose 750 different ones; six may choose all there are.
     grouped = [decode_cost(0.25, 0.25, 1000, [heads], [1], [64]) for heads in (3, 6)]
     assert [each.bytes for each in grouped] == [(1000 * 16 + 2 * union * 64) * 2 for union in (750, 1000)]
     assert all(each.least_bytes == (1000 * 16 + 2 * 250 * 64) * 2 for each in grouped)
+    for each, heads in zip(grouped, (3, 6), strict=True):
+        assert each.bytes / each.dense_bytes == read_ratio(0.25, 0.25, [heads], [1], [64])
+        assert each.least_bytes / each.dense_bytes == paper_ratio(0.25, 0.25)
+    # Layers of several shapes weigh as much as they hold in the cache.
+    assert read_ratio(0.25, 0.5, [9, 4], [3, 4], [64, 64]) == pytest.approx((3 * 1.125 + 4 * 0.625) / 7)
     assert decode_cost(0.01, 0.01, 3, [1], [1], [64]).least_bytes == (3 * 1 + 2 * 1 * 64) * 2  # one key, one dimension
+
+
+def test_keys_counted_as_loki_s_code_does_are_far_less_harsh(subject, corpus):
+    """Early rows attend to all they see, so that over a text little is left out."""
+    params = LowRankParams(dims="0.25", top="0.5", baselines=False)
+    rows, whole = (asked(subject, corpus, replace(params, whole=whole)) for whole in (False, True))
+    assert 0 < whole.kl[0, 0] < rows.kl[0, 0] and (whole.mass >= rows.mass).all()
+    assert whole.cost.tolist() == rows.cost.tolist()
