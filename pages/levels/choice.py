@@ -6,7 +6,7 @@ from charts.choice import choice_subspace as charts
 from pages import shell
 from pages.shell import KEPT, plain
 from probes.choice.choice_subspace import ChoiceResult
-from probes.deviation.verdict import GUESSING, judged
+from probes.deviation.limits import GUESSING, judged
 from refusal import Refusal
 from texts.items import read_items
 

@@ -7,9 +7,15 @@ import streamlit as st
 from pages import shell
 from pages.levels.plans import dot
 from pages.shell import plain
-from probes.deviation.verdict import THRESHOLDS, verdict
+from probes.deviation.limits import THRESHOLDS, UNSURE
+from probes.deviation.verdict import verdict
 
-_ICON = {"well": ("green", "check"), "partly": ("orange", "help"), "badly": ("red", "close")}
+_ICON = {
+    "well": ("green", "check"),
+    "partly": ("orange", "help"),
+    "badly": ("red", "close"),
+    UNSURE: ("gray", "hourglass_empty"),
+}
 _OPEN = 2  # plans up to which all sentences are shown at once; with more of them the charts would be far below
 _PROBES = {"transitions": "layers", "drift": "steps", "choice": "choices"}
 
@@ -26,9 +32,11 @@ def draw(plans: list[str], found: dict[str, dict]) -> None:
             if not said.findings:
                 st.caption("Nothing is measured yet.")
                 continue
-            badges = [f":{_ICON[use][0]}-badge[:material/{_ICON[use][1]}: {name}]" for name, use in said.uses.items()]
             if said.conclusion:
-                st.markdown(f"{' '.join(badges)}  \n**{said.conclusion}**")
+                st.markdown(f"**{said.conclusion}**")
+            for name, use in said.uses.items():
+                colour, icon = _ICON[use.word]
+                st.markdown(f":{colour}-badge[:material/{icon}: {name}: {use.word}] {plain(use.evidence)}")
             with st.expander("Why", expanded=len(plans) <= _OPEN, key=f"why_{place}_{len(plans) <= _OPEN}"):
                 st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said.findings))
             missing = [name for probe, name in _PROBES.items() if found[probe][plan] is None]

@@ -101,6 +101,11 @@ class Record:
         self._kept = [[] if rows is None else [torch.from_numpy(rows)] for rows in state["kept"]]
         self._tops = {int(layer): tuple(torch.from_numpy(each) for each in noted) for layer, noted in state["tops"].items()}
 
+    def turned(self, layer: int, windows: int) -> np.ndarray:
+        """Mean 1 − cos(h) of each window, of shape (windows,): positions were added window by window."""
+        cosines = torch.cat([rows[_SPREAD.index("h_cosine")] for rows in self._kept[layer]]).double()
+        return (1 - cosines.reshape(windows, -1).mean(1)).numpy()
+
     def read(self, pieces: Callable[[Tensor], list[str]]) -> Deviation:
         """Means, quantiles and tokens; ``pieces`` gives the texts of token ids of shape (tokens, 1)."""
         kept = torch.stack([torch.cat(rows, -1) for rows in self._kept]).double().numpy()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,6 +85,8 @@ class TransitionsResult:
     cumulative : Deviation
         The whole plan by depth: layers + 1 values, the first at the embedding, the last before the final norm; z with the
         final norm. At a dropped block the stream stays what it was.
+    output_turn : float64 array of shape (windows,)
+        1 − cos(h) of the whole plan at the last depth, the mean over the positions of each window.
     """
 
     layers: int
@@ -96,6 +99,7 @@ class TransitionsResult:
     raw_attention: Deviation
     raw_mlp: Deviation
     cumulative: Deviation
+    output_turn: np.ndarray
 
 
 class _LastStates:
@@ -154,6 +158,7 @@ def _run(
         temperature=params.temperature,
         mode=streams.mode,
         parallel=subject.family.parallel,
+        output_turn=comparison.records["cumulative"].turned(subject.layers, len(tokens)),
         **{name: record.read(subject.tokenizer.batch_decode) for name, record in comparison.records.items()},
     )
 
@@ -197,5 +202,5 @@ def _check_room(subject: Subject, length: int) -> None:
 
 
 PROBE = Probe(
-    "transitions", "Deviation by layer", 2, TransitionsParams, TransitionsResult, _run, takes_plan=True, keeps_sums=True
+    "transitions", "Deviation by layer", 3, TransitionsParams, TransitionsResult, _run, takes_plan=True, keeps_sums=True
 )

@@ -64,6 +64,7 @@ def moved(layers: int = 4, size: float = 0.02, mode: str = "dropped", seed: int 
         raw_attention=_deviation(random, alone),
         raw_mlp=_deviation(random, alone),
         cumulative=_deviation(random, grown[: layers + 1]),
+        output_turn=np.full(8, size**2 / 2),
     )
 
 

@@ -199,6 +199,22 @@ def test_an_empty_plan_deviates_nowhere_as_a_whole():
     assert (found.top_tokens[:, 0] == found.top_tokens[:, 1]).all()
 
 
+@pytest.mark.parametrize("last", [True, False])
+@torch.inference_mode()
+def test_each_window_has_its_turn_at_the_output(last):
+    subject, windows = subject_of(tiny_model("llama")), tokens(3, 8)
+    found = run(subject, windows, "a1,m3", last=last)
+    streams = []
+    for plan in ("", "a1,m3"):
+        view, seen = cut(subject, parse(plan)), []
+        watch(view, lambda place, before, attention, mlp, after, seen=seen: seen.append(after))
+        view.logits(windows)
+        streams.append(seen[-1].reshape(3, 8, -1)[:, -1:] if last else seen[-1].reshape(3, 8, -1))
+    turned = 1 - torch.cosine_similarity(*(each.double() for each in streams), dim=-1).mean(1)
+    np.testing.assert_allclose(found.output_turn, turned.numpy(), atol=1e-6)
+    assert found.output_turn.mean() == pytest.approx(1 - found.cumulative.h_cosine[-1], abs=1e-6)
+
+
 def test_a_dropped_block_hands_its_stream_on():
     """The depth axis stays the dense one: the pruned stream after blocks 1 and 2 is the one before them."""
     model, windows = tiny_model("llama"), tokens()
