@@ -26,9 +26,11 @@ def _comparison() -> Comparison | None:
 
 
 shell.menu_first()
+asked = shell.linked(("compare_length", "compare_temperature", "compare_seed"))
 comparison = _comparison()
 with st.expander("New comparison", expanded=comparison is None):
     fields.draw(comparison)
+shell.warn_of_link(asked)
 if comparison is None:
     st.info(
         "Let the dense model and up to four plans answer the same prompts. Answers are kept: the link of this page brings them "

@@ -9,6 +9,11 @@ from plans.operation import Shape
 
 shell.menu_first()
 
+_FIELDS = (
+    *(f"search_{name}" for name in ("share", "points", "seed", "again", "generations", "offspring", "draws", "continuation")),
+    "task_limit", "task_fewshot",
+)  # fmt: skip
+asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop()
 plan = shell.current_plan(Shape(anatomy.layers))
 parts = {
@@ -23,3 +28,4 @@ for name, tab in tabs.items():
     if tab.open:  # the others are drawn when they are opened
         with tab:
             parts[name](anatomy, plan)
+shell.warn_of_link(asked)

@@ -12,6 +12,7 @@ from plans.plan import Plan
 from probes.deviation.fidelity import FidelityResult
 
 shell.menu_first()
+_FIELDS = ("answer_length", "temperature", "seed", "chat", "speed_batch", "speed_prompt", "speed_new")
 
 
 def _savings(dense: Anatomy, plan: Plan) -> None:
@@ -68,6 +69,7 @@ def _fidelity(result: FidelityResult) -> None:
         shell.chart(fidelity.damage(result, result.pieces, window), "damage", "KL at each token of a window")
 
 
+asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop()
 shape = shape_of(anatomy)
 plan = shell.current_plan(shape)
@@ -89,3 +91,4 @@ st.subheader("Speed and memory", anchor=False)
 speed.draw(plan)
 st.subheader("Export", anchor=False)
 exports.draw(anatomy, plan)
+shell.warn_of_link(asked)

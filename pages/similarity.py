@@ -5,6 +5,7 @@ import streamlit as st
 from charts import style
 from charts.redundancy import similarity as charts
 from pages import shell
+from pages.lab import presets
 from plans.operation import Shape
 from plans.plan import parse
 from probes.redundancy.ranking import best_spans, most_redundant
@@ -50,17 +51,20 @@ with st.container(border=True):
     kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
     kind.selectbox("Drop", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
     count.number_input("How many", 1, 2 * result.layers, 4, key="take_count")
-    chosen = st.session_state.take_kind
+    chosen, asked_for, adds = st.session_state.take_kind, int(st.session_state.take_count), "Also drop" if plan else "Drop"
+    given, clamped = presets.reached(lambda n: most_redundant(means, _KINDS[chosen], n), asked_for)
     take.button(
-        f"Drop the {st.session_state.take_count} most redundant {chosen} layers", key="take", type="primary",
-        on_click=_take, args=(means,), width="stretch",
+        f"{adds} the {given} most redundant {chosen} layers", key="take", type="primary",
+        on_click=_take, args=(means,), width="stretch", help="Adds them to what the plan does already.",
     )  # fmt: skip
     length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Consecutive blocks.")
     best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
     span.button(
-        f"Drop {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
-        width="stretch", help=f"The span of this length whose ends are most alike: angular distance {best['angular']:.3f}.",
+        f"{adds} {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
+        width="stretch", help=f"Adds the span of this length with the most alike ends: angular distance {best['angular']:.3f}.",
     )  # fmt: skip
+    if clamped:
+        st.caption(clamped)
 
 importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
 with importance:

@@ -140,7 +140,8 @@ def _table(listed: list[Row]) -> None:
     st.caption(
         "All results for this model and text; tasks and speed for their current settings. KL to the dense model in nats per "
         "token, with its 95 % interval over windows. *Held out*: measured by a search, on the windows that nothing was chosen "
-        "on; measure the plan in the drop lab for all windows. Click a header to sort. A selected row becomes the plan."
+        "on; measure the plan in the drop lab for all windows. Click a header to sort. A selected row replaces the "
+        "plan."
     )
 
 

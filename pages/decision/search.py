@@ -102,7 +102,7 @@ def _budget(result: SearchResult) -> None:
         f"{style.number(result.kl[best])} nats per token (95 %: {style.number(result.kl_low[best])} to "
         f"{style.number(result.kl_high[best])}) on windows it was not chosen on. {_rivals(result, of_share, best)}"
     )
-    row.button("Make it the plan", key="search_use", type="primary", width=180,
+    row.button("Make it the plan", key="search_use", type="primary", width=180, help="Replaces the plan in the sidebar.",
                on_click=shell.set_plan, args=(result.plans[best],))  # fmt: skip
 
 

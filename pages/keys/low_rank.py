@@ -171,7 +171,7 @@ def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
         "Add to the plan", key="take_keys", on_click=shell.set_plan, args=(plan,), disabled=chosen.top == 1,
-        help=f"Sets the plan to {plan}.",
+        help=f"Adds to the plan, in the place of another choice of keys: {plan}.",
     )  # fmt: skip
     if chosen.top < 1 and shell.current_plan() == plan:
         # A link and not st.switch_page, which cannot leave a page whose fields are bound to the address.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages import shell
-from plans.drops import Drops
+from plans.drops import Drops, dropped
 from plans.plan import Plan, parse
 from probes.redundancy.ranking import most_redundant
 from probes.redundancy.similarity import SimilarityResult
@@ -49,6 +49,13 @@ def presets(found: SimilarityResult | None) -> dict[str, Preset]:
     return ranked | rules
 
 
+def reached(rule: Callable[[int], Plan], asked: int) -> tuple[int, str]:
+    """How many of what was asked for there are, and a sentence where that is fewer."""
+    plan = rule(asked)
+    given = next(count for count in range(1, asked + 1) if rule(count) == plan)
+    return given, "" if given == asked else f"There are {given} of these at most, so {given} are dropped and not {asked}."
+
+
 def draw(layers: int, current: Plan) -> None:
     """A chooser of presets; one click makes the preset what the plan drops. What it thins out stays."""
     answer = shell.known("similarity")
@@ -59,4 +66,10 @@ def draw(layers: int, current: Plan) -> None:
     )
     many = count.number_input("How many", 1, layers, min(4, layers), key="preset_count")
     plan = known[chosen](int(many), layers) | current.without(Drops.name)
-    use.button("Apply", key="preset_use", on_click=shell.set_plan, args=(plan,), width="stretch", help=str(plan))
+    does = "Replaces what the plan drops" if dropped(current) else "Drops these"
+    use.button(
+        "Replace drops" if dropped(current) else "Drop these", key="preset_use", on_click=shell.set_plan, args=(plan,),
+        width="stretch", help=f"{does}; what it prunes or attends to stays. The plan is then {plan}.",
+    )  # fmt: skip
+    if clamped := reached(lambda n: known[chosen](n, layers), int(many))[1]:
+        st.caption(clamped)

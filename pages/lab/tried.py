@@ -41,7 +41,7 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
             **shares,
         },
     )  # fmt: skip
-    st.caption("Select a row to make it the plan.")
+    st.caption("A selected row replaces the plan.")
 
 
 def _row(dense: Anatomy, plan: str, result) -> dict | None:

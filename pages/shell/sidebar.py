@@ -13,7 +13,7 @@ from plans.cost import shape_of
 from plans.plan import parse
 from plans.registry import help_text, placeholder
 from refusal import Refusal
-from texts.corpus import NAMES
+from texts.corpus import NAMES, text_digest
 
 _FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
 
@@ -91,6 +91,12 @@ def _text_fields(known: Anatomy | None) -> None:
         help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` need a network. "
         "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
     )  # fmt: skip
+    name = st.session_state.corpus or ""
+    if name and name not in NAMES:  # one of the hub is looked for when it is needed
+        try:
+            text_digest(name)
+        except Refusal as refusal:
+            refused(refusal)
     left, right = st.columns(2)
     left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many windows of text are read.")
     right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="The length of a window.")

@@ -114,9 +114,17 @@ def linked(fields: tuple[str, ...]) -> dict[str, str]:
     return {name: st.query_params[name] for name in fields if name in st.query_params and name not in st.session_state}
 
 
+def _same(taken: Any, given: str) -> bool:
+    """Whether a field holds what a link says, however that writes a number."""
+    if isinstance(taken, float) and not isinstance(taken, bool):
+        with suppress(ValueError):
+            return float(given) == taken
+    return str(taken).lower() == given.lower()
+
+
 def warn_of_link(asked: dict[str, str]) -> None:
     """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
     for name, given in asked.items():
         taken = st.session_state.get(name)
-        if taken is not None and str(taken).lower() != given.lower():
+        if taken is not None and not _same(taken, given):
             st.warning(plain(f"The link asks for {name}={given}, which is not possible; {name}={taken} is used instead."))

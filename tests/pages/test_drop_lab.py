@@ -204,6 +204,20 @@ def test_presets_need_no_measurement_and_offer_the_ranking_when_there_is_one(lab
     assert lab.click("preset_use").plan == "b0-3"
 
 
+def test_a_preset_says_that_it_replaces_and_when_there_is_no_more_of_it(lab):
+    def label():
+        return next(button.label for button in lab.whole().at.button if button.key == "preset_use")
+
+    assert label() == "Replace drops"
+    lab.at.text_input(key="plan").set_value("w:wanda@0.5").run()
+    assert label() == "Drop these"
+    lab.at.selectbox(key="preset").select("every other attention")
+    lab.at.number_input(key="preset_count").set_value(3).run()
+    assert "There are 2 of these at most, so 2 are dropped and not 3." in lab.whole().texts()
+    lab.at.number_input(key="preset_count").set_value(2).run()
+    assert "at most, so" not in lab.whole().texts()
+
+
 @pytest.mark.parametrize("plan", ["", "a1", "b0-1,m3", "b0-3"])
 def test_savings_are_those_of_the_anatomy(lab, plan):
     lab.at.text_input(key="plan").set_value(plan).run()

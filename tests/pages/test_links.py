@@ -58,6 +58,36 @@ def test_a_value_of_a_link_that_is_not_possible_is_told(name, given, taken):
     assert any(f"{name}={given}" in each.value for each in visitor.at.warning)
 
 
+@pytest.mark.parametrize(
+    "page, name, given, taken",
+    [
+        ("drop_lab", "temperature", "99", 0.0),
+        ("drop_lab", "answer_length", "many", 64),
+        ("drop_lab", "speed_batch", "0", 1),
+        ("compare", "compare_length", "0", 64),
+        ("decide", "search_share", "99", 25.0),
+    ],
+)
+def test_a_setting_of_a_page_that_is_not_possible_is_told(visit, page, name, given, taken):
+    visit()
+    visitor = visit(page, **{name: given})
+    assert visitor.at.session_state[name] == taken
+    assert any(f"{name}={given}, which is not possible" in each.value.replace("\\", "") for each in visitor.at.warning)
+
+
+def test_a_number_may_be_written_otherwise_in_a_link(visit):
+    visit()
+    assert not visit("drop_lab", temperature="1").at.warning and not visit("decide", search_share="20").at.warning
+
+
+@pytest.mark.parametrize(
+    "name, says", [("/nowhere/a.txt", "cannot be read"), ("text:gone", "not kept"), ("pros", "no text 'pros'")]
+)
+def test_a_text_of_a_link_that_does_not_exist_is_told_on_every_page(visit, name, says):
+    for page in ("model", "similarity", "drop_lab", "storage"):
+        assert any(says in each for each in visit(page, corpus=name).errors()), page
+
+
 @pytest.mark.parametrize("page", ["model", "similarity", "drop_lab", "storage"])
 def test_a_plan_of_a_link_with_a_typo_is_told(visit, page):
     visitor = visit(page, plan="a1,x9") if page != "storage" else Visitor("storage", plan="a1,x9")

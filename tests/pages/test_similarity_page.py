@@ -100,6 +100,18 @@ def test_take_adds_to_the_plan_that_is_there(measured):
     assert len(measured.click("take").plan.split(",")) == 2 and "m0" in measured.plan
 
 
+def test_what_is_there_no_more_of_is_told_and_so_is_that_it_is_added(measured):
+    labels = {button.key: button.label for button in measured.at.button}
+    assert labels["take"] == "Drop the 4 most redundant attention layers"
+    measured.at.number_input(key="take_count").set_value(8).run()
+    measured.at.text_input(key="plan").set_value("m0").run()
+    labels = {button.key: button.label for button in measured.whole().at.button}
+    assert labels["take"] == "Also drop the 4 most redundant attention layers" and labels["take_span"].startswith("Also drop")
+    assert "There are 4 of these at most, so 4 are dropped and not 8." in measured.texts()
+    measured.at.selectbox(key="take_kind").select("attention or MLP").run()
+    assert "at most" not in measured.whole().texts()
+
+
 def test_take_the_best_span(measured):
     measured.at.number_input(key="span_length").set_value(2).run()
     measured.click("take_span")

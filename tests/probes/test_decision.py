@@ -13,8 +13,7 @@ from probes.answer import answer, open_store
 from probes.decision import pairs
 from probes.decision.book import Book, Noted, open_book
 from probes.decision.matching import matching
-from probes.decision.rows import Row
-from probes.decision.rows import numbers
+from probes.decision.rows import Row, numbers
 from probes.decision.table import PROBES, Table
 from probes.known import Known
 from probes.question import Question, resolve
