@@ -15,7 +15,7 @@ shell.menu_first()
 _KINDS = {"attention": "attention", "MLP": "mlp", "block": "block", "attention or MLP": "joint"}
 _MEASURES = {
     "angular distance, mean over tokens": "angular",
-    "angular distance, last token": "angular_last",
+    "angular distance, last token (Gromov et al.)": "angular_last",
     "cosine": "cosine",
 }
 

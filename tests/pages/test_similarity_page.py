@@ -145,7 +145,9 @@ def test_what_is_clicked_is_what_the_charts_offer(measured):
             parse(item).checked(Shape(4))
 
 
-@pytest.mark.parametrize("name", ["angular distance, mean over tokens", "angular distance, last token", "cosine"])
+@pytest.mark.parametrize(
+    "name", ["angular distance, mean over tokens", "angular distance, last token (Gromov et al.)", "cosine"]
+)
 @pytest.mark.parametrize("without", [True, False])
 def test_every_view_of_the_answer_can_be_drawn(measured, name, without):
     measured.at.selectbox(key="measure").select(name)
