@@ -68,7 +68,7 @@ def tried(rows: Sequence[dict], by: str = "parameters") -> go.Figure:
             **style.UNFADED,
         )
     figure.update_xaxes(style.axis(f"{SAVED[by]} kept (%)", nticks=8, range=ends))
-    figure.update_yaxes(style.axis("KL (nats per token)", type="log", nticks=6, tickformat="~g"))
+    figure.update_yaxes(style.axis("KL (nats per token)", type="log", dtick="D2", tickformat="~g"))
     return style.frame(figure, 400, f"tried-{by}", top=68)
 
 
