@@ -208,6 +208,7 @@ def test_a_preset_says_that_it_replaces_and_when_there_is_no_more_of_it(lab):
     def label():
         return next(button.label for button in lab.whole().at.button if button.key == "preset_use")
 
+    more(lab)
     assert label() == "Replace drops"
     lab.at.text_input(key="plan").set_value("w:wanda@0.5").run()
     assert label() == "Drop these"
