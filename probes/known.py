@@ -15,6 +15,7 @@ from models.loading.identity import identify
 from models.subject import ModelRef
 from plans.cost import Cost
 from probes import PROBES
+from probes import question as questions
 from probes.answer import Answer, find, opened
 from probes.question import Question, resolve
 from refusal import Refusal
@@ -180,7 +181,7 @@ class Known:
 def _without_plan(question: Question, fingerprint: str) -> str:
     """What a question is but for its plan; the text counts also where only some plans read it, to learn from it."""
     text = replace(question.corpus, name=text_digest(question.corpus.name))
-    return f"{resolve(replace(question, plan=''), lambda _: fingerprint).key} {text}"
+    return f"{resolve(replace(question, plan=''), lambda _: fingerprint).key} {questions.LEARNING} {text}"
 
 
 def _probe(entry: Entry) -> str:
