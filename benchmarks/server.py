@@ -42,7 +42,7 @@ def serving(data: Path, address: str = "localhost", **environment: str) -> Itera
     port, log = free_port(), data.parent / f"{data.name}.log"
     process = started(data, port, log, address, environment)
     try:
-        _answered(f"http://127.0.0.1:{port}/ready", process, log)
+        answered(f"http://127.0.0.1:{port}/ready", process, log)
         yield Server(f"http://127.0.0.1:{port}", log, process)
     finally:
         process.terminate()
@@ -70,7 +70,8 @@ def started(data: Path, port: int, log: Path, address: str, environment: dict[st
         return subprocess.Popen(command, cwd=ROOT, env=kept | given, stdout=file, stderr=subprocess.STDOUT)
 
 
-def _answered(url: str, process: subprocess.Popen, log: Path) -> None:
+def answered(url: str, process: subprocess.Popen, log: Path) -> None:
+    """Wait until it answers; a `RuntimeError` with its log if it never does."""
     pause, end = threading.Event(), time.monotonic() + _START
     while time.monotonic() < end:
         if process.poll() is not None:

@@ -137,7 +137,7 @@ def test_an_array_has_one_place():
         decode(archive(**{"tree_json": tree, "0_npy": planted.getvalue()}))
 
 
-@pytest.mark.parametrize("payload", [b"", b"hello", archive(other_json=b"{}"), archive(tree_json=b"[1]")])
+@pytest.mark.parametrize("payload", [b"", b"hello", archive(other_json=b"{}"), archive(tree_json=b"[1]")], ids=range(4))
 def test_bytes_that_are_no_result_are_refused(payload):
     with pytest.raises(CodecError, match="ompute it again"):
         decode(payload)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.server import answered, free_port
 from pages.serving.stopping import ALL
 from tests.serving.dockerfile import ROOT, command, copy_sources, environment, of, stages
-from tests.serving.server import answered, free_port, get
+from tests.serving.server import get
 
 BUILD, IMAGE = stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
 USER = of(IMAGE, "USER")[-1]

@@ -12,9 +12,9 @@ import streamlit
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import expect
 
+from benchmarks.server import answered, free_port, started
 from pages.serving.stopping import ALL, BATCH
 from probes.answer import open_ledger, open_store
-from tests.serving.server import answered, free_port, started
 
 pytestmark = pytest.mark.browser
 ENDED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)
