@@ -60,6 +60,18 @@ def held(directory: Path, key: str) -> bool:
     return False
 
 
+def hold(directory: Path, key: str) -> FileLock:
+    """Hold a key that nobody else uses, until what is returned is let go of or the process ends.
+
+    Where no lock file can be made, nothing is held.
+    """
+    lock = FileLock(_path(directory, key), thread_local=False)  # any thread may let go of it
+    with suppress(OSError):  # Timeout too: somebody looks whether it is held, or sweeps, and is through in a moment
+        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire(timeout=1)
+    return lock
+
+
 def sweep(directory: Path) -> None:
     """Remove the lock files that processes left behind when they were killed; those in use stay."""
     for path in Path(directory).glob("*.lock"):

@@ -30,7 +30,7 @@ def draw() -> None:
         else:
             label.write(shell.plain(f"{asked.label}{by} · {shell.age(line.asked)}"))
             on.button("Go on", key=f"on_{line.key[:12]}", on_click=_go_on, args=(asked,), width="stretch")
-        gone.button("Let go", key=f"gone_{line.key[:12]}", on_click=bench.ledger.strike, args=(line.key,), width="stretch",
+        gone.button("Let go", key=f"gone_{line.key[:12]}", on_click=bench.ledger.let_go, args=(line.key,), width="stretch",
                     disabled=not (shell.person().operator or shell.person().name == line.owner))  # fmt: skip
 
 

@@ -22,14 +22,15 @@ from cache.ledger import Ledger
 from cache.store import Store
 store = Store(Path(sys.argv[1]) / "answers")
 jobs, ledger = Jobs(store), Ledger(Path(sys.argv[1]) / "asked", store)
+gate, begun = threading.Event(), threading.Event()
 def work(progress):
-    print("at work", flush=True)
-    threading.Event().wait()
+    begun.set()
+    gate.wait()
 for key in ("one", "two"):
-    ledger.write(key, {"probe": key}, "ann")
-for key in ("one", "two"):  # only now, as the first may say that it is at work at once
-    jobs.submit(key, key, work, owner="ann", on_end=lambda job: ledger.strike(job.key))
-threading.Event().wait()
+    ledger.submit(jobs, key, {"probe": key}, key, work, "ann")
+begun.wait()
+print("at work", flush=True)
+gate.wait()
 """
 
 
@@ -47,18 +48,87 @@ def names(ledger, active=lambda key: False):
     return sorted(line.key for line in ledger.interrupted(active))
 
 
-def test_killed_work_is_found_by_the_next_process(tmp_path, ledger):
+@pytest.fixture
+def other(tmp_path):
+    """Another server on the same data directory: it works on ``one``, and ``two`` waits there."""
     server = subprocess.Popen([sys.executable, "-c", WORKING, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT, text=True)
-    try:
-        assert server.stdout.readline() == "at work\n"
-        assert names(ledger) == ["two"], "what is at work elsewhere is not interrupted"
-    finally:
-        server.send_signal(signal.SIGKILL)
-        server.wait()
+    assert server.stdout.readline() == "at work\n"
+    yield server
+    killed(server)
+
+
+def killed(server):
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+
+
+def test_killed_work_is_found_by_the_next_process(ledger, other):
+    assert names(ledger) == [], "what is at work or waits elsewhere is not interrupted"
+    killed(other)
     found = ledger.interrupted(lambda key: False)
     assert [(line.key, line.question, line.owner) for line in sorted(found, key=lambda line: line.key)] == [
         ("one", {"probe": "one"}, "ann"), ("two", {"probe": "two"}, "ann"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["one", "two"])
+def test_the_end_here_says_nothing_of_who_still_waits_elsewhere(store, ledger, other, key):
+    """Cancelled here while the other server works on it or has it in its queue, it is known after that one is killed."""
+    jobs, waits = Jobs(store), threading.Event()
+
+    def work(progress):
+        while True:
+            waits.set()
+            progress(0, 1, "")
+
+    job = ledger.submit(jobs, key, {"probe": key}, key, work, "bob")
+    if key == "two":
+        assert waits.wait(10)
+    job.cancel()
+    assert job.wait(10) and job.state == "cancelled"
+    assert names(ledger) == []
+    killed(other)
+    assert names(ledger) == ["one", "two"]
+    jobs.shutdown()
+
+
+def test_the_end_elsewhere_says_nothing_of_who_still_waits_here(tmp_path, store, ledger):
+    """Two servers, the second waits for the first; the first one's asker gives up, then the second one is killed."""
+    there, jobs, begun = Ledger(tmp_path / "asked", store), [Jobs(store), Jobs(store)], threading.Event()
+
+    def work(progress):
+        begun.set()
+        while True:
+            progress(0, 1, "")
+
+    first = there.submit(jobs[0], "key", {}, "job", work, "ann")
+    assert begun.wait(10)
+    ledger.submit(jobs[1], "key", {}, "job", work, "bob")
+    first.cancel()
+    assert first.wait(10)
+    jobs[1].shutdown()
+    assert [line.owner for line in ledger.interrupted(lambda key: False)] == ["bob"]
+    assert names(there) == [], "to the first one, the second is at work"
+
+
+def test_what_goes_on_keeps_who_asked_first_and_its_end_strikes_it_out(store, ledger, other):
+    killed(other)
+    jobs, gate = Jobs(store), threading.Event()
+    job = ledger.submit(jobs, "two", {"probe": "two"}, "job", lambda progress: gate.wait(10) and (b"", {}), "bob")
+    assert [entry.about["owner"] for entry in ledger._store.entries() if entry.key.startswith("two")] == ["ann"]
+    gate.set()
+    assert job.wait(10) and names(ledger) == ["one"] and len(ledger._store.entries()) == 1
+    jobs.shutdown()
+
+
+def test_let_go_is_only_what_was_interrupted(ledger, other):
+    ledger.write("mine", {}, "ann")
+    for key in ("one", "mine"):
+        ledger.let_go(key)
+    assert sorted(entry.key.partition("/")[0] for entry in ledger._store.entries()) == ["one", "two"]
+    killed(other)
+    ledger.let_go("one")
+    assert names(ledger) == ["two"]
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
@@ -158,6 +228,6 @@ def test_asked_again_while_its_cancelled_job_comes_to_an_end_it_is_noted(store, 
     second = ledger.submit(jobs, "key", {}, "job", lambda progress: struck.wait(10) and (b"", {}), "ann")
     on.set()
     assert first.wait(10) and first.state == "cancelled" and second.active
-    assert [entry.key for entry in ledger._store.entries()] == ["key"]
+    assert [entry.key.partition("/")[0] for entry in ledger._store.entries()] == ["key"]
     struck.set()
     assert second.wait(10) and second.state == "done" and ledger._store.entries() == []
