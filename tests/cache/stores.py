@@ -1,5 +1,6 @@
 """What tests of the store share: a process of its own, and changes behind the store's back."""
 
+import copy
 import sqlite3
 import subprocess
 import sys
@@ -23,3 +24,21 @@ def tamper(store: Store, statement: str, *values: object) -> None:
     with connection:
         connection.execute(statement, values)
     connection.close()
+
+
+def paths(value, here=()):
+    """Ways to every value inside JSON."""
+    for name in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*here, name)
+        yield from paths(value[name], (*here, name))
+
+
+def replaced(value, path, wrong):
+    """A copy of JSON with another value at a place."""
+    found = copy.deepcopy(value)
+    *way, last = path
+    inner = found
+    for name in way:
+        inner = inner[name]
+    inner[last] = wrong
+    return found
