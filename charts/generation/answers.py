@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 
 from charts import differences, style
@@ -77,7 +78,7 @@ def texts(names: Sequence[str], results: Sequence[AnswersResult]) -> list[dict]:
     """Every answer as a row: the prompt, who wrote it, and what; for files."""
     return [
         {"prompt": prompt, "plan": name, "answer": result.texts[i], "tokens": len(result.pieces[i]), "ended": result.ended[i],
-         "kl": float(result.kl[i])}
+         "kl": None if math.isnan(result.kl[i]) else float(result.kl[i])}
         for name, result in zip(names, results, strict=True)
         for i, prompt in enumerate(result.prompts)
     ]  # fmt: skip
@@ -98,7 +99,7 @@ def as_csv(rows: Sequence[dict]) -> str:
     writer.writeheader()
     writer.writerows(
         {
-            name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t" and value else value
+            name: f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r\n" and value else value
             for name, value in row.items()
         }
         for row in rows

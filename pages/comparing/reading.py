@@ -1,6 +1,7 @@
 """The answers to one prompt side by side, and all prompts in a table."""
 
 import json
+from contextlib import suppress
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from probes.answer import Answer, pieces
 from probes.generation.answers import AnswersResult, so_far
 from probes.generation.apart import ORDERS, Apart, apart, ordered, written
 from probes.generation.comparison import Comparison
-from probes.question import resolve
+from probes.question import Asked, resolve
 from refusal import Refusal
 from texts.prompts import prompts_of
 
@@ -29,20 +30,16 @@ def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
 
 
 def _running(comparison: Comparison) -> bool:
-    bench = shell.workbench()
-    jobs = [bench.jobs.get(resolve(question, bench.known.identify).key) for question in _known(comparison)]
+    jobs = [shell.workbench().jobs.get(asked.key) for asked in _asked(comparison)]
     return any(job is not None and job.active for job in jobs)
 
 
-def _known(comparison: Comparison) -> list:
-    """The questions about models that are known here."""
+def _asked(comparison: Comparison) -> list[Asked]:
+    """The questions that can be asked here; a model may be unknown, or a text forgotten."""
     found = []
     for question in comparison.questions:
-        try:
-            shell.workbench().known.identify(question.model)
-            found.append(question)
-        except Refusal:
-            continue
+        with suppress(Refusal, shell.StoreError):
+            found.append(resolve(question, shell.workbench().known.identify))
     return found
 
 

@@ -37,7 +37,7 @@ def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
     if left:
         _ask(comparison, answers, left[0], len(pairs) - len(left), len(pairs))
     elif pairs or votes:
-        _result(comparison, counted(votes), texts)
+        _result(comparison, counted(votes, pairs), texts)
     else:
         st.info("All answers are the same, so there is nothing to vote on.")
 
@@ -62,7 +62,7 @@ def _ask(comparison: Comparison, answers: list[Answer], pair: Pair, done: int, e
 
 def _cast(comparison: str, pair: Pair, choice: str) -> None:
     """Callback: add a vote."""
-    vote = Vote(comparison, pair.prompt, pair.left, pair.right, choice, shell.person().name)
+    vote = Vote(comparison, pair.prompt, pair.left, pair.right, choice, shell.person().name, texts=pair.texts)
     try:
         cast(shell.workbench().votes, vote)
     except shell.StoreError as error:

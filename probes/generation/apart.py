@@ -24,7 +24,7 @@ class Apart:
         Share of its tokens that the best alignment does not find in the dense answer.
     rouge_l : float
     kl : float
-        Mean KL(dense‖pruned) in nats per token on the dense model's answer; NaN of another model.
+        Mean KL(dense‖pruned) in nats per token on the dense model's answer; NaN of another model, whose KL is from its own.
     repetition : float
         Share of 4-grams of tokens seen earlier in the answer.
     loop : int or None
@@ -51,22 +51,23 @@ class Apart:
         return found + ([f"ends early: {self.tokens} tokens, dense {self.dense_tokens}"] if self.early else [])
 
 
-def apart(dense: AnswersResult, other: AnswersResult, prompt: int, same_tokens: bool = True) -> Apart:
+def apart(dense: AnswersResult, other: AnswersResult, prompt: int, same_model: bool = True) -> Apart:
     """What `Apart` tells of an answer.
 
     Parameters
     ----------
-    same_tokens : bool
-        Whether both models have one tokenizer, so that ids can be compared; else the texts that tokens add are.
+    same_model : bool
+        Whether both are of one model, so that ids can be compared and KL is from this dense one; else the texts that tokens
+        add are compared.
     """
     ours, theirs = (written(each, prompt) for each in (other, dense))
-    one, two = ([token.id if same_tokens else token.piece for token in each] for each in (ours, theirs))
+    one, two = ([token.id if same_model else token.piece for token in each] for each in (ours, theirs))
     said = [token.id for token in ours if not token.ends]
     return Apart(
         first=first_divergence(two, one),
         differing=len(unmatched(one, two)) / len(one) if one else 0.0,
         rouge_l=rouge_l(other.texts[prompt], dense.texts[prompt]),
-        kl=float(other.kl[prompt]),
+        kl=float(other.kl[prompt]) if same_model else math.nan,
         repetition=repetition(said),
         loop=loop(said),
         tokens=len(said),

@@ -14,6 +14,7 @@ from cache.keys import key as key_of
 from cache.store import Store
 from models.subject import ModelRef
 from plans.plan import parse
+from probes.base import from_dict
 from probes.generation.answers import AnswersParams
 from probes.question import Question
 from refusal import Refusal
@@ -140,6 +141,7 @@ def found(store: Store, identifier: str) -> Comparison:
 
 
 def _comparison(given: dict[str, Any]) -> Comparison:
-    columns = tuple(Column(ModelRef(**each["model"]), each["plan"]) for each in given["columns"])
-    more = {"params": AnswersParams(**given["params"]), "corpus": CorpusRef(**given["corpus"]), "columns": columns}
-    return Comparison(**given | more)
+    columns = tuple(from_dict(Column, each) for each in given["columns"])
+    for each in columns:
+        parse(each.plan)
+    return from_dict(Comparison, given | {"columns": columns})

@@ -4,6 +4,7 @@ Nobody is told a score before they have voted on every pair, or have said that t
 """
 
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Vote:
-    """One choice between two answers to one prompt; columns and prompts count from 0."""
+    """One choice between two answers to one prompt; columns and prompts count from 0, ``texts`` is as in `Pair`."""
 
     comparison: str
     prompt: int
@@ -37,6 +38,7 @@ class Vote:
     choice: str
     by: str
     at: float = 0.0
+    texts: str = ""
 
     def __post_init__(self) -> None:
         if self.choice not in (*CHOICES, SEEN):
@@ -45,11 +47,15 @@ class Vote:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers to show: the column on the left and the one on the right."""
+    """Two answers to show: the column on the left and the one on the right.
+
+    ``texts`` is a digest of both: if the model's files change and it writes something else, older votes are not about that.
+    """
 
     prompt: int
     left: int
     right: int
+    texts: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def open_votes() -> Store:
 
 
 def cast(store: Store, vote: Vote) -> None:
-    """Add a vote. What was voted before stays; of one person's votes on a pair the last one counts."""
+    """Add a vote. What was voted before stays."""
     store.put(f"{vote.comparison}/{uuid.uuid4().hex}", encode({}), asdict(vote) | {"at": vote.at or time.time()})
 
 
@@ -121,8 +127,18 @@ def pairs_for(person: str, comparison: str, texts: Sequence[Sequence[str]]) -> l
         ]
         for place in chance.permutation(len(here)):
             prompt, a, b = here[place]
-            found.append(Pair(prompt, a, b) if chance.random() < 0.5 else Pair(prompt, b, a))
+            written = _digest(texts[a][prompt], texts[b][prompt])
+            found.append(Pair(prompt, a, b, written) if chance.random() < 0.5 else Pair(prompt, b, a, written))
     return found
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+
+
+def _which(one: Vote | Pair) -> tuple:
+    """Which pair it is, whatever the sides."""
+    return one.prompt, *sorted((one.left, one.right)), one.texts
 
 
 def open_for(person: str, pairs: Iterable[Pair], votes: Iterable[Vote]) -> list[Pair]:
@@ -130,14 +146,20 @@ def open_for(person: str, pairs: Iterable[Pair], votes: Iterable[Vote]) -> list[
     mine = [vote for vote in votes if vote.by == person]
     if any(vote.choice == SEEN for vote in mine):
         return []
-    done = {(vote.prompt, *sorted((vote.left, vote.right))) for vote in mine}
-    return [pair for pair in pairs if (pair.prompt, *sorted((pair.left, pair.right))) not in done]
+    done = set(map(_which, mine))
+    return [pair for pair in pairs if _which(pair) not in done]
 
 
-def counted(votes: Iterable[Vote]) -> list[Vote]:
-    """The last vote of each person on each pair."""
-    last = {(vote.by, vote.prompt, *sorted((vote.left, vote.right))): vote for vote in votes if vote.choice != SEEN}
-    return list(last.values())
+def counted(votes: Iterable[Vote], pairs: Iterable[Pair]) -> list[Vote]:
+    """The first vote of each person on each of the pairs; what comes after they have seen the result is not blind."""
+    there, seen = set(map(_which, pairs)), set()
+    found: dict[tuple, Vote] = {}
+    for vote in votes:
+        if vote.choice == SEEN:
+            seen.add(vote.by)
+        elif vote.by not in seen and _which(vote) in there:
+            found.setdefault((vote.by, *_which(vote)), vote)
+    return list(found.values())
 
 
 def points(vote: Vote, column: int) -> float:
@@ -177,7 +199,7 @@ def strengths(votes: Sequence[Vote], columns: int) -> tuple[np.ndarray, np.ndarr
     Returns
     -------
     float64 arrays of shape (columns,)
-        Strength, low and high; NaN where nobody voted.
+        Strength, low and high; NaN where no vote links a column to the first.
     """
     prompts = sorted({vote.prompt for vote in votes})
     tables = np.zeros((len(prompts), columns, columns))
@@ -186,7 +208,9 @@ def strengths(votes: Sequence[Vote], columns: int) -> tuple[np.ndarray, np.ndarr
             tables[prompts.index(vote.prompt), one, other] += points(vote, one)
     if not len(prompts):
         return tuple(np.full((3, columns), np.nan))
-    drawn = np.random.default_rng(0).integers(len(prompts), size=(_RESAMPLES, len(prompts)))
-    resampled = bradley_terry(tables[drawn].sum(1))
-    low, high = np.nanquantile(resampled, [0.025, 0.975], axis=0) if len(prompts) > 1 else np.full((2, columns), np.nan)
-    return bradley_terry(tables.sum(0)), low, high
+    theta, (low, high) = bradley_terry(tables.sum(0)), np.full((2, columns), np.nan)
+    if len(prompts) > 1:
+        drawn, told = np.random.default_rng(0).integers(len(prompts), size=(_RESAMPLES, len(prompts))), np.isfinite(theta)
+        resampled = bradley_terry(tables[drawn].sum(1))[:, told]
+        low[told], high[told] = np.nanquantile(resampled, [0.025, 0.975], axis=0)
+    return theta, low, high

@@ -1,11 +1,16 @@
 """Compare: prompts answered side by side, found again by the link, voted on blind."""
 
 import json
+from dataclasses import astuple
 
 import pytest
 
+from charts.generation.answers import texts
+from probes.answer import find
 from probes.generation.comparison import found as comparison_of
-from probes.generation.votes import SEEN, Vote, cast
+from probes.generation.votes import SEEN, Vote, cast, pairs_for
+from probes.question import resolve
+from tests.pages.visitor import Visitor
 
 PROMPTS = "The capital of France is\nOne, two, three"
 
@@ -100,6 +105,13 @@ def test_nobody_sees_a_score_before_voting(compared):
     assert len(compared.bench.votes.entries(lambda about: about["comparison"] == made.id)) == 6
 
 
+def pairs(visitor):
+    """What is voted on, as somebody else sees it."""
+    made = comparison_of(visitor.bench.comparisons, link(visitor))
+    answers = [find(visitor.bench.store, resolve(each, visitor.bench.known.identify)) for each in made.questions]
+    return pairs_for("somebody else", made.id, [each.result.texts for each in answers])
+
+
 def _drawn(visitor):
     """What stands beside the form: answers and buttons, without the caption on the comparison."""
     return "\n".join(each.value for each in visitor.at.text)
@@ -112,9 +124,47 @@ def test_who_sees_the_result_votes_no_more(compared):
 
 
 def test_votes_of_others_are_counted_and_end_nobody_else_s_vote(compared):
-    cast(compared.bench.votes, Vote(link(compared), 0, 0, 1, "right", "somebody else"))
-    cast(compared.bench.votes, Vote(link(compared), 0, 0, 1, SEEN, "somebody else"))
+    pair = next(each for each in pairs(compared) if {each.left, each.right} == {0, 1})
+    other = "right" if pair.right else "left"
+    cast(compared.bench.votes, Vote(link(compared), *astuple(pair)[:3], other, "somebody else", texts=pair.texts))
+    cast(compared.bench.votes, Vote(link(compared), *astuple(pair)[:3], SEEN, "somebody else"))
     compared.open("compare", "Blind vote")
     assert compared.has("vote_left")
     compared.click("vote_seen")
     assert compared.table("preferred")[0]["won"] == 1 and "1 votes by" not in compared.texts()
+
+
+def test_a_vote_in_an_older_tab_after_the_result_is_not_counted(compared):
+    """Two tabs of one person: one shows the result, the other still asks."""
+    one, other = compared.open("compare", "Blind vote"), Visitor("compare", comparison=link(compared))
+    other.open("compare", "Blind vote")
+    one.click("vote_left").click("vote_seen")
+    other.click("vote_right")
+    assert "1 vote by 1 person" in other.texts() and len(other.bench.votes.entries()) == 3
+
+
+def test_a_planted_vote_ends_no_page(compared):
+    cast(compared.bench.votes, Vote(link(compared), 99, 0, 7, "left", "eve"))
+    compared.open("compare", "Blind vote").click("vote_seen")
+    assert "0 votes" in compared.texts()
+
+
+def test_a_comparison_whose_text_was_forgotten_is_told(compared):
+    """A plan that learns from a text of one's own cannot be asked any more; the page says so, and what is there is read."""
+    compared.go("model").at.text_area(key="own_text").set_value("the capital of France is Paris. " * 60).run()
+    compared.click("own_use")
+    compared.go("compare").at.text_area(key="compare_plans").set_value("w:wanda@0.5").run()
+    compared.click("compare_ask").wait()
+    named = link(compared)
+    compared.go("storage").click("forget_all").wait()
+    other = Visitor("compare", comparison=named)
+    assert any("not kept on this machine" in each for each in other.errors())
+
+
+def test_files_hold_numbers_or_nothing(compared):
+    """JSON has no NaN, and the dense model has no KL from itself."""
+    made = comparison_of(compared.bench.comparisons, link(compared))
+    answers = [find(compared.bench.store, resolve(each, compared.bench.known.identify)) for each in made.questions]
+    rows = texts(made.names, [each.result for each in answers])
+    assert [row["kl"] for row in rows[:2]] == [None, None] and all(row["kl"] > 0 for row in rows[2:])
+    json.dumps(rows, allow_nan=False)

@@ -1,6 +1,5 @@
 """Rows that somebody planted in the store: no page ends on them, what is ours still shows, and they can be forgotten."""
 
-import copy
 import json
 import shutil
 
@@ -11,7 +10,7 @@ from cache.store import Store
 from probes.decision.book import Book, Noted, open_book
 from probes.generation.votes import open_votes
 from settings import data_directory
-from tests.cache.stores import tamper
+from tests.cache.stores import paths, replaced, tamper
 
 WRONG = (None, 3, -1.5, "x", [], [1, 2], {}, {"probe": {}}, True)
 PAGES = ["model", "similarity", "drop_lab", "deviation", "key_rank", "scan", "decide", "compare", "storage"]
@@ -22,24 +21,6 @@ def answered(visit):
     visitor = visit("similarity").click("ask_similarity").wait()
     visitor.go("drop_lab").at.text_input(key="plan").set_value("a1").run()
     return visitor.click("ask_fidelity").wait()
-
-
-def paths(value, here=()):
-    """Ways to every value inside JSON."""
-    for name in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield (*here, name)
-        yield from paths(value[name], (*here, name))
-
-
-def replaced(value, path, wrong):
-    """A copy of JSON with another value at a place."""
-    found = copy.deepcopy(value)
-    *way, last = path
-    inner = found
-    for name in way:
-        inner = inner[name]
-    inner[last] = wrong
-    return found
 
 
 def test_rows_whose_description_has_a_value_of_a_wrong_type(answered):

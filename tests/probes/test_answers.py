@@ -142,6 +142,8 @@ def test_how_far_two_answers_are_apart(dense, pruned):
         assert [token.piece for token in written(pruned, i)] == pruned.pieces[i]
     same = apart(dense, dense, 0)
     assert same.first is None and same.differing == 0 and same.rouge_l == 1
+    other = apart(dense, pruned, 0, same_model=False)  # its KL is from its own dense model, which stands nowhere here
+    assert np.isnan(other.kl) and other.rouge_l == apart(dense, pruned, 0).rouge_l
     rows = [[apart(dense, pruned, i)] for i in range(3)]
     assert ordered(rows, ORDERS[0]) == [0, 1, 2]
     assert ordered(rows, ORDERS[1]) == sorted(range(3), key=lambda i: -pruned.kl[i])

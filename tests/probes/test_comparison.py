@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from cache.codec import encode
+from cache.codec import decode, encode
 from cache.store import Store
 from models.subject import ModelRef
+from plans.plan import parse
 from probes.generation.answers import AnswersParams
 from probes.generation.comparison import Column, Comparison, columns_of, found, keep
 from refusal import Refusal
+from tests.cache.stores import paths, replaced
 from texts.corpus import CorpusRef
+from texts.prompts import prompts_of
 
 HERE = ModelRef("some/model", "main", "float32", "cpu")
 
@@ -71,3 +74,21 @@ def test_a_damaged_one_is_told(tmp_path, payload):
     store.put("id", payload, {})
     with pytest.raises(Refusal, match="damaged"):
         found(store, "id")
+
+
+def test_any_value_of_a_wrong_type_is_told_or_is_none(tmp_path):
+    """What is found can be asked and drawn, whatever somebody planted."""
+    store, whole = Store(tmp_path), made("a1\nm2")
+    keep(store, whole)
+    given = decode(store.read(whole.id).payload)
+    told = 0
+    for path in paths(given):
+        for wrong in (None, 3, -1.5, "x9", [], {}, True, float("inf")):
+            store.put("id", encode(replaced(given, path, wrong)), {})
+            try:
+                back = found(store, "id")
+                assert parse(back.columns[1].plan) is not None and len(back.names) == len(back.questions)
+                assert isinstance(back.title + back.by, str) and back.created + 1 and prompts_of(back.params.prompts)
+            except Refusal as refusal:
+                told += "damaged" in str(refusal)
+    assert told > 100

@@ -1,5 +1,7 @@
 """Blind votes: which pairs are shown to whom, what counts, and what may be said of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,10 @@ TEXTS = [["a", "b", "c"], ["a", "x", "y"], ["p", "q", "c"]]
 
 def vote(prompt, left, right, choice, by="ann", at=1.0):
     return Vote("id", prompt, left, right, choice, by, at)
+
+
+def on(pair, choice, by="ann"):
+    return Vote("id", pair.prompt, pair.left, pair.right, choice, by, 1.0, pair.texts)
 
 
 def test_every_different_pair_is_shown_once_and_dense_ones_first():
@@ -31,20 +37,41 @@ def test_sides_are_shuffled_and_differ_by_person():
 
 def test_what_was_voted_on_is_not_asked_again():
     pairs = pairs_for("ann", "id", TEXTS)
-    votes = [vote(each.prompt, each.right, each.left, "both") for each in pairs[:2]]  # sides do not matter
+    votes = [on(replace(each, left=each.right, right=each.left), "both") for each in pairs[:2]]  # sides do not matter
     assert open_for("ann", pairs, votes) == pairs[2:]
     assert open_for("bob", pairs, votes) == pairs
     assert open_for("ann", pairs, [*votes, vote(0, 0, 1, SEEN)]) == []
 
 
-def test_rows_are_only_added_and_the_last_one_counts(tmp_path):
-    store = Store(tmp_path)
+def test_rows_are_only_added_and_the_first_one_counts(tmp_path):
+    """A page that was left open in another tab still asks, when the score is known already."""
+    store, pairs = Store(tmp_path), pairs_for("ann", "id", TEXTS)
     for at, choice in enumerate(("left", "right"), 1):
-        cast(store, vote(0, 0, 1, choice, at=float(at)))
+        cast(store, replace(on(pairs[0], choice), at=float(at)))
     cast(store, Vote("other", 0, 0, 1, "left", "ann"))
     votes = votes_on(store, "id")
     assert [each.choice for each in votes] == ["left", "right"]
-    assert [each.choice for each in counted(votes)] == ["right"]
+    assert [each.choice for each in counted(votes, pairs)] == ["left"]
+
+
+def test_who_has_seen_the_result_is_not_counted_any_more():
+    first, second, *_ = pairs = pairs_for("ann", "id", TEXTS)
+    votes = [on(first, "left"), on(first, SEEN), on(second, "left"), on(second, "right", "bob")]
+    assert [(each.by, each.choice) for each in counted(votes, pairs)] == [("ann", "left"), ("bob", "right")]
+
+
+def test_a_vote_is_about_the_texts_that_were_shown():
+    """The model's files change under the same name, and it writes something else."""
+    before, now = (pairs_for("ann", "id", [["a", "b"], ["x", second]]) for second in ("y", "z"))
+    votes = [on(each, "left") for each in before]
+    assert [each.prompt for each in counted(votes, now)] == [0]
+    assert [each.prompt for each in open_for("ann", now, votes)] == [1]
+
+
+@pytest.mark.parametrize("place", [(7, 0, 1), (-1, 0, 1), (0, 0, 7), (0, -1, 1), (0, 1, 1)])
+def test_a_planted_vote_on_nothing_is_not_counted(place):
+    [pair] = pairs_for("ann", "id", [["a"], ["x"]])
+    assert counted([Vote("id", *place, "left", "eve", 1.0, pair.texts)], [pair]) == []
 
 
 def test_a_row_of_another_kind_is_left_out(tmp_path):
@@ -81,6 +108,12 @@ def test_strengths_are_in_order_with_intervals_around_them():
     strength, low, high = strengths(votes, 3)
     assert 0 == strength[0] > strength[1] > strength[2]
     assert (low[1:] < strength[1:]).all() and (strength[1:] < high[1:]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_that_nobody_voted_on_has_no_strength():
+    strength, low, high = strengths([vote(i, 0, 1, "left") for i in range(6)], 3)
+    assert np.isfinite([strength[:2], low[:2], high[:2]]).all() and np.isnan([strength[2], low[2], high[2]]).all()
 
 
 def test_another_choice_is_refused():
