@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refusal import Refusal
+from texts.prompts import is_text
 from texts.sources import digest_of
 
 LETTERS = "ABCDE"
@@ -96,7 +97,7 @@ def _item(line: str) -> Item:
         raise ValueError(f"it has no {' and no '.join(missing)}")
     question, category = given["question"], given.get("category", OWN)
     for name, value in (("question", question), ("category", category)):
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not value.strip() or not is_text(value):
             raise ValueError(f"its {name} is not text")
     options = _options(given["options"])
     return Item(question.strip(), options, _place(given["answer"], options), category.strip())
@@ -110,6 +111,8 @@ def _options(given: Any) -> tuple[str, ...]:
     options = tuple(str(option).strip() for option in given)
     if "" in options:
         raise ValueError("an option is empty")
+    if not is_text("".join(options)):
+        raise ValueError("an option is not text")
     if len(set(options)) < len(options):
         raise ValueError("two of its options are equal")
     return options

@@ -26,7 +26,7 @@ def prompts_of(text: str) -> list[str]:
     Raises
     ------
     Refusal
-        All lines are blank, there are too many, or a line of JSON has no prompt.
+        All lines are blank, there are too many, a line of JSON has no prompt, or one holds what is no text.
     """
     if not text:
         return list(PROMPTS)
@@ -35,9 +35,11 @@ def prompts_of(text: str) -> list[str]:
         raise Refusal("There is no prompt: all lines are blank. Write one prompt per line, or nothing for the built-in ones.")
     if len(lines) > _MOST:
         raise Refusal(f"{len(lines)} prompts are too many to wait for. Write at most {_MOST}, one per line.")
-    if isinstance(_parsed(lines[0][1]), dict):
-        return [_prompt(number, _parsed(line)) for number, line in lines]
-    return [line for _, line in lines]
+    as_json = isinstance(_parsed(lines[0][1]), dict)
+    found = [_prompt(number, _parsed(line)) if as_json else line for number, line in lines]
+    if not is_text("".join(found)):
+        raise Refusal("The prompts hold half of a surrogate pair, which is no letter. Write the letter itself.")
+    return found
 
 
 def as_lines(prompts: list[str]) -> str:
@@ -67,6 +69,11 @@ def _prompt(number: int, given: object) -> str:
     if not isinstance(prompt, str) or not prompt.strip():
         raise Refusal(f'Line {number} of the prompts has no prompt. Write one JSON object per line, as {{"prompt": "Why …?"}}.')
     return prompt.strip()
+
+
+def is_text(given: str) -> bool:
+    """Whether it can be shown and read: JSON may escape halves of a surrogate pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in given)
 
 
 def digest() -> str:

@@ -80,7 +80,10 @@ def keep_text(text: str) -> str:
     if not text.strip():
         raise Refusal("The text is empty. Paste some prose, a few hundred words or more.")
     reference = secrets.token_hex(_REFERENCE // 2)
-    write_atomically(subfolder("texts") / f"{reference}.txt", text)
+    try:
+        write_atomically(subfolder("texts") / f"{reference}.txt", text)
+    except OSError as error:
+        raise Refusal(f"The text could not be kept: {error.strerror}. Is there room in the data directory?") from error
     return f"{OWN}{reference}"
 
 

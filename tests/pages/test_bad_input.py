@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -192,6 +193,20 @@ def test_a_paste_becomes_the_corpus(visit, link):
     visitor.click("own_use")
     assert visitor.at.session_state["corpus"].startswith("text:") and not visitor.errors()
     assert visitor.go("similarity").click("ask_similarity").wait().figures()
+
+
+def test_a_paste_that_finds_no_room(visit, link, tmp_path):
+    """The system's limit on the size of a file stands for a full disk."""
+    visitor, most = visit(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    visitor.at.text_area(key="own_text").set_value("the capital of France is Paris. " * 40_000).run()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, most[1]))
+        visitor.click("own_use")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    told(visitor, "could not be kept")
+    assert list((tmp_path / "data" / "texts").iterdir()) == []
+    works(visitor, link)
 
 
 @pytest.mark.parametrize("page, ask", [("similarity", "ask_similarity"), ("drop_lab", "ask_fidelity")])

@@ -60,6 +60,8 @@ def test_an_answer_is_a_place_a_text_or_a_letter(answer, place):
         ("{}", "line 2: it has no question and no options and no answer"),
         (lines(GOOD | {"question": " "}), "line 2: its question is not text"),
         (lines(GOOD | {"category": 3}), "line 2: its category is not text"),
+        (lines(GOOD | {"question": "a\ud800"}), "line 2: its question is not text"),
+        (lines(GOOD | {"options": ["a", "\udfff"], "answer": 0}), "line 2: an option is not text"),
         (lines(GOOD | {"options": "ab"}), "line 2: its options are not a list of 2 to 5 texts"),
         (lines(GOOD | {"options": ["a"]}), "not a list of 2 to 5 texts"),
         (lines(GOOD | {"options": list("abcdef")}), "not a list of 2 to 5 texts"),

@@ -13,7 +13,13 @@ def test_lines_are_prompts_and_nothing_means_the_built_in_ones():
 
 
 @pytest.mark.parametrize(
-    "text, says", [(" \n\n", "all lines are blank"), ("x\n" * 257, "257 prompts are too many .* at most 256")]
+    "text, says",
+    [
+        (" \n\n", "all lines are blank"),
+        ("x\n" * 257, "257 prompts are too many .* at most 256"),
+        ("a\nb\udcff", "half of a surrogate pair"),
+        ('{"prompt": "\\ud800"}', "half of a surrogate pair"),
+    ],
 )
 def test_refusals(text, says):
     with pytest.raises(Refusal, match=says):
