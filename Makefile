@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
 NEEDS := pyproject.toml $(wildcard scripts/*)
 
-.PHONY: run test bench load lint lock sbom audit clean test-gpu bench-gpu
+.PHONY: run test bench bench-ui load lint lock sbom audit clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
 	FORWARDED_ALLOW_IPS= $(BIN)/python -m streamlit run asgi.py --server.port $(PORT)
@@ -24,6 +24,10 @@ bench: $(VENV)/.installed
 # Eight browsers on one server for five minutes; LOAD="--minutes 30" for longer.
 load: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.load $(LOAD)
+
+# How fast the app feels in Chromium.
+bench-ui: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.ui $(UI)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check .

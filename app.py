@@ -23,10 +23,7 @@ from pages import shell  # noqa: E402  this loads torch, and the menu should not
 from pages.shell import door, sidebar  # noqa: E402
 
 st.logo(str(PICTURES / "logo.svg"), size="large")
-st.html(
-    "<style>.stMainBlockContainer {padding-top: 3.5rem; padding-bottom: 4rem}"
-    "[data-testid=stMetricValue] {font-size: 1.6rem}</style>"
-)
+st.html(PICTURES / "look.css")
 door.opened()
 shell.finite_link()
 sidebar.draw()

@@ -53,6 +53,9 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
         )
     if plan:
         figure.add_trace(style.dropped_item())
+    shares = {name: sum(row.get(part, 0) for row in rows) / total for part, name, _ in _PARTS}
+    most = max(shares, key=shares.get)
+    finding = f"{most} holds {100 * shares[most]:.0f} % of the parameters of all layers"
     figure.update_xaxes(style.layer_axis(len(rows), "layer"))
     figure.update_yaxes(style.axis("parameters", nticks=4, exponentformat="SI"))
-    return style.frame(figure, 240, "sizes", barmode="stack", bargap=0.2, legend_traceorder="normal")
+    return style.frame(figure, 240, "sizes", finding=finding, barmode="stack", bargap=0.2, legend_traceorder="normal")

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
 from charts import style
+from charts.colours import between, ink
 
-_UNSEEN = {"marker": {"opacity": 0.01}}
+UNSEEN = 0.01  # opacity: none at all would not answer to the mouse
+_UNSEEN = {"marker": {"opacity": UNSEEN}}
 _WHITE, _INK = "#FFFFFF", "#14171F"  # seen on every colour of a map
 
 
@@ -31,13 +34,30 @@ def targets(x: Sequence[float], y: Sequence[float], customdata: Sequence[Sequenc
         x=x,
         y=y,
         mode="markers",
-        marker={"symbol": "square", "size": size, "opacity": 0.01, "color": style.MUTED},
+        marker={"symbol": "square", "size": size, "opacity": UNSEEN, "color": style.MUTED},
         customdata=customdata,
         hovertemplate=f"%{{customdata[{len(customdata[0]) - 1}]}}<extra></extra>",
         showlegend=False,
         selected=_UNSEEN,
         unselected=_UNSEEN,
     )
+
+
+def digits(values: np.ndarray, texts: np.ndarray, low: float, high: float, size: int) -> go.Scatter:
+    """Texts in the cells of a map of `style.NEAR_TO_FAR`, black or white, whichever stands out more.
+
+    Parameters
+    ----------
+    values, texts : arrays of shape (rows, columns)
+    low, high : float
+        Where the colours begin and end.
+    """
+    rows, columns = np.indices(values.shape)
+    colours = [ink(between(style.NEAR_TO_FAR, (value - low) / (high - low))) for value in values.ravel().tolist()]
+    return go.Scatter(
+        x=columns.ravel().tolist(), y=rows.ravel().tolist(), text=texts.ravel().tolist(), mode="text",
+        textfont={"size": size, "color": colours}, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
 
 
 def frame_cell(figure: go.Figure, x: int, y: int, width: int = 2, **place: int) -> None:

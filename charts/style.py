@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pandas  # noqa: F401  plotly takes one that another thread is still importing for a whole one, and fails
 import plotly.graph_objects as go
 
+from charts.colours import rgb
 from plans.drops import Drops, dropped
 from plans.plan import Plan
 
@@ -32,7 +33,7 @@ _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
 
 
-def frame(figure: go.Figure, height: int, revision: str, top: int = 44, **layout: object) -> go.Figure:
+def frame(figure: go.Figure, height: int, revision: str, top: int = 44, finding: str = "", **layout: object) -> go.Figure:
     """Give a figure the common layout, in place.
 
     Parameters
@@ -44,6 +45,8 @@ def frame(figure: go.Figure, height: int, revision: str, top: int = 44, **layout
         As long as this stays the same, zoom and hidden legend items survive a redraw.
     top : int
         Pixels above the plot, where the legend is: 64 have room for two rows of it.
+    finding : str
+        What the chart shows, in one sentence; `finding` reads it back.
     layout
         What this chart has otherwise.
 
@@ -67,9 +70,15 @@ def frame(figure: go.Figure, height: int, revision: str, top: int = 44, **layout
         "hovermode": "closest",
         # Its default is half of the paper, which is transparent black here: a grey box.
         "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": LINE, "activecolor": MUTED},
+        "meta": {"finding": finding},
     }
     figure.update_layout(common | layout)
     return figure
+
+
+def finding(figure: go.Figure) -> str:
+    """What a chart shows, in one sentence of plain text; it may be empty."""
+    return (figure.layout.meta or {}).get("finding", "")
 
 
 def axis(title: str | None = None, **rest: object) -> dict:
@@ -134,7 +143,7 @@ UNFADED = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"op
 
 def pale(colour: str, opacity: float) -> str:
     """A colour that lets through what is below it: ``"#E5484D"``, 0.5 → ``"rgba(229, 72, 77, 0.50)"``."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = rgb(colour)
     return f"rgba({red}, {green}, {blue}, {opacity:.2f})"
 
 
@@ -168,6 +177,11 @@ def count(value: float) -> str:
         if value >= size:
             return f"{number(value / size)} {word}"
     return f"{value:,.0f}"
+
+
+def part(kind: str, layer: int) -> str:
+    """``Attention of layer 25``, ``MLP of layer 3``, ``Block 7``."""
+    return f"Block {layer}" if kind == "block" else f"{NAME[kind]} of layer {layer}"
 
 
 def span(start: int, stop: int) -> str:

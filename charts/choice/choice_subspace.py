@@ -47,7 +47,10 @@ def subspaces(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
     ticks = {"tickvals": list(range(len(shown))), "ticktext": [style.plan_name(plan) for _, plan, _ in shown]}
     figure.update_yaxes(style.axis(None, range=[len(shown) - 0.5, -0.5], showgrid=False, **ticks))
     figure.update_yaxes(style.heading("plan", 8), col=1)
-    return style.frame(figure, 130 + 44 * len(shown), f"subspaces-{way}")
+    pairs = [(plan, *(getattr(found, way).means[name] for name in ("kl", "option_kl"))) for _, plan, found in shown]
+    said = [f"{style.number(a)} and {style.number(b)} for {style.plan_name(plan)}" for plan, a, b in pairs]
+    finding = f"KL over the whole vocabulary and over the options, in nats: {'; '.join(said)}" if said else ""
+    return style.frame(figure, 130 + 44 * len(shown), f"subspaces-{way}", finding=finding)
 
 
 def _deviation(means: dict[str, float], name: str) -> float:
@@ -112,7 +115,10 @@ def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
     figure.update_xaxes(style.axis("KL, whole vocabulary (nats)", type="log", range=_range(ends[0]), **_DECADES))
     figure.update_yaxes(style.axis("KL, options alone (nats)", type="log", range=_range(ends[1]), **_DECADES))
     top = 84 if len(figure.data) > 4 else 60  # four entries of the legend fill a row
-    return style.frame(figure, 320 + top, f"items-{way}", top)
+    flips = [(plan, flipped(found, way), len(found.questions)) for plan, found in results.items() if found is not None]
+    said = [f"{len(rows)} of {count} with {style.plan_name(plan)}" for plan, rows, count in flips]
+    finding = f"Items whose choice changes: {', '.join(said)}" if said else ""
+    return style.frame(figure, 320 + top, f"items-{way}", top, finding)
 
 
 def _item(result: ChoiceResult, way: str, i: int) -> str:

@@ -57,7 +57,15 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
         figure.add_annotation(x=i + 1, y=kl[i], text=label, **look)
     figure.update_xaxes(style.axis("position in the window (tokens)", showgrid=False, nticks=12, range=ends))
     figure.update_yaxes(style.axis("KL (nats)", rangemode="tozero", nticks=5))
-    return style.frame(figure, 320, f"damage-{window}", hovermode="x", bargap=0.1)
+    return style.frame(figure, 320, f"damage-{window}", finding=_concentrated(kl), hovermode="x", bargap=0.1)
+
+
+def _concentrated(kl: np.ndarray) -> str:
+    """How few tokens hold half of the KL, in words."""
+    if not kl.sum() > 0:
+        return "No token of this window is predicted differently"
+    held = np.cumsum(-np.sort(-kl)) / kl.sum()
+    return f"Half of the window’s KL is in {int((held < 0.5).sum()) + 1} of its {len(kl)} tokens"
 
 
 def _sentence(i: int, kl: float, dense: float, pruned: float, texts: list[str] | None) -> str:

@@ -1,5 +1,7 @@
 """Where generation falls apart: over steps, in the text itself, and what both models would write instead at a step."""
 
+import html
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -45,7 +47,11 @@ def steps(
             look = {"colour": PLANS[place], "symbol": SYMBOLS[place], "dash": DASHES[place]}
             curves.append(Curve(name=style.plan_name(plan), **look, **read))
     shaded = band and prompt is None
-    return rows({"": curves}, ["step (tokens generated)"], f"steps-{prompt}-{free}", "25–75 % of prompts" if shaded else "")
+    means = [(curve.name, np.asarray(curve.values["kl"], float)) for curve in curves]
+    said = [f"{name} {style.number(np.nanmean(kl))}" for name, kl in means if np.isfinite(kl).any()]
+    finding = f"Mean KL over the steps, in nats: {', '.join(said)}" if said else ""
+    shade = "25–75 % of prompts" if shaded else ""
+    return rows({"": curves}, ["step (tokens generated)"], f"steps-{prompt}-{free}", shade, finding)
 
 
 def _over_prompts(result: DriftResult, free: bool, band: bool) -> dict:
@@ -183,4 +189,7 @@ def alternatives(result: DriftResult, prompt: int, step: int) -> go.Figure:
     figure.update_annotations(font={"size": 13})
     for title, axis in zip(figure.layout.annotations, figure.select_xaxes(), strict=True):
         title.update(x=axis.domain[0], xanchor="left")
-    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", top=36, bargap=0.3)
+    dense, pruned = (html.unescape(style.plain(each[prompt][step][0])) for each in (result.dense_top_pieces, result.top_pieces))
+    same = bool(result.dense_top_ids[prompt, step][0] == result.top_ids[prompt, step][0])
+    finding = f"Likeliest token of both: ‘{dense}’" if same else f"Likeliest token: dense ‘{dense}’, pruned ‘{pruned}’"
+    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", top=36, finding=finding, bargap=0.3)

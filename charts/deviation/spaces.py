@@ -57,7 +57,9 @@ class Curve:
     dash: str = "solid"
 
 
-def rows(columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: str, band: str = "") -> go.Figure:
+def rows(
+    columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: str, band: str = "", finding: str = ""
+) -> go.Figure:
     """Rows h, z, p and KL, a column of curves each.
 
     Parameters
@@ -95,7 +97,7 @@ def rows(columns: dict[str, Sequence[Curve]], titles: Sequence[str], revision: s
     entries = sum(trace.showlegend is True for trace in figure.data)
     top = 42 + _LEGEND_ROW * math.ceil(entries / 2) + (26 if any(columns) else 0)  # on a narrow page two entries fill a row
     # In mode "x" the labels of four plans would cover the picture.
-    return style.frame(figure, top + 60 + count * _ROW, revision, top, hoverdistance=40)
+    return style.frame(figure, top + 60 + count * _ROW, revision, top, finding, hoverdistance=40)
 
 
 def rounded(values: np.ndarray, floor: float = SMALLEST) -> list[float | None]:

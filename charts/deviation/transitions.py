@@ -47,7 +47,9 @@ def depth(
             whole = result.cumulative
             notes = _notes(_depths(result.layers), whole, (texts or {}).get(plan))
             curves.append(_curve(style.plan_name(plan), _look(place), whole, notes, band, estimates))
-    return rows({"": curves}, ["blocks applied (0: the embedding)"], "depth", "5–95 % of positions" if band else "")
+    ends = [f"{curve.name} {style.number(curve.values['kl'][-1])}" for curve in curves]
+    finding = f"KL at the end, in nats: {', '.join(ends)}" if ends else ""
+    return rows({"": curves}, ["blocks applied (0: the embedding)"], "depth", "5–95 % of positions" if band else "", finding)
 
 
 def alone(
@@ -87,7 +89,20 @@ def alone(
             notes = _notes(names, found, (texts or {}).get(plan, {}).get(kind))
             marked = _marked(drops, kind, result.layers) if plan == shared else ()
             columns[heading].append(_curve(name, look, found, notes, False, estimates, marked))
-    return rows(columns, ["layer", "layer"], f"alone-{norm}")
+    return rows(columns, ["layer", "layer"], f"alone-{norm}", finding=_extremes(columns))
+
+
+def _extremes(columns: dict[str, list[Curve]]) -> str:
+    """The sublayers that change the probabilities least and most, in words."""
+    found = [
+        (value, f"{heading} of layer {i}" + (f" ({curve.name})" if curve.name != _ALONE else ""))
+        for heading, curves in columns.items() for curve in curves
+        for i, value in zip(curve.x, curve.values["kl"].tolist(), strict=True) if np.isfinite(value)
+    ]  # fmt: skip
+    if not found:
+        return ""
+    (low, least), (high, most) = min(found), max(found)
+    return f"{least} changes predictions least, KL {style.number(low)} nats; {most} most, {style.number(high)} nats"
 
 
 def table(results: dict[str, TransitionsResult | None], norm: bool = True) -> list[dict[str, str | float]]:

@@ -69,7 +69,19 @@ def tried(rows: Sequence[dict], by: str = "parameters") -> go.Figure:
         )
     figure.update_xaxes(style.axis(f"{SAVED[by]} kept (%)", nticks=8, range=ends))
     figure.update_yaxes(style.axis("KL (nats per token)", type="log", dtick="D2", tickformat="~g"))
-    return style.frame(figure, 400, f"tried-{by}", top=68)
+    return style.frame(figure, 400, f"tried-{by}", top=68, finding=_lowest(rows, by))
+
+
+def _lowest(rows: Sequence[dict], by: str) -> str:
+    """The plan with the lowest KL that takes something out, in words."""
+    kept = [row for row in rows if row["plan"]]
+    if not kept:
+        return ""
+    least = min(kept, key=lambda row: row["kl"])
+    return (
+        f"Lowest KL so far: {style.plan_name(least['plan'])}, {style.number(least['kl'])} nats per token "
+        f"with {100 * least[by]:.1f} % of the {SAVED[by]}"
+    )
 
 
 def _ends(kept: Sequence[float]) -> list[float]:

@@ -27,8 +27,10 @@ def rates(found: Sequence[Rate], names: Sequence[str]) -> go.Figure:
         )  # fmt: skip
     figure.add_vline(x=0.5, line={"color": style.LINE, "dash": "dot"})
     figure.update_xaxes(style.axis("preferred to the dense model", range=[0, 1], tickformat=".0%"))
-    figure.update_yaxes(style.axis())
-    return style.frame(figure, 120 + 50 * len(found), "rates", top=16)
+    figure.update_yaxes(style.axis("plan"))
+    said = [f"{style.plan_name(names[each.second])} {each.rate:.0%} ({each.says})" for each in found if each.prompts]
+    finding = f"Preferred to the dense model: {', '.join(said)}" if said else ""
+    return style.frame(figure, 120 + 50 * len(found), "rates", top=16, finding=finding)
 
 
 def table(found: Sequence[Rate], names: Sequence[str], strength: Sequence[np.ndarray]) -> list[dict]:

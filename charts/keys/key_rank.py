@@ -48,7 +48,17 @@ def heads(result: KeyRankResult, level: float, chosen: tuple[int, int] | None = 
     figure.update_annotations(yshift=2, font={"size": 14})
     margin = {"l": 56, "r": 8, "t": 96, "b": 52}
     # Cells are wider than a marker can be: whatever lies under the mouse belongs to the nearest centre.
-    return style.frame(figure, 150 + int(cell * result.layers), f"heads-{level}", margin=margin, hoverdistance=-1)
+    height = 150 + int(cell * result.layers)
+    return style.frame(figure, height, f"heads-{level}", finding=_fewest(result, level), margin=margin, hoverdistance=-1)
+
+
+def _fewest(result: KeyRankResult, level: float) -> str:
+    found = ranks(result, "post", level)
+    layer, head = np.unravel_index(found.argmin(), found.shape)
+    return (
+        f"Keys need {style.number(found.mean())} of {result.head_dim} dimensions on average, "
+        f"fewest in layer {layer}, head {head}: {found.min()}"
+    )
 
 
 def _step(count: int, labels: int) -> int:
@@ -70,11 +80,12 @@ def _cells(figure: go.Figure, result: KeyRankResult, states: str, level: float, 
         ygap=1 if cell > 8 else 0,
         showscale=place == 1,
         colorbar=bar,
-        texttemplate="%{z}" if result.heads <= _WRITTEN and cell > 12 else None,
-        textfont={"size": 11},
+        name="before rotation" if states == "pre" else "keys",
         row=1,
         col=place,
     )
+    if result.heads <= _WRITTEN and cell > 12:
+        figure.add_trace(cells.digits(found, found.astype(str), 1, max(2, result.head_dim), 11), row=1, col=place)
 
 
 def _targets(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int) -> None:
@@ -137,5 +148,10 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     ends = [-0.5, result.layers - 0.5]
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
     title = f"dimensions for {100 * level:g} % of the variance"
+    means = ranks(result, "post", level).mean(axis=1)
+    finding = (
+        f"Of {result.head_dim} dimensions, keys need fewest in layer {means.argmin()} ({style.number(means.min())}) "
+        f"and most in layer {means.argmax()} ({style.number(means.max())})"
+    )
     figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
-    return style.frame(figure, 380, f"layers-{level}", top=64, hovermode="x unified")
+    return style.frame(figure, 380, f"layers-{level}", top=64, finding=finding, hovermode="x unified")

@@ -8,6 +8,7 @@ from probes.keys.low_rank_attention import LowRankResult
 
 MEASURES = ("perplexity", "kl")
 _CELL = 72  # pixels that a cell of the grid is high
+_CLOSE = 1.1  # times the dense perplexity
 # Name, colour, dash and marker of the ways to choose keys that take their share of the keys.
 _WAYS = {
     "exact": ("exact scores", style.ATTENTION, "dot", "diamond"),
@@ -56,7 +57,19 @@ def grid(result: LowRankResult, chosen: tuple[float, float] | None = None, measu
     ends = [-0.5, len(columns) - 0.5], [len(rows) - 0.5, -0.5]
     figure.update_xaxes(style.axis("keys attended to, k_f", showgrid=False, range=ends[0], **across))
     figure.update_yaxes(style.axis("dimensions scored, d_f", showgrid=False, range=ends[1], **down))
-    return style.frame(figure, _height(result), f"grid-{measure}", hoverdistance=-1)
+    return style.frame(figure, _height(result), f"grid-{measure}", finding=_cheapest(result), hoverdistance=-1)
+
+
+def _cheapest(result: LowRankResult) -> str:
+    """The cheapest cell that is about as good as the dense model, in words."""
+    good = np.argwhere(result.perplexity <= _CLOSE * result.dense_perplexity)
+    if not len(good):
+        return f"No cell keeps the perplexity within {100 * (_CLOSE - 1):.0f} % of the dense model’s"
+    i, j = min(good.tolist(), key=lambda cell: result.cost[tuple(cell)])
+    return (
+        f"Cheapest within {100 * (_CLOSE - 1):.0f} % of the dense perplexity: {percent(result.top[j])} of the keys in "
+        f"{percent(result.dims[i])} of the dimensions, cost {100 * result.cost[i, j]:.0f} %"
+    )
 
 
 def _falling(shares: list[float]) -> list[int]:
@@ -73,20 +86,20 @@ def _cells(figure: go.Figure, values: np.ndarray, cost: np.ndarray) -> None:
     finite = values[np.isfinite(values)]
     shown = np.log10(np.clip(values, 1e-9, finite.max(initial=1e-9)))
     low, high = float(shown.min()), float(shown.max())
+    low, high = low, high if high > low else low + 1
     pairs = (zip(*row, strict=True) for row in zip(values.tolist(), cost.tolist(), strict=True))
+    texts = [[f"<b>{style.number(value)}</b><br>cost {100 * share:.0f} %" for value, share in row] for row in pairs]
     figure.add_heatmap(
         z=[[style.rounded(value) for value in row] for row in shown],
-        text=[[f"<b>{style.number(value)}</b><br>cost {100 * share:.0f} %" for value, share in row] for row in pairs],
-        texttemplate="%{text}",
-        textfont={"size": 13},
         colorscale=style.NEAR_TO_FAR,
         zmin=low,
-        zmax=high if high > low else low + 1,
+        zmax=high,
         showscale=False,
         hoverinfo="skip",
         xgap=2,
         ygap=2,
     )
+    figure.add_trace(cells.digits(shown, np.array(texts), low, high, 13))
 
 
 def _sentence(result: LowRankResult, i: int, j: int) -> str:
@@ -148,9 +161,12 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
     for name, value, colour, dash in flat:
         line, name = {"color": colour, "width": 1.5, "dash": dash}, f"{name}: {style.number(value, 4)}"
         figure.add_scatter(x=[0, end], y=[style.rounded(value)] * 2, mode="lines", line=line, name=name, hoverinfo="skip")
+    least = order[0]
+    said = [f"{name} {style.number(found[least], 4)}" for name, *_, found in lines]
+    finding = f"Perplexity with {percent(result.top[least])} of the keys: {', '.join(said)}"
     figure.update_xaxes(style.axis("keys attended to (%)", range=[0, end], nticks=8, showgrid=False))
     figure.update_yaxes(style.axis("perplexity", type="log", tickformat="~g", nticks=6))
-    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", top=92, hovermode="x unified")
+    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", top=92, finding=finding, hovermode="x unified")
 
 
 def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
@@ -185,8 +201,12 @@ def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
             + (" (Jaccard %{customdata[1]})" if name.startswith("recall") else "")
             + "<extra></extra>",
         )
-    last = max(result.layers, default=0)
+    last, recall = max(result.layers, default=0), result.recall[:, i, j]
+    worst = int(recall.argmin()) if len(recall) else -1
+    finding = (
+        f"Fewest of the best keys are found in layer {result.layers[worst]}: {100 * recall[worst]:.0f} %" if len(recall) else ""
+    )
     figure.update_xaxes(style.layer_axis(last + 1, "layer", range=[-0.5, last + 0.5]))
     highest = max(1.0, float(result.error[:, i, j].max(initial=0)))
     figure.update_yaxes(style.axis("share (1 = all)", range=[0, 1.05 * highest], nticks=6))
-    return style.frame(figure, 340, f"by-layer-{dims}-{top}", top=64, hovermode="x unified")
+    return style.frame(figure, 340, f"by-layer-{dims}-{top}", top=64, finding=finding, hovermode="x unified")

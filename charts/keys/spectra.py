@@ -77,7 +77,10 @@ def spectrum(result: KeyRankResult, layer: int, head: int, level: float) -> go.F
     figure.add_hline(y=100 * level, line={"color": style.LINE, "width": 1})
     figure.update_xaxes(style.axis("leading dimensions", range=[0, result.head_dim + 1], nticks=8, showgrid=False))
     figure.update_yaxes(style.axis("variance explained (%)", range=[0, 104], nticks=6))
-    return style.frame(figure, 420, f"spectrum-{layer}-{head}", top=64, hovermode="x")
+    rank = int(ranks(result, "post", level)[layer, head])
+    finding = f"{rank} of {result.head_dim} dimensions explain {100 * level:g} % of the variance of these keys"
+    finding = finding if rank else "These keys do not vary"
+    return style.frame(figure, 420, f"spectrum-{layer}-{head}", top=64, finding=finding, hovermode="x")
 
 
 def _cumulative(spectra: np.ndarray) -> np.ndarray:
@@ -162,7 +165,9 @@ def overlap(result: KeyRankResult) -> go.Figure:
         )
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=[-0.5, result.layers - 0.5]))
     figure.update_yaxes(style.axis("subspace overlap", range=[0, 1.05], nticks=6))
-    return style.frame(figure, 320, "overlap", top=64, hovermode="x unified")
+    found, chance = np.mean(result.overlap_post), np.mean(result.chance_post)
+    finding = f"The leading directions overlap by {100 * found:.0f} %; random ones would by {100 * chance:.0f} %"
+    return style.frame(figure, 320, "overlap", top=64, finding=finding, hovermode="x unified")
 
 
 def overlap_in_words(result: KeyRankResult, text: str, other: str = "") -> str:

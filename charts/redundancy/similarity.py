@@ -71,7 +71,13 @@ def importance(
     figure.update_annotations(x=0, xanchor="left", yshift=2, font={"size": 14})
     # In mode "x" the whole column of a bar answers to the mouse: the bars worth a click are the shortest.
     revision = f"importance-{log}-{','.join(kinds)}"
-    return style.frame(figure, 80 + 170 * len(kinds), revision, top=64, hovermode="x", bargap=0.25)
+    height, least = 80 + 170 * len(kinds), _least(means, kinds)
+    return style.frame(figure, height, revision, top=64, finding=least, hovermode="x", bargap=0.25)
+
+
+def _least(means: SimilarityResult | Summary, kinds: Sequence[str]) -> str:
+    score, kind, layer = min((1 - cosine, kind, i) for kind in kinds for i, cosine in enumerate(getattr(means, kind)))
+    return f"{style.part(kind, layer)} changes the stream least: 1 − cosine {style.number(score)}"
 
 
 def _means(result: SimilarityResult, first: bool) -> SimilarityResult | Summary:
@@ -109,11 +115,10 @@ def _bar_texts(
     """Plan item and sentence of each bar."""
     rank = {layer: place for place, layer in enumerate(np.argsort(scores, kind="stable"), 1)}
     norm, turn = (getattr(means, f"{kind}_{what}") for what in ("norm", "turn"))
-    subject = "Block {}" if kind == "block" else f"{style.NAME[kind]} of layer {{}}"
     return [
         [
             f"{LETTERS[kind]}{i}",
-            f"<b>{subject.format(i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
+            f"<b>{style.part(kind, i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
             f"rank {rank[i]} of {result.layers}, where 1 is the most redundant<br>"
             f"5–95 % of tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
             f"its output is {style.number(norm[i])} times as long as the residual stream, at a cosine of "
@@ -172,7 +177,16 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
     scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("output length ÷ stream length", **scale), row=1)
     figure.update_yaxes(style.axis("cosine with the stream", nticks=6), row=2)
-    return style.frame(figure, 480, f"contributions-{log}")
+    return style.frame(figure, 480, f"contributions-{log}", finding=_most(means))
+
+
+def _most(means: SimilarityResult | Summary) -> str:
+    norm, kind, layer = max((norm, kind, i) for kind in KINDS[:2] for i, norm in enumerate(getattr(means, f"{kind}_norm")))
+    turns = [turn for kind in KINDS[:2] for turn in getattr(means, f"{kind}_turn")]
+    return (
+        f"{style.part(kind, layer)} adds the most, {style.number(norm)} times the length of the stream; "
+        f"{sum(turn < 0 for turn in turns)} of {len(turns)} sublayers point against it"
+    )
 
 
 def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
@@ -209,4 +223,7 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
         figure.add_trace(style.legend_item(style.DROPPED, marker=look))
     figure.update_xaxes(style.layer_axis(result.layers, "consecutive layers dropped", range=[0.5, result.layers + 0.5]))
     figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
-    return style.frame(figure, 320, "span-curve")
+    shown = {length: result.spans[length - 1] for length in (1, max(1, result.layers // 4), max(1, result.layers // 2))}
+    sizes = [f"{style.number(best['angular'])} for {length}" for length, best in shown.items()]
+    finding = f"Distance of the best span by number of layers: {', '.join(sizes)}"
+    return style.frame(figure, 320, "span-curve", finding=finding)

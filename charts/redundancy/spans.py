@@ -59,7 +59,7 @@ def states(
     _marks(figure, [(stop, start) for start, stop in best], dropped, result.layers)
     across, down = (0.5, result.layers + 0.5), (result.layers - 0.5, -0.5)
     _square(figure, result.layers, ("to the input of layer", across), ("from the input of layer", down))
-    return _framed(figure, f"states-{measure}")
+    return _framed(figure, f"states-{measure}", _least(values, measure))
 
 
 def spans(
@@ -103,7 +103,7 @@ def spans(
     _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)), layers)
     across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
     _square(figure, layers, ("first layer dropped", across), ("number of layers dropped", up))
-    return _framed(figure, f"spans-{measure}-{rowwise}")
+    return _framed(figure, f"spans-{measure}-{rowwise}", _least(values, measure))
 
 
 def _by_length(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -199,6 +199,14 @@ def _square(figure: go.Figure, layers: int, across: tuple[str, tuple], up: tuple
     figure.update_xaxes(automargin=False, title_standoff=32)
 
 
-def _framed(figure: go.Figure, revision: str) -> go.Figure:
+def _least(values: np.ndarray, measure: str) -> str:
+    """The best span of a quarter of the layers, in words."""
+    length = max(1, (len(values) - 1) // 4)
+    start, stop = _best(values, length, measure)
+    many = f"spans of {length} layers" if length > 1 else "single layers"
+    return f"Of all {many}, {style.span(start, stop)} changes least: {MEASURES[measure]} {style.number(values[start, stop])}"
+
+
+def _framed(figure: go.Figure, revision: str, finding: str) -> go.Figure:
     margin = {"l": 64, "r": 8, "t": 100, "b": 64}
-    return style.frame(figure, _PLOT + 170, revision, margin=margin)
+    return style.frame(figure, _PLOT + 170, revision, finding=finding, margin=margin)

@@ -51,7 +51,19 @@ def damage(result: DropScanResult, plan: Plan, measure: str = "kl", log: bool = 
     if measure == "agreement":
         scale |= {"tickformat": ".0%"}
     figure.update_yaxes(style.axis(MEASURES[measure][1], **scale))
-    return style.frame(figure, 440, f"damage-{measure}-{log}", top=64)
+    return style.frame(figure, 440, f"damage-{measure}-{log}", top=64, finding=_least(result, measure))
+
+
+def _least(result: DropScanResult, measure: str) -> str:
+    """The drop that costs least, in words."""
+    sign = -1 if measure == "agreement" else 1
+    costs = [(sign * value, kind, i) for kind in KINDS for i, value in enumerate(getattr(getattr(result, kind), measure))]
+    value, kind, layer = min((cost for cost in costs if math.isfinite(cost[0])), default=(math.nan, "", -1))
+    if not kind:
+        return ""
+    said = f"{sign * value:.1%} of tokens keep their likeliest next token" if measure == "agreement" else (
+        f"{'KL' if measure == 'kl' else 'change of the loss'} {style.number(value)} nats per token")  # fmt: skip
+    return f"{style.part(kind, layer)} costs least: {said}"
 
 
 def _line(figure: go.Figure, result: DropScanResult, kind: str, measure: str, gone: frozenset[int], log: bool) -> None:
@@ -94,12 +106,11 @@ def _whiskers(layers: list[int], low: np.ndarray, high: np.ndarray, log: bool) -
 def _point(result: DropScanResult, kind: str, layer: int, dropped: bool) -> list[str]:
     """Plan item and sentence of a point."""
     part = getattr(result, kind)
-    name = f"Block {layer}" if kind == "block" else f"{style.NAME[kind]} of layer {layer}"
     low, high = part.kl_low[layer], part.kl_high[layer]
     interval = f" (95 %: {style.number(low)} to {style.number(high)})" if math.isfinite(low) else ""
     sign = "+" if part.loss[layer] >= 0 else ""
     text = (
-        f"<b>{name}</b> left out<br>KL {style.number(part.kl[layer])} nats per token{interval}<br>"
+        f"<b>{style.part(kind, layer)}</b> left out<br>KL {style.number(part.kl[layer])} nats per token{interval}<br>"
         f"loss {sign}{style.number(part.loss[layer])} nats per token<br>"
         f"{part.agreement[layer]:.1%} of tokens keep their likeliest next token<br>"
         f"1 − cosine {style.number(part.similarity[layer])}, first-order estimate {style.number(part.gradient[layer])} nats<br>"
@@ -149,7 +160,18 @@ def skips(result: DropScanResult, plan: Plan, mode: str = "future") -> go.Figure
         cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
         figure.add_scatter(x=shown, y=shown, mode="markers", marker=cross, name=style.DROPPED, hoverinfo="skip")
     _square(figure, layers)
-    return style.frame(figure, _PLOT + 170, f"skips-{mode}", margin={"l": 64, "r": 8, "t": 100, "b": 64})
+    margin = {"l": 64, "r": 8, "t": 100, "b": 64}
+    return style.frame(figure, _PLOT + 170, f"skips-{mode}", finding=_widest(effects), margin=margin)
+
+
+def _widest(effects: np.ndarray) -> str:
+    """The layer without which later ones change most, in words."""
+    later = {s: row[s + 1 :][np.isfinite(row[s + 1 :])] for s, row in enumerate(effects)}
+    means = {s: float(row.mean()) for s, row in later.items() if len(row)}
+    if not means:
+        return ""
+    most = max(means, key=means.get)
+    return f"Skipping layer {most} changes later layers most: by {style.number(means[most])} of what they add, on average"
 
 
 def _cell(effects: np.ndarray, skipped: int, later: int, mode: str, dropped: bool) -> list[str]:

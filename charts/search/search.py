@@ -78,7 +78,18 @@ def front(result: SearchResult, plan: Plan, units: str) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
     figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", type="log", dtick=1, tickformat="~g"))
-    return style.frame(figure, 460, f"front {result.unit}", top=84)
+    return style.frame(figure, 460, f"front {result.unit}", top=84, finding=_reach(result, steps, units))
+
+
+def _reach(result: SearchResult, steps: list[int], units: str) -> str:
+    """What the largest saving costs, in words."""
+    if not steps:
+        return ""
+    last = steps[-1]
+    return (
+        f"Saving {result.saved[last]:.1%} of all {units} costs a KL of {style.number(result.kl[last])} nats per token "
+        f"({NAME[result.strategies[last]]})"
+    )
 
 
 def _strategy(figure: go.Figure, result: SearchResult, name: str) -> None:
@@ -142,7 +153,9 @@ def partial(found: SoFar, units: str) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
     figure.update_yaxes(style.axis("KL on the choosing windows, nats per token", type="log", dtick=1, tickformat="~g"))
-    return style.frame(figure, 380, "partial", top=64)
+    ends = [(found.saved[i], found.kl[i]) for i in steps[-1:]]
+    finding = "".join(f"So far: saving {saved:.1%} of all {units} costs a KL of {style.number(kl)} nats" for saved, kl in ends)
+    return style.frame(figure, 380, "partial", top=64, finding=finding)
 
 
 def table(result: SearchResult) -> list[dict]:

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from charts import style
-from plans.plan import parse
+from plans.plan import Plan, parse
 from probes.search.stability import StabilityResult
 
 _KINDS = (("attention", "a", style.ATTENTION, "square", -0.16), ("mlp", "m", style.MLP, "circle", 0.16))
@@ -39,7 +39,14 @@ def chosen(result: StabilityResult) -> go.Figure:
     figure.update_xaxes(style.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
     ticks = {"tickmode": "array", "tickvals": list(range(len(plans))), "ticktext": result.variants}
     figure.update_yaxes(style.axis("chosen on", range=[len(plans) - 0.5, -0.5], **ticks))
-    return style.frame(figure, 140 + 44 * len(plans), "chosen")
+    picks = [set(items) for items in _items(plans)]
+    finding = f"{len(set.intersection(*picks))} of {len(set.union(*picks))} drops are chosen by every variant" if picks else ""
+    return style.frame(figure, 140 + 44 * len(plans), "chosen", finding=finding)
+
+
+def _items(plans: list[Plan]) -> list[list[str]]:
+    """The sublayers that each plan drops."""
+    return [[f"{letter}{i}" for kind, letter, *_ in _KINDS for i in sorted(style.dropped_layers(plan, kind))] for plan in plans]
 
 
 def table(result: StabilityResult) -> list[dict]:

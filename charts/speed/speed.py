@@ -44,7 +44,8 @@ def rounds(result: SpeedResult) -> go.Figure:
             )  # fmt: skip
         figure.update_xaxes(style.axis(units[phase], rangemode="tozero", nticks=6), row=1, col=column)
     figure.update_yaxes(style.axis("model", showgrid=False, categoryorder="array", categoryarray=list(_NAMES[::-1])))
-    return style.frame(figure, 230, "rounds")
+    says = "; ".join(f"{name}: {getattr(result, phase).says}" for phase, name in PHASES.items())
+    return style.frame(figure, 230, "rounds", finding=says)
 
 
 def ratios(results: dict[str, SpeedResult]) -> go.Figure:
@@ -95,7 +96,9 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
     figure.update_xaxes(style.axis("times as fast as dense", nticks=8))
     ticks = {"tickmode": "array", "tickvals": list(range(len(plans))), "ticktext": names}
     figure.update_yaxes(style.axis("plan", showgrid=False, range=[len(plans) - 0.5, -0.5], **ticks))
-    return style.frame(figure, 130 + 44 * len(plans), "ratios")
+    fastest = max(plans, key=lambda plan: results[plan].decode.ratio, default="")
+    finding = f"Fastest at decoding, {style.plan_name(fastest)}: {results[fastest].decode.says}" if plans else ""
+    return style.frame(figure, 130 + 44 * len(plans), "ratios", finding=finding)
 
 
 def memory(found: Memory) -> go.Figure:
@@ -118,7 +121,8 @@ def memory(found: Memory) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(style.axis("MB", rangemode="tozero", nticks=8))
     figure.update_yaxes(style.axis("model", showgrid=False, autorange="reversed"))
-    return style.frame(figure, 200, "memory", barmode="stack", bargap=0.35)
+    finding = f"Weights take {style.number(found.weights / 1e6)} MB, dense {style.number(found.dense_weights / 1e6)} MB"
+    return style.frame(figure, 200, "memory", finding=finding, barmode="stack", bargap=0.35)
 
 
 def table(results: dict[str, SpeedResult]) -> list[dict]:

@@ -53,7 +53,13 @@ def differences(result: EvaluateResult) -> go.Figure:
     names = [f"{style.shortened(task['name'], 24)}, {metric['name']}" for task, metric in rows]
     ticks = {"tickmode": "array", "tickvals": list(range(len(rows))), "ticktext": names}
     figure.update_yaxes(style.axis("task and metric", showgrid=False, range=[len(rows) - 0.5, -0.5], **ticks))
-    return style.frame(figure, 120 + 44 * max(1, len(rows)), "differences")
+    said = [verdict(metric, task["items"]) for task, metric in rows]
+    finding = (
+        f"Of {len(rows)} scores, {said.count('worse')} are worse and {said.count('better')} better beyond chance"
+        if rows
+        else ""
+    )
+    return style.frame(figure, 120 + 44 * max(1, len(rows)), "differences", finding=finding)
 
 
 def _length(high: float, low: float) -> float:

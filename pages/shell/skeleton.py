@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from charts import saved, style
 from pages.shell.state import clicked
+from pages.shell.words import plain
 from plans.plan import parse
 from probes.answer import Answer
 
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+_CAMERA = ("PNG", "SVG")
 # Two charts stand beside each other as long as both are wide enough to read.
 _BESIDE = "<style>[class*=st-key-beside] [data-testid=stColumn] {min-width: 22rem}</style>"
 
@@ -21,15 +24,41 @@ def beside(name: str, spec: int | list[float] = 2) -> list:
 
 
 def chart(figure, name: str, alt: str, place=st) -> None:
-    """A chart to look at."""
-    place.plotly_chart(figure, key=name, alt=alt, config=CHART)
+    """A chart to look at, below a sentence on what it shows, and what can be saved of it."""
+    _drawn(figure, name, alt, place)
 
 
 def clickable(figure, name: str, alt: str, place=st, on_select: Callable[[], None] | None = None) -> None:
     """A chart whose points can be clicked; by default a click toggles the item of a plan that a point carries."""
-    place.plotly_chart(
-        figure, key=name, on_select=on_select or (lambda: clicked(name)), selection_mode="points", alt=alt, config=CHART
-    )
+    _drawn(figure, name, alt, place, on_select=on_select or (lambda: clicked(name)), selection_mode="points")
+
+
+def _drawn(figure, name: str, alt: str, place, **select) -> None:
+    """The one way to a chart."""
+    box = place.container(key=f"chart_{name}", gap="xxsmall")
+    if said := style.finding(figure):
+        box.markdown(f"**{plain(said)}**")
+    kind = st.session_state.get(f"{name}_camera") or _CAMERA[0]
+    camera = {"toImageButtonOptions": {"format": kind.lower(), "filename": name}}
+    box.plotly_chart(figure, key=name, alt=alt, config=CHART | camera, **select)
+    with box.popover("Save", type="tertiary", icon=":material/download:"):
+        # Made when they are clicked: the HTML holds all of plotly.
+        st.download_button(
+            "Numbers as CSV", lambda: saved.csv(figure), f"{name}.csv", "text/csv", key=f"{name}_csv", on_click="ignore",
+            width="stretch",
+        )  # fmt: skip
+        st.download_button(
+            "Chart as HTML", lambda: saved.document(figure, alt), f"{name}.html", "text/html", key=f"{name}_html",
+            on_click="ignore", width="stretch",
+        )  # fmt: skip
+        st.segmented_control(
+            "The camera above the chart saves",
+            _CAMERA,
+            default=_CAMERA[0],
+            key=f"{name}_camera",
+            required=True,
+            width="stretch",
+        )
 
 
 def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:

@@ -1,0 +1,140 @@
+"""How fast the app feels in Chromium, on the bundled model: medians of what a person waits for (``make bench-ui``).
+
+Prints a Markdown table for docs/performance.md, with the load of the machine; exit code 1 where a target is missed.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from benchmarks.server import serving
+
+_LINK = "windows=2&length=128&dtype=float32&device=cpu&plan=a25"
+_WAIT = 120_000  # ms that anything may take
+# What a person waits for, and the seconds that it may take.
+TARGETS = {
+    "first paint": 1.0,
+    "page change, with results": 0.4,
+    "toggle in the strip, until new figures": 0.2,
+    "first streamed token": 1.0,
+}
+# A page with results, and what is seen once they are drawn.
+_PAGES = {"Similarity": ".st-key-importance .js-plotly-plot", "Model": ".st-key-sizes .js-plotly-plot"}
+
+
+def seconds(act: Callable[[], None], seen: Callable[[], None]) -> float:
+    """From before ``act`` until ``seen`` returns."""
+    begun = time.perf_counter()
+    act()
+    seen()
+    return time.perf_counter() - begun
+
+
+def first_paint(browser, address: str) -> float:
+    """Seconds until a new visitor sees something, as the browser tells it."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{address}/?{_LINK}")
+    page.get_by_role("heading", level=1).wait_for(timeout=_WAIT)
+    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    context.close()
+    return painted / 1e3
+
+
+def prepared(page, address: str) -> None:
+    """Load the model and ask what the pages will show."""
+    page.set_default_timeout(_WAIT)
+    page.goto(f"{address}/similarity?{_LINK}")
+    page.locator(".st-key-load button").click()
+    page.get_by_text(re.compile(r"is in memory · \d+ layers")).wait_for()
+    page.locator(".st-key-ask_similarity button").click()
+    page.locator(_PAGES["Similarity"]).wait_for()
+
+
+def page_changes(page) -> list[float]:
+    """Seconds from a click on the menu until the chart of the page is drawn."""
+    return [
+        seconds(page.get_by_role("link", name=name, exact=True).click, page.locator(chart).wait_for)
+        for name, chart in reversed(_PAGES.items())
+    ]
+
+
+def toggle(page) -> float:
+    """Seconds from a click on a cell of the strip until the figures of the plan are other ones."""
+    figure = page.get_by_test_id("stMetric").filter(has_text="Parameters").get_by_test_id("stMetricValue")
+    before, cell = figure.text_content(), page.get_by_role("button", name=re.compile("^attention 3, "))
+    changed = "([node, old]) => node.textContent !== old"
+    return seconds(cell.click, lambda: page.wait_for_function(changed, arg=[figure.element_handle(), before]))
+
+
+def first_token(page) -> float:
+    """Seconds from a click on Answer until the first token stands there; then the answers are stopped."""
+    once = seconds(page.locator(".st-key-answer button").click, page.locator(".answer span").first.wait_for)
+    page.locator(".st-key-stop button").click()
+    page.get_by_text("Every step as a table").wait_for()
+    return once
+
+
+def measured(address: str, rounds: int, chromium: str) -> dict[str, list[float]]:
+    """Seconds of each of `TARGETS`, round by round; a round before these is thrown away."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, list[float]] = {name: [] for name in TARGETS}
+    paint, change, switch, token = TARGETS
+    with sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        prepared(page, address)
+        for _ in range(rounds + 1):
+            found[paint].append(first_paint(browser, address))
+            found[change] += page_changes(page)
+        page.goto(f"{address}/drop_lab?{_LINK}&answer_length=400")
+        page.get_by_role("grid").wait_for()
+        for _ in range(rounds + 1):
+            found[switch].append(toggle(page))
+        for _ in range(rounds + 1):
+            found[token].append(_fresh(page))
+        browser.close()
+    return {name: times[len(times) - rounds * len(times) // (rounds + 1) :] for name, times in found.items()}
+
+
+def _fresh(page) -> float:
+    """`first_token` on a page without the last answers, which would be taken for new ones."""
+    page.reload()
+    page.get_by_role("grid").wait_for()
+    return first_token(page)
+
+
+def table(found: dict[str, list[float]]) -> str:
+    """Medians, ranges and targets as Markdown."""
+    rows = [
+        f"| {name} | {median(times):.2f} s | {min(times):.2f}–{max(times):.2f} s | {TARGETS[name]:g} s |"
+        for name, times in found.items()
+    ]
+    load = f"Load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    return "\n".join(["| what | median | range | target |", "|---|---|---|---|", *rows, "", load])
+
+
+def main() -> int:
+    """Run it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "server") as server:
+        found = measured(server.address, options.rounds, chromium)
+    print(table(found))
+    return int(any(median(times) > TARGETS[name] for name, times in found.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
