@@ -94,9 +94,9 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
     }
     if not any(result for each in found.values() for result in each.values()):
         return
-    st.subheader("Verdict", anchor=False)
+    st.header("Verdict", anchor=False)
     verdict_part.draw(plans, found)
-    st.subheader("From hidden states to logits to probabilities", anchor=False)
+    st.header("From hidden states to logits to probabilities", anchor=False)
     layer_part.story(found["transitions"], found["drift"], answers)
     steps, choice, alone = st.tabs(["In the text", "Multiple choice", "Each sublayer alone"], key="part", bind="query-params")
     with steps:

@@ -124,14 +124,14 @@ chosen = st.segmented_control(
 level = _LEVELS[chosen or "90"]
 _numbers(result, level)
 _heads(result, level)
-st.subheader("Along the layers", anchor=False)
+st.header("Along the layers", anchor=False)
 shell.chart(charts.layers(result, level), "layers", "Rank along the layers")
 st.caption(
     "Lines are means over heads; bands span the lowest to the highest head."
     + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % alone.")
 )
-st.subheader("Does the basis generalise?", anchor=False)
+st.header("Does the basis generalise?", anchor=False)
 _stability(result)
-st.subheader("Low-rank attention", anchor=False)
+st.header("Low-rank attention", anchor=False)
 low_rank.draw(result, anatomy)
 shell.warn_of_link(asked)

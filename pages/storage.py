@@ -187,22 +187,22 @@ def _lives() -> None:
         button.button("Stop", key=f"end_{i}", on_click=live.stop, disabled=not (me.operator or me.name == live.owner))
 
 
-st.subheader("Models", anchor=False)
+st.header("Models", anchor=False)
 _models()
-st.subheader("Jobs", anchor=False)
+st.header("Jobs", anchor=False)
 _jobs()
-st.subheader("Answers", anchor=False)
+st.header("Answers", anchor=False)
 if problem := st.session_state.pop("forget_error", None):
     shell.refused(problem)
 try:
     _entries()
 except StoreError as error:
     shell.refused(error)
-st.subheader("Report", anchor=False)
+st.header("Report", anchor=False)
 try:
     report.draw()
 except StoreError as error:
     shell.refused(error)
 if not settings().demo:
-    st.subheader("Bundles", anchor=False)
+    st.header("Bundles", anchor=False)
     _bundle()

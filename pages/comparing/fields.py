@@ -106,7 +106,7 @@ def caption(shown: Comparison) -> None:
     how = "greedy" if params.temperature == 0 else f"temperature {params.temperature:g}, seed {params.seed}"
     by = f" · by {shown.by}" if shown.by not in ("", "local") else ""
     if shown.title:
-        st.subheader(shell.plain(shown.title), anchor=False)
+        st.header(shell.plain(shown.title), anchor=False)
     names = " · ".join(shell.plain(name) for name in shown.names)
     st.caption(
         f"{names} · {len(prompts_of(params.prompts))} prompts, up to {params.length} tokens, {how} · made "

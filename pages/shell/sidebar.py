@@ -22,13 +22,13 @@ def draw() -> None:
     """Draw it; app.py does so on every page."""
     asked = linked(_FIELDS)
     with st.sidebar:
-        st.subheader("Model", anchor=False)
+        st.header("Model", anchor=False)
         _model_fields()
         known = _known()
         _standing(known)
-        st.subheader("Text", anchor=False)
+        st.header("Text", anchor=False)
         _text_fields(known)
-        st.subheader("Plan", anchor=False)
+        st.header("Plan", anchor=False)
         _plan_fields(known)
     warn_of_link(asked)
 
