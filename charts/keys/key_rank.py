@@ -148,10 +148,13 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     ends = [-0.5, result.layers - 0.5]
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
     title = f"dimensions for {100 * level:g} % of the variance"
+    figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
+    return style.frame(figure, 380, f"layers-{level}", top=64, finding=_range(result, level), hovermode="x unified")
+
+
+def _range(result: KeyRankResult, level: float) -> str:
     means = ranks(result, "post", level).mean(axis=1)
-    finding = (
+    return (
         f"Of {result.head_dim} dimensions, keys need fewest in layer {means.argmin()} ({style.number(means.min())}) "
         f"and most in layer {means.argmax()} ({style.number(means.max())})"
     )
-    figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
-    return style.frame(figure, 380, f"layers-{level}", top=64, finding=finding, hovermode="x unified")

@@ -91,6 +91,7 @@ def _cells(figure: go.Figure, values: np.ndarray, cost: np.ndarray) -> None:
     texts = [[f"<b>{style.number(value)}</b><br>cost {100 * share:.0f} %" for value, share in row] for row in pairs]
     figure.add_heatmap(
         z=[[style.rounded(value) for value in row] for row in shown],
+        text=texts,
         colorscale=style.NEAR_TO_FAR,
         zmin=low,
         zmax=high,
