@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL := PYTHON="$(PYTHON)" scripts/install.sh $(VENV)
 NEEDS := pyproject.toml $(wildcard scripts/*)
 
-.PHONY: run test bench bench-ui load lint lock sbom audit clean test-gpu bench-gpu
+.PHONY: run test bench bench-ui load pictures lint lock sbom audit clean test-gpu bench-gpu
 
 run: $(VENV)/.installed
 	FORWARDED_ALLOW_IPS= $(BIN)/python -m streamlit run asgi.py --server.port $(PORT)
@@ -28,6 +28,10 @@ load: $(VENV)/.installed-test
 # How fast the app feels in Chromium.
 bench-ui: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.ui $(UI)
+
+# The pictures in docs, from the running app; PICTURES=decide takes one.
+pictures: $(VENV)/.installed-test
+	$(BIN)/python -m scripts.pictures $(PICTURES)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m ruff check .

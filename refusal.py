@@ -1,4 +1,4 @@
-"""What every layer shares: a refusal says why not, and progress says how far."""
+"""What every layer shares: a refusal says why not, progress says how far, and a number comes with its noun."""
 
 from collections.abc import Callable
 
@@ -12,3 +12,8 @@ class Refusal(ValueError):
 
 def silent(done: float, total: float, text: str) -> None:
     """Progress for those who do not watch."""
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 window``, ``2,048 tokens``; ``many`` where the plural takes more than an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

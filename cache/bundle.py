@@ -99,7 +99,7 @@ def unpack(store: Store, file: Path | BinaryIO) -> Unpacked:
     with ExitStack() as stack:
         with _in_words():
             if isinstance(file, Path) and file.exists() and not file.is_file():
-                raise BundleError(f"{file} is no regular file. Choose a bundle that PruneScope has packed.")
+                raise BundleError(f"{file} is not a regular file. Choose a bundle that PruneScope has packed.")
             archive = stack.enter_context(zipfile.ZipFile(file))
             told, rows = _manifest(archive, store.limit)
             for number, row in enumerate(rows):

@@ -75,7 +75,9 @@ def prompt_tokens(tokenizer: Any, prompt: str, chat: bool, context: int | None =
     else:
         ids = tokenizer(prompt).input_ids
     if not ids:
-        raise Refusal("This model's tokenizer leaves no token of the prompt. Write it in a script that the model was made for.")
+        raise Refusal(
+            "This model's tokenizer leaves no token of the prompt. Write it in a script that the model was trained on."
+        )
     if context is not None and len(ids) >= context:
         raise Refusal(f"The prompt has {len(ids)} tokens, but this model reads at most {context}. Shorten it.")
     return torch.tensor([ids])

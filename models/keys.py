@@ -50,7 +50,7 @@ def watch_keys(view: View, visit: Visit) -> None:
         No attention is left in the view.
     """
     if not view.attentions:
-        raise Refusal("There is no attention left in this model, so it has no keys. Keep the attention of one layer or more.")
+        raise Refusal("No attention is left in this model, so it has no keys. Keep the attention of at least one layer.")
     for layer, block in zip(view.blocks, view.layers, strict=True):
         if layer in view.attentions:
             _watch(layer, block.get_submodule(view.family.attention.module), view.family, visit)

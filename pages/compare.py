@@ -33,13 +33,13 @@ with st.expander("New comparison", expanded=comparison is None):
 shell.warn_of_link(asked)
 if comparison is None:
     st.info(
-        "Let the dense model and up to four plans answer the same prompts. Answers are kept: the link of this page brings them "
-        "back to anybody. Read them side by side, or vote without knowing which is which."
+        "Have the dense model and up to four plans answer the same prompts. Answers are kept, and anyone with the link to "
+        "this page can open them. Read them side by side, or vote blind."
     )
     st.stop()
 fields.caption(comparison)
 answers = shell.ask_all(
-    "answers", "Write the answers", "Each model answers every prompt; what is known already is not written again.",
+    "answers", "Generate the answers", "Each model answers every prompt; stored answers are reused.",
     comparison.questions,
 )  # fmt: skip
 read, vote = st.tabs(["Read", "Blind vote"], key="compare", bind="query-params")

@@ -37,8 +37,8 @@ def _temperature() -> float:
     options = sorted({*_T, *([asked] if _possible(asked) else [])}, key=float)
     chosen = st.select_slider(
         "Temperature T", options, "1", key="T", width=300, **KEPT,
-        help="T divides the logits before every softmax: a low one sharpens, a high one flattens. Another T is "
-        "another question. T must be above 0.",
+        help="T divides the logits before every softmax: below 1 it sharpens, above 1 it flattens. Another T needs another "
+             "measurement. Must be above 0.",
     )  # fmt: skip
     return float(chosen)
 
@@ -66,8 +66,8 @@ def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         temperature = _temperature()
         last = st.segmented_control(
-            "Read layers at", ["last tokens", "all tokens"], default="last tokens", key="tokens", required=True, **KEPT,
-            help="Tokens of each window that count: the last one, as in the paper, or all of them, which takes longer.",
+            "Tokens", ["last tokens", "all tokens"], default="last tokens", key="tokens", required=True, **KEPT,
+            help="Which tokens of each window count: the last one, as in the paper, or all, which takes longer.",
         )  # fmt: skip
         measured = st.empty()
     left, right = shell.beside("settings")

@@ -18,16 +18,16 @@ _FIELDS = ("answer_length", "temperature", "seed", "chat", "speed_batch", "speed
 def _savings(dense: Anatomy, plan: Plan) -> None:
     left = shell.cost(dense, plan)
     if left is None:
-        st.caption("What this plan saves is counted once the model is in memory: press Load in the sidebar.")
+        st.caption("Press Load in the sidebar to see what this plan saves.")
         return
     rows = [
         ("Parameters", dense.parameters, left.parameters, style.count,
-         f"Parameters that the plan leaves{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
+         f"Parameters left{f', {style.count(left.zeros)} of them zero' if left.zeros else ''}."),
         ("Weights", dense.bytes, left.bytes, lambda b: f"{b / 1e6:,.0f} MB",
-         "Memory that the remaining weights take; a zero takes as much as any other weight."),
+         "Memory of the remaining weights; a zero takes as much as any other weight."),
         ("KV cache per token", dense.cache_bytes, left.cache_bytes, lambda b: f"{b / 1024:.1f} KiB",
-         "Only dropping attention makes it smaller."),
-        ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Attention scores are not counted."),
+         "Only dropping attention reduces it."),
+        ("Multiply-adds per token", dense.multiply_adds, left.multiply_adds, style.count, "Excludes attention scores."),
     ]  # fmt: skip
     shell.metrics(
         [

@@ -27,8 +27,8 @@ def _numbers(result: KeyRankResult, level: float) -> None:
         ("Rank of the keys", f"{post:.1f} ± {spread:.1f}", None, f"Keys as attention compares them: dimensions {of}."),
         ("Before rotation", f"{pre:.1f} ± {pre_spread:.1f}", None, f"Keys after the projection and its norm: dimensions {of}."),
         ("Values", f"{value:.1f}", None, f"Rank of the values, for comparison, of {result.value_dim} dimensions."),
-        ("Without position 0", f"{without:.1f}", f"{without - post:+.1f}",
-         "Rotated keys without the first position of each window, whose key is often huge and may hold most of the variance."),
+        ("Without first token", f"{without:.1f}", f"{without - post:+.1f}",
+         "Rotated keys without the first token of each window, whose key is often huge and can hold most of the variance."),
         ("Lowest layers", ", ".join(map(str, lowest)), None,
          f"Fewest dimensions: {', '.join(f'{by_layer[i]:.1f}' for i in lowest)}."),
     ]  # fmt: skip
@@ -36,13 +36,13 @@ def _numbers(result: KeyRankResult, level: float) -> None:
     st.caption(f"The fewest principal directions that explain {100 * level:g} % of the variance, of {result.head_dim}.")
     if result.limited:
         st.warning(
-            f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: a rank cannot exceed the "
-            "number of keys minus one, so these numbers describe the text, not the model. Use more or longer windows."
+            f"There are {result.tokens:,} keys per head and {result.head_dim} dimensions: a rank cannot exceed the number of "
+            "keys minus one, so these numbers describe the text, not the model. Use more or longer windows."
         )
     elif result.tokens < _PLENTY * result.head_dim:
         st.caption(
-            f"Ranks look low where keys are few: here, {result.tokens:,} keys for {result.head_dim} dimensions. Above about "
-            f"{_PLENTY * result.head_dim:,} keys they hardly change."
+            f"With few keys, ranks are underestimated: here, {result.tokens:,} keys for {result.head_dim} dimensions. Above "
+            f"about {_PLENTY * result.head_dim:,} keys they hardly change."
         )
     still = [i for i, rotated in enumerate(result.rotary) if not rotated]
     if len(still) == result.layers:
@@ -119,7 +119,7 @@ result: KeyRankResult = answer.result
 shell.provenance(answer)
 chosen = st.segmented_control(
     "Variance to explain (%)", list(_LEVELS), default="90", key="level", required=True, **KEPT,
-    help="A rank is the fewest dimensions that explain so much of the variance of a head's keys.",
+    help="A rank is the fewest dimensions that explain this share of the variance of a head's keys.",
 )  # fmt: skip
 level = _LEVELS[chosen or "90"]
 _numbers(result, level)
@@ -128,7 +128,7 @@ st.header("Along the layers", anchor=False)
 shell.chart(charts.layers(result, level), "layers", "Rank along the layers")
 st.caption(
     "Lines are means over heads; bands span the lowest to the highest head."
-    + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % alone.")
+    + ("" if level == result.level else f" Queries are counted at {100 * result.level:g} % only.")
 )
 st.header("Does the basis generalise?", anchor=False)
 _stability(result)

@@ -10,7 +10,7 @@ from pages import shell
 from plans.cost import shape_of
 from plans.export.opened import missing
 from plans.plan import EMPTY, Plan
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 from texts.corpus import keep_text
 
@@ -64,14 +64,16 @@ def _missing() -> Plan:
 
 def _parts(known: Anatomy) -> None:
     """What the model is made of, as numbers, a chart and a table."""
-    st.markdown(f"**{shell.plain(st.session_state.model)}** · {known.family} · {known.layers} layers · width {known.width}")
+    st.markdown(
+        f"**{shell.plain(st.session_state.model)}** · {known.family} · {plural(known.layers, 'layer')} · width {known.width}"
+    )
     st.button("Estimate memory", key="estimate_button", on_click=_estimate)
     shell.metrics(
         [
-            ("Parameters", style.count(known.parameters), None, "Each weight counts once, shared embeddings too."),
+            ("Parameters", style.count(known.parameters), None, "Shared embeddings count once."),
             ("Weights", f"{known.bytes / 1e9:.2f} GB", None, "Parameters times bytes per parameter."),
-            ("KV cache per token", f"{known.cache_bytes / 1024:.1f} KiB", None, "Keys and values that each token adds."),
-            ("Multiply-adds per token", style.count(known.multiply_adds), None, "Attention scores are not counted."),
+            ("KV cache per token", f"{known.cache_bytes / 1024:.1f} KiB", None, "Keys and values added by each token."),
+            ("Multiply-adds per token", style.count(known.multiply_adds), None, "Excludes attention scores."),
         ]
     )
     parts = known.parts
@@ -102,7 +104,7 @@ def _own_text() -> None:
         st.text_area("Paste text", key="own_text", height=160, placeholder="At least one window of text.")
         st.file_uploader("or upload a UTF-8 .txt file", type=["txt"], key="own_file", max_upload_size=largest)
         st.button("Use this text", key="own_use", on_click=_keep)
-        st.caption("Whoever has the link to a page on your text can open it. Nobody else sees its name.")
+        st.caption("Anyone with a link to a page on your text can open it. Nobody else sees its name.")
         if error := st.session_state.pop("own_error", None):
             shell.refused(error)
 
@@ -120,6 +122,6 @@ if known is not None:
     _parts(known)
 
 if settings().demo:
-    st.caption("This is a demonstration with the bundled model: it takes no texts of your own.")
+    st.caption("This is a demo with the bundled model and does not accept texts of your own.")
 else:
     _own_text()

@@ -42,8 +42,8 @@ def _agreements(result: DropScanResult) -> None:
     formats = {name: st.column_config.NumberColumn(format="%.2f") for name in ("Spearman ρ", "Kendall τ")}
     st.dataframe(rows, hide_index=True, key="agreements", column_config=formats, alt="Rank correlations with the measured KL")
     st.caption(
-        "Scores that need no drop, against the KL that a drop really costs: 1 means the same order, 0 no relation. Rank 1 is "
-        "the most redundant; the named drops are those on which the two orders differ most."
+        "Scores that need no drop, compared with the measured KL of each drop. 1: same order; 0: unrelated. Rank 1 is the "
+        "most redundant; the drops named are those whose two ranks differ most."
     )
 
 
@@ -57,20 +57,22 @@ def _skips(result: DropScanResult) -> None:
     score, low, high = result.depth[mode]
     interval = f", 95 % interval {style.number(low)} to {style.number(high)}" if math.isfinite(low) else ""
     st.caption(
-        "A row is a skipped layer, a column a later one; a light cell means that the later layer adds the same without it. "
-        f"Depth score {style.number(score)} of {result.layers - 1}{interval}: the layer around which skips still change what "
-        "later layers add."
+        "A row is a skipped layer, a column a later one; a light cell: the later layer adds the same without it. Depth score "
+        f"{style.number(score)} of {result.layers - 1}{interval}: the layer around which skips still change what later layers "
+        "add."
     )
 
 
 shell.anatomy_or_stop()
-base = base_plan("scan", "Each drop is measured on top of this plan. A click on a chart changes the sidebar's, not this one.")
+base = base_plan(
+    "scan", "Each drop is measured on top of this plan. Clicking a chart changes the plan in the sidebar, not this one."
+)
 if base is None:
     st.stop()
 answer = shell.ask(
     "drop_scan",
     "Scan all drops",
-    "Each attention, MLP and block is left out in turn: about half as many forward passes as there are drops.",
+    "Drops each attention, MLP and block in turn: about half as many forward passes as there are drops.",
     plan=base,
 )
 if answer is None:

@@ -10,6 +10,7 @@ from plans.operation import Shape
 from plans.plan import parse
 from probes.redundancy.ranking import best_spans, most_redundant
 from probes.redundancy.similarity import SimilarityResult, Summary
+from refusal import plural
 
 shell.menu_first()
 _KINDS = {"attention": "attention", "MLP": "mlp", "block": "block", "attention or MLP": "joint"}
@@ -33,7 +34,8 @@ shell.anatomy_or_stop()
 answer = shell.ask(
     "similarity",
     "Measure similarity",
-    "One forward pass over the text measures how far each attention, MLP and block turns the residual stream.",
+    "One forward pass over the text measures how much each attention, MLP and block changes the direction of the residual "
+    "stream.",
 )
 if answer is None:
     st.stop()
@@ -42,8 +44,8 @@ plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)
 
 without = st.toggle(
-    "Leave out position 0", key="without_first", bind="query-params",
-    help="The first token of a window has huge activations whose direction hardly changes; without it, scores are higher.",
+    "Exclude first token", key="without_first", bind="query-params",
+    help="The first token of a window has huge activations whose direction hardly changes; excluding it raises the scores.",
 )  # fmt: skip
 means = result.without_first if without else result
 
@@ -54,14 +56,17 @@ with st.container(border=True):
     chosen, asked_for, adds = st.session_state.take_kind, int(st.session_state.take_count), "Also drop" if plan else "Drop"
     given, clamped = presets.reached(lambda n: most_redundant(means, _KINDS[chosen], n), asked_for)
     take.button(
-        f"{adds} the {given} most redundant {chosen} layers", key="take", type="primary",
+        f"{adds} the {plural(given, f'most redundant {chosen} layer')}", key="take", type="primary",
         on_click=_take, args=(means,), width="stretch", help="Adds them to what the plan does already.",
     )  # fmt: skip
     length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Consecutive blocks.")
     best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
     span.button(
         f"{adds} {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
-        width="stretch", help=f"Adds the span of this length with the most alike ends: angular distance {best['angular']:.3f}.",
+        width="stretch", help=(
+            "Adds the span of this length whose input and output are most similar: angular distance "
+            f"{best['angular']:.3f}."
+        ),
     )  # fmt: skip
     if clamped:
         st.caption(clamped)
@@ -71,8 +76,8 @@ with importance:
     log = st.toggle("Logarithmic", value=True, key="log")
     shell.clickable(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
     st.caption(
-        "Importance is 1 − the mean cosine of the residual stream before and after a part: 0 means no change of direction. "
-        "Thin lines reach from the 5 % to the 95 % quantile over tokens. Click a bar to drop the part or put it back."
+        "Importance is 1 − the mean cosine of the residual stream before and after a part; 0: direction unchanged. Thin "
+        "lines span the 5 % to 95 % quantiles over tokens. Click a bar to drop the part or put it back."
     )
 with states:
     measure = st.selectbox("Measure", list(_MEASURES), key="measure")
@@ -88,13 +93,14 @@ with spans:
 with added:
     shell.chart(charts.contributions(result, first=not without), "contributions", "Contributions")
     st.caption(
-        "Above: the length of what a part adds, relative to the stream. Below: the cosine of the two; below 0 the "
-        "part erases, near 0 it writes something new, above 0 it strengthens what is there."
+        "Above: norm of the update relative to the stream. Below: cosine(update, stream); below 0 the part erases, near 0 it "
+        "writes something new, above 0 it reinforces what is there."
     )
 with table:
     st.dataframe(
         [
-            {"part": item, "importance (1 − cosine)": 1 - value, "added length (of the stream)": norm, "turn (cosine)": turn,
+            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm, "cosine(update, "
+                                                                                                    "stream)": turn,
              "in the plan": plan | parse(item) == plan}
             for item, value, norm, turn in sorted(
                 (

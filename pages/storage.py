@@ -8,7 +8,7 @@ from pages import shell
 from pages.kept import interrupted, report
 from probes import HIDDEN
 from probes.bundles import unpacked
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 from texts.corpus import forget_texts, label
 
@@ -37,11 +37,14 @@ def _entries() -> None:
     everything = store.entries()
     entries = [entry for entry in everything if _is_answer(entry.about)]
     beside = len(everything) - len(entries)
-    more = f" and {beside} rows that were learned or counted for them" if beside else ""
-    st.caption(f"{len(entries)} answers{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in {store.directory}.")
+    more = f" and {plural(beside, 'row')} learned or counted for them" if beside else ""
+    st.caption(
+        f"{plural(len(entries), 'answer')}{more}, {store.size / 1e6:,.1f} MB of {store.limit / 1e6:,.0f} MB in "
+        f"{store.directory}."
+    )
     _foreign()
     if not entries:
-        st.info("Nothing is stored yet. Every answer that is computed is kept here and never computed again.")
+        st.info("Nothing is stored yet. Every answer is kept here and never computed twice.")
         return
     rows = []
     for entry in entries:
@@ -60,8 +63,8 @@ def _entries() -> None:
     )  # fmt: skip
     if not shell.may_forget():
         st.caption(
-            "This is a demonstration: nothing can be forgotten or added." if settings().demo else
-            "Answers are everybody's, so only an operator of this server can forget them."
+            "This is a demo: nothing can be forgotten or added." if settings().demo else
+            "Answers are shared, so only an operator of this server can forget them."
         )  # fmt: skip
         return
     _forget_buttons(entries, rows, event)
@@ -76,9 +79,15 @@ def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:
     )  # fmt: skip
     name = model.selectbox("Model", sorted({row["model"] for row in rows}), key="forget_model_name")
     of_model = [entry.key for entry, row in zip(entries, rows, strict=True) if row["model"] == name]
-    button.button(f"Forget all {len(of_model)} on it", key="forget_model", on_click=_forget, args=(of_model,), width="stretch")
+    button.button(
+        f"Forget {plural(len(of_model), 'answer')} on it",
+        key="forget_model",
+        on_click=_forget,
+        args=(of_model,),
+        width="stretch",
+    )
     with every.popover("Forget everything", width="stretch"):
-        st.write("Every answer would have to be computed again, and texts that were pasted or uploaded are removed.")
+        st.write("Every answer will have to be computed again, and pasted or uploaded texts are deleted.")
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
 
 
@@ -88,8 +97,7 @@ def _foreign() -> None:
         return
     told, button = st.columns([4, 1], vertical_alignment="center")
     told.warning(
-        f"{'A row' if count == 1 else f'{count} rows'} of the database {'was' if count == 1 else 'were'} not written by "
-        "PruneScope. Nothing in them is opened or listed."
+        f"PruneScope did not write {plural(count, 'row')} of its database. Such rows are neither opened nor listed."
     )  # fmt: skip
     if shell.may_forget():
         button.button("Forget them", key="forget_foreign", on_click=_forget_foreign)
@@ -154,7 +162,7 @@ def _unpack() -> None:
 def _jobs() -> None:
     jobs = shell.workbench().jobs.list()
     if not jobs:
-        st.caption("No job has run since the app was started.")
+        st.caption("No job has run since the app started.")
     for job in reversed(jobs):
         standing = job.standing
         label, state, button = st.columns([4, 4, 1], vertical_alignment="center")
@@ -183,7 +191,7 @@ def _lives() -> None:
         label, state, button = st.columns([4, 4, 1], vertical_alignment="center")
         by = f" · {live.owner}" if live.owner not in ("", "local") else ""
         label.write(shell.plain(f"Answers · {live.writing.ref.name}{by}"))
-        state.caption(shell.plain(live.text or f"{sum(map(len, live.tokens))} tokens written"))
+        state.caption(shell.plain(live.text or f"{plural(sum(map(len, live.tokens)), 'token')} written"))
         button.button("Stop", key=f"end_{i}", on_click=live.stop, disabled=not (me.operator or me.name == live.owner))
 
 

@@ -68,7 +68,7 @@ class Drops:
     def sentence(self, shape: Shape | None) -> str:
         """What is removed, in words."""
         if shape is not None and len(self.blocks) == shape.layers:
-            return "removes every block: what is left is the embedding, the final norm and the head"
+            return "removes every block; only the embedding, the final norm and the head are left"
         nouns = (("the attention of ", self.attention), ("the MLP of ", self.mlp), ("", self.blocks))
         return f"removes {'; '.join(noun + _layers(places) for noun, places in nouns if places)}"
 

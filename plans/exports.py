@@ -129,8 +129,8 @@ def _shell(given: Given) -> str:
     return shlex.join([*words, "--plan", str(given.plan), "--json", "plan.json"]) + "\n"
 
 
-_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does something else."
-_DROPS_ONLY = "It can only drop sublayers; this plan does something else, too."
+_BLOCKS_ONLY = "It can only remove whole blocks, and not all of them; this plan does more than that."
+_DROPS_ONLY = "It can only drop sublayers; this plan does more than that."
 FORMATS: dict[str, Format] = {
     "PruneScope": Format("The plan with every index spelled out, from 0.", "", "plan.json", "json", _own),
     "Shell": Format("Measure the same plan without the app.", "", "measure.sh", "bash", _shell),

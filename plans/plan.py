@@ -99,7 +99,7 @@ class Plan:
 
     def sentence(self, shape: Shape | None = None) -> str:
         """What the plan does, in words: ``removes the attention of layers 3 and 7 (2 layers)``."""
-        return "; ".join(op.sentence(shape) for op in self.operations) or "removes nothing"
+        return "; ".join(op.sentence(shape) for op in self.operations) or "Plan is empty (dense model)"
 
 
 EMPTY = Plan()
@@ -115,13 +115,13 @@ def parse(text: str) -> Plan:
         An item is no part of a plan, two items exclude each other, or the text is too long.
     """
     if len(text) > _LONGEST:
-        raise Refusal(f"A plan of {len(text):,} characters is too long; {_LONGEST:,} are more than any model has layers for.")
+        raise Refusal(f"The plan has {len(text):,} characters; at most {_LONGEST:,} are read.")
     found: dict[str, Operation] = {}
     for item in filter(None, re.split(r"[\s,;]+", text.strip().lower())):
         op = _parsed(item)
         there = found.get(op.name)
         if there is not None and there != op and not OPERATIONS[op.name].joins:
-            raise Refusal(f"A plan has one item '{item[:2]}' at most: '{there}' or '{op}'?")
+            raise Refusal(f"A plan has at most one item '{item[:2]}': '{there}' or '{op}'?")
         found[op.name] = op if there is None else there | op
     return Plan(tuple(found.values()))
 

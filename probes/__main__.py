@@ -107,19 +107,23 @@ class _OneLine(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLine(prog="python -m probes", description=__doc__, allow_abbrev=False)
-    parser.add_argument("probe", nargs="?", metavar="NAME", help="which probe; see --list")
+    parser.add_argument("probe", nargs="?", metavar="NAME", help="the probe to run; see --list")
     parser.add_argument("--list", action="store_true", help="list the probes and their parameters")
     parser.add_argument("--model", default="bundled", help="hub id, folder, .gguf file, or bundled")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
     parser.add_argument("--corpus", default=BUNDLED, help=f"{', '.join(NAMES)} or a path")
-    parser.add_argument("--windows", type=int, default=8, help="how many windows of text (default 8)")
+    parser.add_argument("--windows", type=int, default=8, help="number of windows of text (default 8)")
     parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
-    parser.add_argument("--bos", action="store_true", help="begin each window with the BOS token")
+    parser.add_argument("--bos", action="store_true", help="prepend the BOS token to each window")
     parser.add_argument("--plan", default="", help=f"items with commas between: {help_text()}".replace("%", "%%"))
     parser.add_argument(
-        "--param", action="append", default=[], metavar="KEY=VALUE", help="a parameter of the probe; =@FILE takes its content"
+        "--param",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=("a parameter of the probe; =@FILE reads it from a file"),
     )
     parser.add_argument("--json", metavar="FILE", help="write question, result and metadata as JSON; - for stdout")
     parser.add_argument(

@@ -139,7 +139,7 @@ def answer(asked: Asked, lease: Lease, store: Store, progress: Progress = silent
     """
     with lease(asked.question.model, progress) as subject:
         if subject.fingerprint != asked.fingerprint:
-            raise Refusal(f"The files of {asked.question.model.name} changed since this was asked. Ask again.")
+            raise Refusal(f"The files of {asked.question.model.name} have changed since this was asked. Ask again.")
         refuse_too_large(asked, subject)
         corpus = _cut(asked.corpus, subject)
         plan, learned_on = learned(asked, subject, store, progress) if asked.learning else (asked.plan, None)

@@ -11,7 +11,7 @@ from cache.store import Store
 from models.subject import ModelRef
 from probes.answer import open_store
 from probes.known import Known
-from refusal import Refusal
+from refusal import Refusal, plural
 
 
 def packed(store: Store, ref: ModelRef, file: Path, pieces: bool = False) -> int:
@@ -40,7 +40,7 @@ def unpacked(store: Store, file: Path | BinaryIO) -> str:
     """Take in a bundle; returns a sentence on what it held."""
     found = bundle.unpack(store, file)
     model = found.told.get("model", {}).get("name", "a model")
-    return f"{found.added} rows on {model} were added, {found.known} were known already."
+    return f"Added {plural(found.added, 'row')} on {model}; {found.known} already there."
 
 
 def run(options: argparse.Namespace) -> str:
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> str:
     if options.command == "unpack":
         return unpacked(store, file)
     ref = ModelRef(options.model, options.revision, options.dtype, options.device)
-    return f"{packed(store, ref, file, options.pieces)} rows on {ref.name} are in {file}."
+    return f"Packed {plural(packed(store, ref, file, options.pieces), 'row')} on {ref.name} into {file}."
 
 
 def _keys(store: Store, fingerprint: str, pieces: bool) -> Iterator[str]:

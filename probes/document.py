@@ -10,6 +10,7 @@ import numpy as np
 
 from probes.answer import Answer
 from probes.base import as_dict
+from refusal import plural
 
 
 def document(answer: Answer, elapsed: float) -> dict[str, Any]:
@@ -58,5 +59,5 @@ def _short(value: Any) -> str:
         shown = " ".join(_short(each) for each in value[:10])
         return shown + (f" … ({len(value)})" if len(value) > 10 else "")
     if isinstance(value, list):
-        return f"{len(value)} rows, in --json"
+        return f"{plural(len(value), 'row')}, in --json"
     return "in --json" if isinstance(value, dict) else str(value)

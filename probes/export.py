@@ -22,7 +22,7 @@ from probes.answer import learned, open_store, opened
 from probes.known import Known
 from probes.question import Asked, Question, resolve
 from probes.terminal import progress_bar
-from refusal import Progress, Refusal, silent
+from refusal import Progress, Refusal, plural, silent
 from texts.corpus import BUNDLED, NAMES, CorpusRef
 
 
@@ -59,14 +59,14 @@ def _described(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export of that name")
     parser.add_argument("--model", default="bundled", help="hub id, folder, or bundled")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
-    parser.add_argument("--dtype", default="auto", help="what to compute in; weights stay as they are stored")
+    parser.add_argument("--dtype", default="auto", help="dtype to compute in; weights stay as they are stored")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
     parser.add_argument(
         "--corpus", default=BUNDLED, help=f"what w: learns from, and what is compared on: {', '.join(NAMES)} or a path"
     )
     parser.add_argument("--windows", type=int, default=8, help="w: learns from as many windows, after these (default 8)")
     parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
-    parser.add_argument("--bos", action="store_true", help="begin each window with the BOS token")
+    parser.add_argument("--bos", action="store_true", help="prepend the BOS token to each window")
     return parser
 
 
@@ -150,7 +150,9 @@ def _numbers(result: Any) -> dict[str, float]:
 
 
 def _windows(text: Mapping[str, Any] | None) -> str:
-    return f"{text['windows']} windows of {text['length']} tokens of {Path(text['name']).name}" if text else ""
+    if not text:
+        return ""
+    return f"{plural(text['windows'], 'window')} of {plural(text['length'], 'token')} of {Path(text['name']).name}"
 
 
 def _resolved(order: Order, known: Known, progress: Progress) -> Asked:

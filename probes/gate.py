@@ -41,7 +41,7 @@ class Condition:
         return _COMPARE[self.sign](value, self.limit)
 
     def failure(self, result: dict[str, Any]) -> str:
-        """Why an answer fails; empty: it passes. A value that is no number fails, since it keeps no promise."""
+        """Why an answer fails; empty: it passes. A value that is not a number fails, since it keeps no promise."""
         value = _value(result, self.field)
         if not math.isfinite(value):
             return f"{self} cannot be told, because {self.field} is {value}."
@@ -54,7 +54,7 @@ def conditions(texts: list[str]) -> tuple[Condition, ...]:
     Raises
     ------
     Refusal
-        A text is no condition.
+        A text is not a condition.
     """
     return tuple(_condition(part) for text in texts for part in text.split(",") if part.strip())
 
@@ -67,7 +67,7 @@ def _condition(text: str) -> Condition:
         limit = math.nan
     if found is None or math.isnan(limit):
         signs = " ".join(_COMPARE)
-        raise Refusal(f"'{text.strip()}' is no condition. Write a field, one of {signs}, and a number, as in kl>0.1.")
+        raise Refusal(f"'{text.strip()}' is not a condition. Write a field, one of {signs}, and a number, as in kl>0.1.")
     return Condition(found[1], found[2], limit)
 
 
@@ -84,7 +84,7 @@ def refuse_unknown(result: type, asked: tuple[Condition, ...]) -> None:
         name, _, of = condition.field.rpartition(".")
         if condition.field not in known and not (name in many and of in _OF_SERIES):
             series = f" Of {', '.join(many)} there are {', '.join(f'.{each}' for each in _OF_SERIES)}." if many else ""
-            raise Refusal(f"'{condition.field}' is no number in this probe's result. There are: {', '.join(known)}.{series}")
+            raise Refusal(f"'{condition.field}' is not a number in this probe's result. There are: {', '.join(known)}.{series}")
 
 
 def numeric(result: type, kinds: tuple[Any, ...] = _NUMBERS, prefix: str = "") -> list[str]:

@@ -46,12 +46,12 @@ class Settings(BaseSettings):
         "a folder, such as /srv/tasks",
     )  # fmt: skip
     store: Annotated[int, BeforeValidator(size_in_bytes), Field(ge=MB)] = _field(
-        10 * 2**30, "10GiB", "the most that stored answers take on the disk; beyond it, those unused for longest are forgotten",
+        10 * 2**30, "10GiB", "disk space for stored answers; beyond it, the least recently used are forgotten",
         "a size of 1MB or more, such as 10GiB or 500MB",
     )  # fmt: skip
     memory: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(memory_limits)] = _field(
         (), "80 % of what is free",
-        "the most memory that loaded models may take together: `16GB` of each kind, or `cpu=16GB,cuda=40GB`",
+        "total memory for loaded models: `16GB` of each kind, or `cpu=16GB,cuda=40GB`",
         "a size for each memory, as in 16GB or 500MB, or name the memory: cpu=16GB,cuda=40GB",
     )  # fmt: skip
     models: Names = _field(
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         "any, or names with commas between, such as bundled,owner/name,/srv/models",
     )  # fmt: skip
     trust: Names = _field(
-        frozenset(), "none", "hub ids or folders, with commas between, that may run their own code and load pickled weights",
+        frozenset(), "none", "hub ids or folders, comma-separated, that may run their own code and load pickled weights",
         "names with commas between, such as owner/name,/srv/models/mine",
     )  # fmt: skip
     paths: Literal["auto", "any", "listed"] = _field(
@@ -70,44 +70,45 @@ class Settings(BaseSettings):
         "auto, any or listed",
     )  # fmt: skip
     roots: Folders = _field(
-        (), "none", "folders with models and texts, with commas between, that every visitor may open",
+        (), "none", "folders of models and texts, comma-separated, that every visitor may open",
         "folders with commas between, such as /srv/models,/srv/texts",
     )  # fmt: skip
     demo: bool = _field(
-        False, "`no`", "`yes`: a demonstration with the bundled model alone, where nothing is forgotten, uploaded or exported",
+        False, "`no`", "`yes`: a demo with the bundled model only, where nothing can be forgotten, uploaded or exported",
         "yes or no",
     )  # fmt: skip
     windows: Most = _field(
-        None, "`none`", "the most windows of text that one question may read", "a whole number from 1, such as 64, or none",
+        None, "`none`", "maximum number of windows of text per question", "a whole number from 1, such as 64, or none",
     )  # fmt: skip
     tokens: Most = _field(
-        None, "`none`", "the most tokens of text that one question may read, windows times their length",
+        None, "`none`", "maximum number of tokens of text per question: windows times their length",
         "a whole number from 1, such as 100000, or none",
     )  # fmt: skip
     new_tokens: Annotated[int, Field(ge=1)] = _field(
-        4096, "`4096`", "the most tokens that a model writes after one prompt", "a whole number from 1, such as 512",
+        4096, "`4096`", "maximum number of tokens generated after one prompt", "a whole number from 1, such as 512",
     )  # fmt: skip
     jobs: Most = _field(
-        None, "`none`", "the most jobs of one person that wait or run at a time", "a whole number from 1, such as 4, or none",
+        None, "`none`", "maximum number of jobs that one person may have queued or running",
+        "a whole number from 1, such as 4, or none",
     )  # fmt: skip
     upload: Annotated[int, Field(ge=1, le=2048)] = _field(
-        2048, "`2048`", "the most megabytes of one upload", "a whole number of megabytes from 1 to 2048, such as 200",
+        2048, "`2048`", "maximum size of one upload, in megabytes", "a whole number of megabytes from 1 to 2048, such as 200",
     )  # fmt: skip
     user_header: str = _field(
-        "", "none", "the header in which a proxy says who is asking; it counts only from the addresses of `proxies`",
+        "", "none", "the header in which a proxy names the user; trusted only from the addresses in `proxies`",
         "the name of a header, such as X-Forwarded-User",
     )  # fmt: skip
     proxies: Networks = _field(
-        (), "none", "addresses or networks, with commas between, of the proxies whose header is believed",
+        (), "none", "addresses or networks, comma-separated, of the proxies whose header is trusted",
         "addresses or networks with commas between, such as 127.0.0.1,172.16.0.0/12",
     )  # fmt: skip
     operators: Names = _field(
-        frozenset(), "none", "names of those who may forget everybody's answers and end everybody's jobs; `*`: everybody",
+        frozenset(), "none", "users who may forget everybody's answers and cancel everybody's jobs; `*`: everybody",
         "names with commas between, such as ada@example.com,grace@example.com",
     )  # fmt: skip
     open: bool = _field(
         False, "`no`",
-        "`yes`: listen beyond this machine although nobody has to log in, so that whoever reaches the port uses the app",
+        "`yes`: listen beyond this machine without a login, so that anyone who reaches the port can use the app",
         "yes or no",
     )  # fmt: skip
     executor: Literal["threads", "worker", "ray"] = _field(
@@ -122,7 +123,7 @@ class Settings(BaseSettings):
     ray_cpus: Annotated[int, Field(ge=1)] = _field(
         1, "`1`", "CPUs of a Ray cluster that each model computes on", "a whole number from 1, such as 8",
     )  # fmt: skip
-    log: Literal["text", "json"] = _field("text", "`text`", "what the log is: lines of `text` or of `json`", "text or json")
+    log: Literal["text", "json"] = _field("text", "`text`", "log format: lines of `text` or `json`", "text or json")
 
     def limit(self, memory: str) -> int | None:
         """Most bytes for models in one memory, ``cpu`` or ``cuda``; None: no fixed limit."""

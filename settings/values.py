@@ -16,7 +16,7 @@ def size_in_bytes(given: Any) -> int:
         return given
     found = _SIZE.fullmatch(str(given).strip())
     if found is None:
-        raise ValueError(f"'{given}' is no size")
+        raise ValueError(f"'{given}' is not a size")
     return int(float(found[1]) * _BYTES[found[2].upper()])
 
 
@@ -37,7 +37,7 @@ def memory_limits(given: Any) -> tuple[tuple[str, int], ...]:
 def names(given: Any) -> list[str]:
     """A list as such, or with commas between its items."""
     if not isinstance(given, str | list | tuple | set | frozenset):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     items: Iterable[Any] = given.split(",") if isinstance(given, str) else given
     return [text for item in items if (text := str(item).strip())]
 

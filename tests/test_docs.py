@@ -149,3 +149,19 @@ def test_the_examples_with_a_proxy_set_what_the_docs_say():
     caddy = (ROOT / "docs" / "examples" / "Caddyfile").read_text(encoding="utf-8")
     header = re.search(r"USER_HEADER: (\S+)", example)[1]
     assert f"header_up {header} {{http.auth.user.id}}" in caddy and "/_stcore/metrics" in caddy
+
+
+def test_each_page_with_charts_says_how_to_read_them():
+    reading = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
+    menu = dict(re.findall(r'st\.Page\("(pages/\w+\.py)", title="([^"]+)"', (ROOT / "app.py").read_text(encoding="utf-8")))
+    drawing = [title for path, title in menu.items() if "chart(" in _with_parts(ROOT / path)]
+    assert len(drawing) > 3 and [title for title in drawing if f"\n## {title}\n" not in reading] == []
+
+
+def _with_parts(page):
+    """A page's source, and that of the parts that it draws."""
+    text = page.read_text(encoding="utf-8")
+    parts = set(re.findall(r"from pages\.(\w+) import", text)) - {"shell"}
+    return "".join(
+        [text, *(each.read_text(encoding="utf-8") for name in parts for each in (ROOT / "pages" / name).glob("*.py"))]
+    )

@@ -39,9 +39,9 @@ def rendered(tokenizer: Any, turns: list[dict[str, str]], answering: bool = True
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # none, or several without a default
-        raise _refused("there is no template that is the default") from error
+        raise _refused("it has no default template") from error
     if not isinstance(template, str) or len(template) > _LONGEST:
-        raise _refused("it is no text" if not isinstance(template, str) else f"it is longer than {_LONGEST:,} characters")
+        raise _refused("it is not text" if not isinstance(template, str) else f"it is longer than {_LONGEST:,} characters")
     options = {"add_generation_prompt": answering, "continue_final_message": not answering}
     more = dict(tokenizer.special_tokens_map)
     found = _RENDERER.ask(json.dumps({"template": template, "turns": turns, "more": more, "options": options}, default=str))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.sources import BUNDLED, NAMES, forget_texts, is_own, keep_text, label, read_text, text_digest
 from texts.tokens import token_ids
 
@@ -91,7 +91,7 @@ def read_corpus(ref: CorpusRef, tokenizer: PreTrainedTokenizerBase, context: int
         tokenizer that has none.
     """
     if context is not None and ref.length > context:
-        raise Refusal(f"A window of {ref.length} tokens does not fit the model, which takes {context} at most.")
+        raise Refusal(f"A window of {ref.length} tokens does not fit the model, which reads at most {context}.")
     bos = tokenizer.bos_token_id
     if ref.bos and bos is None:
         raise Refusal("BOS was asked for, but this model's tokenizer has no BOS token. Leave it out.")
@@ -100,12 +100,12 @@ def read_corpus(ref: CorpusRef, tokenizer: PreTrainedTokenizerBase, context: int
     windows = min(ref.windows, len(ids) // fresh - ref.skip)
     if ref.skip and windows <= 0:
         raise Refusal(
-            f"The text ends after {len(ids) // fresh} windows of {ref.length} tokens, and calibration needs windows after the "
-            f"{ref.skip} that are measured. Measure fewer windows, make them shorter, or give a longer text."
+            f"The text ends after {plural(len(ids) // fresh, 'window')} of {ref.length} tokens, and calibration needs windows "
+            f"after the {ref.skip} that are measured. Measure fewer windows, make them shorter, or give a longer text."
         )
     if windows == 0:
         raise Refusal(
-            f"The text has {len(ids)} tokens, fewer than one window of {ref.length}. Give a longer text, or ask for "
+            f"The text has {plural(len(ids), 'token')}, fewer than one window of {ref.length}. Give a longer text, or ask for "
             "shorter windows."
         )
     # A copy: the ids are shared and read-only, and the whole text would stay in memory for a few windows.

@@ -49,14 +49,14 @@ def answer(template: str, turns: list[dict[str, str]], more: dict[str, Any], opt
     except MemoryError:
         return {"refused": f"it takes more than {MEMORY // 2**20} MB"}
     except RecursionError:
-        return {"refused": "it calls itself without end"}
+        return {"refused": "it recurses endlessly"}
     except SecurityError as error:
-        return {"refused": f"it reaches for what it must not: {_line(error)}"}
+        return {"refused": f"it accesses what it must not: {_line(error)}"}
     except TemplateError as error:  # also what a template says by raise_exception
         return {"refused": _line(error)}
     except Exception as error:  # a template can raise whatever Python can
         return {"refused": f"{type(error).__name__}: {_line(error)}"}
-    return {"text": texts[0]} if len(texts[0]) <= LONGEST else {"refused": f"it makes more than {LONGEST:,} characters"}
+    return {"text": texts[0]} if len(texts[0]) <= LONGEST else {"refused": f"it produces more than {LONGEST:,} characters"}
 
 
 def _line(error: Exception) -> str:

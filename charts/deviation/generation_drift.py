@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from charts import differences, style
 from charts.deviation.spaces import DASHES, PLANS, SYMBOLS, Curve, rows
 from probes.deviation.generation_drift import DriftResult
+from refusal import plural
 
 LOUD = 5.0  # nats at which the colour is full: the token has become 150 times less likely
 _STRONGEST = 0.65  # of the colour, so that text stays readable on it
@@ -59,7 +60,7 @@ def _over_prompts(result: DriftResult, free: bool, band: bool) -> dict:
     spread, running = (result.free_spread, result.free_running) if free else (result.forced_spread, result.running)
     mean, low, high = ({name: each[:, at] for name, each in spread.items()} for at in (0, _LOW, _HIGH))
     prompts = len(result.prompts)
-    notes = [f"step {i + 1}, {count} of {prompts} prompts still generating" for i, count in enumerate(running)]
+    notes = [f"step {i + 1}, {count} of {plural(prompts, 'prompt')} still generating" for i, count in enumerate(running)]
     # A high cosine is a small deviation, so the quantiles change places.
     edges = {"low": _curves(high) | {"kl": low["kl"]}, "high": _curves(low) | {"kl": high["kl"]}} if band else {}
     return {"x": range(1, len(notes) + 1), "values": _curves(mean), "estimates": _estimates(mean), "notes": notes, **edges}
@@ -147,8 +148,13 @@ def _title(result: DriftResult, prompt: int, i: int) -> str:
     return (
         f"step {i + 1}: KL {style.number(result.forced['kl'][prompt, i])} nats\n"
         f"probability of this token: dense {dense:.1%}, pruned {pruned:.1%}\n"
-        f"the pruned model ranks {'no' if rank == 0 else int(rank)} other token{'' if rank == 1 else 's'} higher"
+        f"the pruned model {ranked(rank)}"
     )
+
+
+def ranked(rank: float) -> str:
+    """Where the pruned model ranks the dense model's token: ``still ranks it first``, ``ranks 3 other tokens higher``."""
+    return f"ranks {plural(int(rank), 'other token')} higher" if rank else "still ranks it first"
 
 
 def written(result: DriftResult, prompt: int, pruned: bool) -> str:

@@ -9,6 +9,7 @@ from charts import differences, style
 from models.generate import Token
 from probes.generation.answers import AnswersResult
 from probes.generation.apart import Apart
+from refusal import plural
 
 _UNSURE = 0.5  # below this probability a token is underlined
 
@@ -89,7 +90,7 @@ def facts(each: Apart) -> str:
     first = "same as dense" if each.first is None else f"first difference at token {each.first + 1}"
     kl = "" if each.kl != each.kl else f" · KL {style.number(each.kl)} nats"
     notice = "".join(f" · **{mark}**" for mark in each.marks)
-    return f"{each.tokens} tokens · {first}{kl} · ROUGE-L {each.rouge_l:.2f}{notice}"
+    return f"{plural(each.tokens, 'token')} · {first}{kl} · ROUGE-L {each.rouge_l:.2f}{notice}"
 
 
 def as_csv(rows: Sequence[dict]) -> str:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from charts import style
 from charts.deviation.spaces import PLANS, SYMBOLS
 from probes.generation.votes import Rate
+from refusal import plural
 
 
 def rates(found: Sequence[Rate], names: Sequence[str]) -> go.Figure:
@@ -21,8 +22,10 @@ def rates(found: Sequence[Rate], names: Sequence[str]) -> go.Figure:
             error_x={"type": "data", "symmetric": False, "array": [style.rounded(each.high - each.rate)],
                      "arrayminus": [style.rounded(each.rate - each.low)]} if np.isfinite(each.low) else None,
             marker={"color": PLANS[place % len(PLANS)], "symbol": SYMBOLS[place % len(SYMBOLS)], "size": 12},
-            hovertemplate=f"preferred in {each.rate:.0%} of votes, a tie counts as half<br>{each.won} won, {each.lost} lost, "
-                          f"{each.tied} tied on {each.prompts} prompts: {each.says}<extra></extra>",
+            hovertemplate=(
+                f"preferred in {each.rate:.0%} of votes, a tie counts as half<br>{each.won} won, {each.lost} lost, "
+                f"{each.tied} tied on {plural(each.prompts, 'prompt')}: {each.says}<extra></extra>"
+            ),
             showlegend=False,
         )  # fmt: skip
     figure.add_vline(x=0.5, line={"color": style.LINE, "dash": "dot"})

@@ -102,7 +102,7 @@ def _targets(figure: go.Figure, result: KeyRankResult, states: str, level: float
             f"participation ratio {style.number(participation[layer, head])}"
         )
         if rank == 0:
-            facts = "these keys do not vary"
+            facts = "these keys are constant"
         title = f"<b>Layer {layer}, KV head {head}</b>, keys {name}"
         texts.append([layer, head, f"{title}<br>{facts}<br><i>click to see the spectrum</i>"])
     layers, heads, _ = zip(*texts, strict=True)
@@ -114,7 +114,7 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     figure = go.Figure()
     kinds = [("post", "keys, rotated" if any(result.rotary) else "keys", POST, "solid")]
     kinds += [("pre", "keys before rotation", PRE, "solid")] if any(result.rotary) else []
-    kinds += [("without_first", "keys without position 0", POST, "dot"), ("value", "values", VALUE, "dash")]
+    kinds += [("without_first", "keys without first token", POST, "dot"), ("value", "values", VALUE, "dash")]
     kinds += [("query", "queries", QUERY, "dashdot")]
     for states, name, colour, dash in kinds:
         found = ranks(result, states, level)

@@ -186,7 +186,7 @@ def overlap_in_words(result: KeyRankResult, text: str, other: str = "") -> str:
     found, chance = np.array(result.overlap_post), np.array(result.chance_post)
     worst = int(found.argmin())
     if not chance.any():
-        return "These keys do not vary, so they have no directions to compare."
+        return "These keys are constant, so they have no directions to compare."
     if result.overlap_limited:
         return f"There are too few keys in {compared} to compare directions. Measure more or longer windows."
     overlap = (

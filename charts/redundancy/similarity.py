@@ -118,11 +118,10 @@ def _bar_texts(
     return [
         [
             f"{LETTERS[kind]}{i}",
-            f"<b>{style.part(kind, i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>"
-            f"rank {rank[i]} of {result.layers}, where 1 is the most redundant<br>"
-            f"5–95 % of tokens: {style.number(spread[i, 0])} to {style.number(spread[i, 1])}<br>"
-            f"its output is {style.number(norm[i])} times as long as the residual stream, at a cosine of "
-            f"{style.number(turn[i], 2)} to it<br>" + style.invitation(i in dropped),
+            f"<b>{style.part(kind, i)}</b>: importance {style.number(scores[i])} (1 − cosine)<br>rank {rank[i]} of "
+            f"{result.layers}, where 1 is the most redundant<br>5–95 % of tokens: {style.number(spread[i, 0])} to "
+            f"{style.number(spread[i, 1])}<br>norm of the update relative to the stream: {style.number(norm[i])}; "
+            f"cosine(update, stream): {style.number(turn[i], 2)}<br>" + style.invitation(i in dropped),
         ]
         for i in range(result.layers)
     ]
@@ -151,10 +150,10 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
         for row, what in ((1, "norm"), (2, "turn")):
             values = getattr(means, f"{kind}_{what}")
             sentence = (
-                "output: %{customdata[1]} times as long as the residual stream"
+                "norm of the update relative to the stream: %{customdata[1]}"
                 if row == 1
-                else "output: cosine of %{customdata[1]} to the residual stream<br>"
-                "(below 0 it removes, at 0 it adds something new, above 0 it reinforces)"
+                else "cosine(update, stream): %{customdata[1]}<br>(below 0 it erases, near 0 it writes something new, above "
+                "0 it reinforces)"
             )
             figure.add_scatter(
                 x=list(range(result.layers)),
@@ -175,8 +174,8 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
     figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
     figure.update_xaxes(style.heading("layer"), row=2)
     scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
-    figure.update_yaxes(style.axis("output length ÷ stream length", **scale), row=1)
-    figure.update_yaxes(style.axis("cosine with the stream", nticks=6), row=2)
+    figure.update_yaxes(style.axis("update norm ÷ stream norm", **scale), row=1)
+    figure.update_yaxes(style.axis("cosine(update, stream)", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}", finding=_most(means))
 
 

@@ -17,7 +17,7 @@ def command(parser: ArgumentParser, arguments: list[str]) -> str:
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps or split")
-    parser.add_argument("--plan", default="", help="only this plan, and what depends on no plan; without it every plan")
+    parser.add_argument("--plan", default="", help="only this plan, and what depends on no plan; default: every plan")
     options = parser.parse_args(arguments)
     ref, file = ModelRef(options.model, options.revision, options.dtype, options.device), Path(options.html)
     text = report(Known(open_store()), ref, options.plan)

@@ -59,7 +59,7 @@ def _transitions(result: Any, plan: Plan) -> list[Shown]:
 
 
 def _drift(result: Any, plan: Plan) -> list[Shown]:
-    found: list[Shown] = [("Over steps, while a text is written", generation_drift.steps({str(plan): result}))]
+    found: list[Shown] = [("Over steps, as a text is generated", generation_drift.steps({str(plan): result}))]
     for prompt, asked in enumerate(result.prompts[:_PROMPTS]):
         sides = "".join(
             f"<div><b>{name}</b>{generation_drift.written(result, prompt, pruned)}</div>"

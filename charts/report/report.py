@@ -18,12 +18,12 @@ from probes.answer import Answer
 from probes.base import as_dict
 from probes.gate import numeric
 from probes.known import Known
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.corpus import is_own
 
 _UNCOUNTED = (
-    "What the model is made of was never counted here. Load it in the app, or ask `python -m probes anatomy`, and "
-    "`python -m probes cost --plan PLAN` for what a plan leaves of it; then report again."
+    "This model has not been counted here yet. Load it in the app or run `python -m probes anatomy`, and `python -m probes "
+    "cost --plan PLAN` for what a plan leaves of it; then report again."
 )
 
 
@@ -77,7 +77,7 @@ def _plan(answer: Answer) -> str:
 
 def _preface(known: Known, ref: ModelRef, count: int) -> str:
     today = time.strftime("%Y-%m-%d %H:%M", time.localtime())
-    answers = "1 stored answer" if count == 1 else f"{count} stored answers"
+    answers = plural(count, "stored answer")
     return f"{answers}, reported on {today}. Fingerprint of the model: {known.identify(ref)}. Layers count from 0."
 
 
@@ -93,7 +93,7 @@ def _model(anatomy: Anatomy, plan: Plan, cost: Cost | None) -> Iterator[str]:
         values = (cost.parameters, cost.zeros, cost.bytes / 1e6, cost.cache_bytes / 1024, cost.multiply_adds)
         rows.append(dict(zip(row, (str(plan), *values), strict=True)))
     yield page.table(rows)
-    yield page.paragraph(f"{anatomy.family}, {anatomy.layers} layers, width {anatomy.width}, {anatomy.dtype}.")
+    yield page.paragraph(f"{anatomy.family}, {plural(anatomy.layers, 'layer')}, width {anatomy.width}, {anatomy.dtype}.")
     if plan:
         yield page.paragraph(f"The plan {plan}: {plan.checked(shape_of(anatomy)).sentence(shape_of(anatomy))}")
     sizes = [
@@ -131,7 +131,7 @@ def _text(answer: Answer) -> str:
         return "no text"
     bos = ", each after BOS" if corpus.get("bos") else ""
     name = corpus["name"].rpartition("/")[2]
-    return f"{name}, {corpus['windows']} windows of {corpus['length']} tokens{bos} ({corpus['text'][:8]})"
+    return f"{name}, {plural(corpus['windows'], 'window')} of {plural(corpus['length'], 'token')}{bos} ({corpus['text'][:8]})"
 
 
 def _dense(answer: Answer, answers: list[Answer]) -> Answer | None:

@@ -119,11 +119,11 @@ def _strategy(figure: go.Figure, result: SearchResult, name: str) -> None:
 def _words(result: SearchResult, i: int) -> str:
     low, high = result.kl_low[i], result.kl_high[i]
     return (
-        f"<b>{style.plan_name(result.plans[i])}</b><br>{NAME[result.strategies[i]]}, for a budget of {result.shares[i]:.1%}<br>"
-        f"saves {result.saved[i]:.1%}<br>KL {style.number(result.kl[i])} nats per token "
-        f"(95 %: {style.number(low)} to {style.number(high)})<br>"
-        f"on the windows it was chosen on {style.number(result.chosen_kl[i])}<br>"
-        f"{result.top1[i]:.1%} of tokens keep their likeliest next token<br>Click: make it the plan"
+        f"<b>{style.plan_name(result.plans[i])}</b><br>{NAME[result.strategies[i]]}, for a budget of "
+        f"{result.shares[i]:.1%}<br>saves {result.saved[i]:.1%}<br>KL {style.number(result.kl[i])} nats per token (95 %: "
+        f"{style.number(low)} to {style.number(high)})<br>on the selection windows "
+        f"{style.number(result.chosen_kl[i])}<br>{result.top1[i]:.1%} of tokens keep their likeliest next token<br>Click to "
+        "make it the plan"
     )
 
 
@@ -152,7 +152,7 @@ def partial(found: SoFar, units: str) -> go.Figure:
             hovertemplate="%{customdata[1]}<extra></extra>", **style.UNFADED,
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
-    figure.update_yaxes(style.axis("KL on the choosing windows, nats per token", type="log", dtick=1, tickformat="~g"))
+    figure.update_yaxes(style.axis("KL on the selection windows, nats per token", type="log", dtick=1, tickformat="~g"))
     ends = [(found.saved[i], found.kl[i]) for i in steps[-1:]]
     finding = "".join(f"So far: saving {saved:.1%} of all {units} costs a KL of {style.number(kl)} nats" for saved, kl in ends)
     return style.frame(figure, 380, "partial", top=64, finding=finding)

@@ -55,7 +55,7 @@ def table(result: StabilityResult) -> list[dict]:
         {
             "chosen on": name, "plan": result.plans[i], "in common": float(result.overlap[0, i]), "KL": float(result.kl[i]),
             "from": float(result.kl_low[i]), "to": float(result.kl_high[i]),
-            "against the first": "" if not i else "differs" if result.differs[i] else "cannot be told apart",
+            "against the first": "" if not i else "differs" if result.differs[i] else "no significant difference",
         }
         for i, name in enumerate(result.variants)
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def config_of(source: Source) -> PreTrainedConfig:
 def _whole(source: Source, raw: dict[str, Any]) -> PreTrainedConfig:
     kind = raw.get("model_type")
     if not kind:
-        raise Refusal(f"The config.json of {source.name} names no model_type, so it is not a transformers model.")
+        raise Refusal(f"The config.json of {source.name} does not name a model_type, so it is not a transformers model.")
     if raw.get("is_encoder_decoder") or not all(name.endswith(_DECODERS) for name in raw.get("architectures") or ()):
         raise Refusal(
             f"{source.name} is an encoder ({', '.join(raw.get('architectures') or [kind])}). PruneScope looks into "

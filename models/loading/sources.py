@@ -128,7 +128,7 @@ def here(name: str, revision: str | None = None) -> Source:
 def _local(name: str) -> Source | None:
     """What a folder or a GGUF file holds; None for what looks like a hub id."""
     if not name.strip():
-        raise Refusal(f"Which model? {_INSTEAD}")
+        raise Refusal(f"No model was named. {_INSTEAD}")
     if len(name) > _LONGEST or any(category(letter) in ("Cc", "Cs") for letter in name):
         what = f"is longer than {_LONGEST:,} letters" if len(name) > _LONGEST else "has characters that cannot be printed"
         raise Refusal(f"No model has such a name: it {what}. {_INSTEAD}")

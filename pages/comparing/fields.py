@@ -8,7 +8,7 @@ from plans.plan import parse
 from probes.generation.answers import AnswersParams
 from probes.generation.comparison import Comparison, columns_of, keep
 from probes.question import resolve
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 from texts.corpus import CorpusRef
 from texts.prompts import as_lines, prompts_of
@@ -21,24 +21,24 @@ def draw(shown: Comparison | None) -> None:
         persist_state="session", help='Or one JSON object per line, as {"prompt": "…"}; its text may hold line breaks.',
     )  # fmt: skip
     if not settings().demo:
-        st.file_uploader("or a file with them", ["txt", "jsonl"], key="compare_file", on_change=_uploaded, max_upload_size=1)
+        st.file_uploader("or upload a file", ["txt", "jsonl"], key="compare_file", on_change=_uploaded, max_upload_size=1)
     if told := st.session_state.pop("compare_refused", None):
         shell.refused(told)
     _columns()
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    row.number_input("Tokens", 1, 4096, 64, key="compare_length", width=110, help="The maximum per answer.", **KEPT)
+    row.number_input("Tokens", 1, 4096, 64, key="compare_length", width=110, help="Maximum per answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="compare_temperature", width=130, **KEPT,
-        help="At 0, the most likely token is always taken. Above 0, all models draw with the same random numbers.",
+        help="0: greedy decoding. Above 0, all models share the random seed.",
     )  # fmt: skip
-    row.number_input("Seed", 0, 2**31 - 1, 0, key="compare_seed", width=110, help="For temperatures above 0.", **KEPT)
+    row.number_input("Seed", 0, 2**31 - 1, 0, key="compare_seed", width=110, help="Used at temperatures above 0.", **KEPT)
     row.selectbox("Chat template", ["auto", "on", "off"], key="compare_chat", width=130, **KEPT,
                   help="Send each prompt as a user turn; auto does so where the tokenizer has a template.")  # fmt: skip
     row.text_input("Title", key="compare_title", persist_state="session", width=220, placeholder="optional")
     row.button("Compare", key="compare_ask", type="primary", on_click=_ask, width=140)
     if shown is not None:
-        row.button("Take these settings", key="compare_take", on_click=_take, args=(shown,), width=190,
-                   help="Fill the form from the comparison below.")  # fmt: skip
+        row.button("Copy these settings", key="compare_take", on_click=_take, args=(shown,), width=190,
+                   help="Fills the form with the settings of the comparison below.")  # fmt: skip
 
 
 def _columns() -> None:
@@ -47,8 +47,8 @@ def _columns() -> None:
         state.compare_plans = state.get("plan") or ""
     st.text_area(
         "Plans, one per line", key="compare_plans", height=100, placeholder="a25\nb20-23\na25 @ another/model", **KEPT,
-        help="Each is compared with the dense model of the sidebar. With `@ name` a plan of another model; `@ name` alone is "
-        "that model whole.",
+        help="Each is compared with the dense model in the sidebar. `@ name` applies the plan to another model; `@ name` "
+             "alone is that model unpruned.",
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def _uploaded() -> None:
         prompts_of(text)
         st.session_state.compare_prompts = text.strip()
     except UnicodeDecodeError:
-        st.session_state.compare_refused = f"{file.name} is not text in UTF-8. Save it as UTF-8 and try again."
+        st.session_state.compare_refused = f"{file.name} is not UTF-8 text. Save it as UTF-8 and try again."
     except Refusal as refusal:
         st.session_state.compare_refused = str(refusal)
 
@@ -109,6 +109,6 @@ def caption(shown: Comparison) -> None:
         st.header(shell.plain(shown.title), anchor=False)
     names = " · ".join(shell.plain(name) for name in shown.names)
     st.caption(
-        f"{names} · {len(prompts_of(params.prompts))} prompts, up to {params.length} tokens, {how} · made "
-        f"{shell.age(shown.created)}{shell.plain(by)}"
+        f"{names} · {plural(len(prompts_of(params.prompts)), 'prompt')}, up to {plural(params.length, 'token')}, {how} · "
+        f"made {shell.age(shown.created)}{shell.plain(by)}"
     )

@@ -13,7 +13,7 @@ from probes.generation.answers import AnswersResult, so_far
 from probes.generation.apart import ORDERS, Apart, apart, ordered, written
 from probes.generation.comparison import Comparison
 from probes.question import Asked, resolve
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.prompts import prompts_of
 
 _TITLE = 70  # letters of a prompt in a list
@@ -77,20 +77,20 @@ def _whole(comparison: Comparison, results: list[AnswersResult]) -> None:
     st.markdown(f"**{order + 1}.** {shell.plain(prompts[order])}")
     _side_by_side(comparison, results, found[order], order)
     st.caption(
-        "Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½. Hover for "
+        "Red edge: first differing token. Amber: not in the other answer. Dotted underline: probability below ½. Hover for "
         "the most likely tokens."
     )
     rows = charts.summary(prompts, names, found)
     percent = st.column_config.NumberColumn(format="percent")
     st.dataframe(
-        rows, hide_index=True, key="compare_table", alt="Every answer in numbers", selection_mode="single-row",
+        rows, hide_index=True, key="compare_table", alt="Metrics of every answer", selection_mode="single-row",
         on_select=_selected(len(names) - 1),
         column_config={"KL": st.column_config.NumberColumn("KL, nats", format="%.4f"), "differing tokens": percent,
                        "ROUGE-L": st.column_config.NumberColumn(format="%.2f"), "repeated 4-grams": percent},
     )  # fmt: skip
     st.caption(
         "KL(dense‖pruned) per token on the dense model's own greedy answer; ROUGE-L and differing tokens against the dense "
-        "answer. A selected row shows its prompt."
+        "answer. Select a row to show its prompt."
     )
     _files(comparison, results)
 
@@ -117,7 +117,7 @@ def _choose(prompts: list[str], found: list[list[Apart]]) -> int:
     row.button("Next", key="compare_next", shortcut="Right", disabled=here == len(places) - 1, on_click=_go,
                args=(places[min(here + 1, len(places) - 1)],))  # fmt: skip
     row.selectbox("Prompt", places, key="compare_prompt", format_func=lambda i: _short(i, prompts[i]), width=380)
-    row.toggle("Stacked", key="compare_stacked", help="Below each other instead of beside each other.", **KEPT)
+    row.toggle("Stacked", key="compare_stacked", help="One below the other instead of side by side.", **KEPT)
     if st.query_params.get("compare_item") != str(st.session_state.compare_prompt):
         st.query_params["compare_item"] = str(st.session_state.compare_prompt)
     return st.session_state.compare_prompt
@@ -142,7 +142,7 @@ def _side_by_side(comparison: Comparison, results: list[AnswersResult], found: l
     against = 1
     if len(tokens) > 2:
         against = st.segmented_control(
-            "Dense is marked against", range(1, len(tokens)), default=1, key="compare_against", required=True,
+            "Mark differences from", range(1, len(tokens)), default=1, key="compare_against", required=True,
             format_func=lambda i: comparison.names[i],
         )  # fmt: skip
     stacked = st.session_state.compare_stacked
@@ -151,7 +151,7 @@ def _side_by_side(comparison: Comparison, results: list[AnswersResult], found: l
         with place.container(border=True):
             st.markdown(f"**{shell.plain(comparison.names[i])}**")
             st.html(charts.answer(tokens[i], tokens[0] if i else tokens[against]))
-            st.caption(charts.facts(found[i - 1]) if i else f"{len(tokens[0])} tokens")
+            st.caption(charts.facts(found[i - 1]) if i else f"{plural(len(tokens[0]), 'token')}")
 
 
 def _files(comparison: Comparison, results: list[AnswersResult]) -> None:

@@ -9,6 +9,7 @@ from pages import shell
 from probes.answer import Answer
 from probes.generation.comparison import Comparison
 from probes.generation.votes import CHOICES, SEEN, Pair, Vote, cast, counted, open_for, pairs_for, rate, strengths, votes_on
+from refusal import plural
 
 _BUTTONS = {
     "left": ("Left is better", "Left"),
@@ -21,7 +22,7 @@ _BUTTONS = {
 def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
     """The next pair for this person, or the result."""
     if not all(answers):
-        st.caption("Voting begins when all answers are written.")
+        st.caption("Voting opens once all answers are generated.")
         return
     try:
         votes = votes_on(shell.workbench().votes, comparison.id)
@@ -43,7 +44,7 @@ def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
 
 
 def _ask(comparison: Comparison, answers: list[Answer], pair: Pair, done: int, every: int) -> None:
-    st.progress(done / every, f"{done} of {every} pairs voted on")
+    st.progress(done / every, f"{done} of {plural(every, 'pair')} voted on")
     st.markdown(f"**Prompt.** {shell.plain(answers[0].result.prompts[pair.prompt])}")
     sides = shell.beside("vote", 2)
     for place, side, column in zip(sides, ("Left", "Right"), (pair.left, pair.right), strict=True):
@@ -54,9 +55,9 @@ def _ask(comparison: Comparison, answers: list[Answer], pair: Pair, done: int, e
     for choice in CHOICES:
         label, key = _BUTTONS[choice]
         row.button(label, key=f"vote_{choice}", shortcut=key, on_click=_cast, args=(comparison.id, pair, choice))
-    st.caption("Nobody sees which model wrote what, or any score, before voting. Your votes cannot be changed afterwards.")
+    st.caption("Model names and scores stay hidden while you vote. Votes are final.")
     with st.popover("Stop voting and see the result"):
-        st.write("You cannot vote on this comparison after that: you would know who wrote what.")
+        st.write("After that you can no longer vote on this comparison, because you will know which model wrote what.")
         st.button("Show the result", key="vote_seen", on_click=_cast, args=(comparison.id, pair, SEEN))
 
 
@@ -76,7 +77,7 @@ def _result(comparison: Comparison, votes: list[Vote], texts: list[list[str]]) -
         for column in range(1, len(names))
     ]
     people = len({vote.by for vote in votes})
-    count = f"{len(votes)} vote{'' if len(votes) == 1 else 's'} by {people} {'person' if people == 1 else 'people'}."
+    count = f"{plural(len(votes), 'vote')} by {plural(people, 'person', 'people')}."
     said = " ".join(f"**{shell.plain(names[each.second])}** against dense: {each.says}." for each in found)
     st.markdown(f"{count} {said}")
     if any(each.prompts for each in found):
@@ -86,7 +87,7 @@ def _result(comparison: Comparison, votes: list[Vote], texts: list[list[str]]) -
     columns = {"preferred": percent, "from": percent, "to": percent}
     columns |= {name: three for name in ("strength", "strength from", "strength to")}
     st.dataframe(charts.table(found, names, strengths(votes, len(names))), hide_index=True, key="vote_table",
-                 alt="Votes in numbers", column_config=columns)  # fmt: skip
+                 alt="Votes as a table", column_config=columns)  # fmt: skip
     st.caption(
         "A tie counts as half. Intervals are 95 %, by bootstrap over prompts; with votes on fewer than six prompts there is no "
         "verdict. Identical answers are not voted on. Strength: Bradley–Terry over all pairs, in log-odds against dense."

@@ -17,7 +17,7 @@ from settings import settings
 def draw(anatomy: Anatomy, plan: Plan) -> None:
     """The order, its job, and the exports that are there."""
     if settings().demo:
-        st.info("This is a demonstration: it writes no checkpoints. Run PruneScope yourself to export a plan.")
+        st.info("This is a demo and does not write checkpoints. Run PruneScope yourself to export a plan.")
         return
     if plan:
         try:
@@ -38,7 +38,7 @@ def _order(plan: Plan) -> None:
     can = {name: not form.cannot(checkpoint) for name, form in FORMATS.items()}
     name = st.selectbox(
         "Format", list(FORMATS), next((i for i, name in enumerate(FORMATS) if can[name]), 0), key="export_format",
-        format_func=lambda name: f"{name}: {FORMATS[name].sentence}" if can[name] else f"{name}: not for this plan",
+        format_func=lambda name: f"{name}: {FORMATS[name].sentence}" if can[name] else f"{name}: cannot express this plan",
     )  # fmt: skip
     form = FORMATS[name]
     why = form.cannot(checkpoint)
@@ -114,7 +114,7 @@ def _there() -> None:
     found = exports()
     st.markdown("**Exports on this server**")
     if not found:
-        st.caption("There are none yet.")
+        st.caption("None yet.")
         return
     st.dataframe([_row(each) for each in found], hide_index=True, key="exports", alt="Exports on this server")
 
@@ -126,5 +126,5 @@ def _row(each: Found) -> dict:
         runs = ""
     return {
         "folder": str(each.folder), "model": each.model, "plan": each.plan, "format": each.form, "size (MB)": each.bytes / 1e6,
-        "runs in": runs, "differs by (nats)": each.difference, "exported": each.created,
+        "runs in": runs, "difference (nats)": each.difference, "exported": each.created,
     }  # fmt: skip

@@ -17,7 +17,7 @@ from probes.decision.matching import NUMBERS, matching
 from probes.decision.rows import Row
 from probes.decision.table import Found
 from probes.question import Question
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 
 _COLUMNS = {
@@ -74,7 +74,7 @@ def _note(book: Book, noted: Noted) -> None:
     def forget() -> None:
         try:
             gone = book.forget(noted.plan, shell.workbench().known)
-            st.session_state.note_told = f"Forgot {noted.plan} and {gone} answers about it."
+            st.session_state.note_told = f"Forgot {noted.plan} and {plural(gone, 'answer')} about it."
         except (Refusal, shell.StoreError) as refusal:
             st.session_state.note_error = str(refusal)
 
@@ -115,7 +115,7 @@ def _parent(plan: str) -> str:
 def _table(listed: list[Row]) -> None:
     asked = st.text_input(
         "Filter", key="plans_filter", placeholder="kl<0.5 saved>0.2 candidate", width=420, **shell.KEPT,
-        help=f"Words in a plan, its name or its note; conditions on {', '.join(NUMBERS)}. All of them must hold.",
+        help=f"Words in a plan, its name or note, and conditions on {', '.join(NUMBERS)}. All must match.",
     )  # fmt: skip
     try:
         found = matching(listed, asked or "")
@@ -123,7 +123,7 @@ def _table(listed: list[Row]) -> None:
         shell.refused(refusal)
         found = listed
     if not found:
-        st.caption(f"None of the {len(listed)} plans matches.")
+        st.caption(f"No plan matches (of {len(listed)}).")
         return
 
     def pick() -> None:
@@ -139,9 +139,8 @@ def _table(listed: list[Row]) -> None:
     )  # fmt: skip
     st.caption(
         "All results for this model and text; tasks and speed for their current settings. KL to the dense model in nats per "
-        "token, with its 95 % interval over windows. *Held out*: measured by a search, on the windows that nothing was chosen "
-        "on; measure the plan in the drop lab for all windows. Click a header to sort. A selected row replaces the "
-        "plan."
+        "token, with its 95 % interval over windows. *Held out*: measured by a search on windows it selected nothing on; "
+        "measure the plan in the drop lab for all windows. Click a header to sort. A selected row replaces the plan."
     )
 
 

@@ -17,13 +17,13 @@ from probes.search.budget import UNITS, budget
 from probes.search.params import STRATEGIES, SearchParams
 from probes.search.search import SearchResult
 from probes.search.so_far import so_far
-from refusal import Refusal
+from refusal import Refusal, plural
 
 
 def _fields() -> dict | None:
     """Parameters of the search; None: they make no question, which is told here."""
     first = st.container(horizontal=True, vertical_alignment="bottom")
-    first.selectbox("Budget counts", list(UNITS), key="search_unit", width=180, **shell.KEPT,
+    first.selectbox("Budget unit", list(UNITS), key="search_unit", width=180, **shell.KEPT,
                     help="; ".join(f"{unit}: {words}" for unit, words in UNITS.items()))  # fmt: skip
     first.number_input("Save at most, %", 1.0, 95.0, 25.0, 2.5, key="search_share", width=140, **shell.KEPT)
     first.number_input(
@@ -57,8 +57,8 @@ def _effort_fields() -> None:
         st.multiselect("Strategies", STRATEGIES, STRATEGIES, key="search_strategies", persist_state="session",
                        format_func=charts.NAME.__getitem__)  # fmt: skip
         row = st.container(horizontal=True, vertical_alignment="bottom")
-        row.number_input("Measured again", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
-                         help="How many of the most promising drops greedy measures again per round; 0 means all.")  # fmt: skip
+        row.number_input("Re-measured", 0, 1000, 16, key="search_again", width=140, **shell.KEPT,
+                         help="How many of the most promising drops greedy re-measures per round; 0: all.")  # fmt: skip
         row.number_input(
             "Generations", 0, 1000, 10, key="search_generations", width=120, help="Rounds of swaps per budget.", **shell.KEPT
         )
@@ -69,7 +69,8 @@ def _effort_fields() -> None:
             "Random plans", 1, 1000, 8, key="search_draws", width=120, help="Random plans per budget.", **shell.KEPT
         )
         row.number_input("Continuation", 0, 4096, 0, key="search_continuation", width=130, **shell.KEPT,
-                         help="Also judge plans on what the dense model generates after each window; 0 is off.")  # fmt: skip
+                         help="Tokens that the dense model generates after each window, for plans to be "
+                              "measured on as well; 0: off.")  # fmt: skip
         row.number_input("Seed", 0, 2**31 - 1, 0, key="search_seed", width=110, **shell.KEPT)
 
 
@@ -100,9 +101,9 @@ def _budget(result: SearchResult) -> None:
     row.markdown(
         f"**`{result.plans[best]}`** saves {result.saved[best]:.1%} of all {UNITS[result.unit]}. KL "
         f"{style.number(result.kl[best])} nats per token (95 %: {style.number(result.kl_low[best])} to "
-        f"{style.number(result.kl_high[best])}) on windows it was not chosen on. {_rivals(result, of_share, best)}"
+        f"{style.number(result.kl_high[best])}) on held-out windows. {_rivals(result, of_share, best)}"
     )
-    row.button("Make it the plan", key="search_use", type="primary", width=180, help="Replaces the plan in the sidebar.",
+    row.button("Use this plan", key="search_use", type="primary", width=180, help="Replaces the plan in the sidebar.",
                on_click=shell.set_plan, args=(result.plans[best],))  # fmt: skip
 
 
@@ -119,8 +120,8 @@ def _rivals(result: SearchResult, places: list[int], best: int) -> str:
     if len(seen) == 1:
         return ""
     if not alike:
-        return "Every other choice differs from it by more than chance."
-    return f"On {result.judged_windows} windows it cannot be told apart from the choice of: {', '.join(alike)}."
+        return "It differs significantly from every other choice."
+    return f"On {result.judged_windows} windows it does not differ significantly from the choice of: {', '.join(alike)}."
 
 
 def _table(result: SearchResult) -> None:
@@ -133,9 +134,7 @@ def _table(result: SearchResult) -> None:
         column_config={"KL": four, "from": four, "to": four, "KL when chosen": four, "KL, continued": four, "saved": percent,
                        "same top token": percent, "perplexity": st.column_config.NumberColumn(format="%.5g")},
     )  # fmt: skip
-    st.caption(
-        "KL in nats per token with its 95 % interval, on windows nothing was chosen on. A selected row becomes the plan."
-    )
+    st.caption("KL in nats per token with its 95 % interval, on held-out windows. Select a row to make it the plan.")
 
 
 def _effort(result: SearchResult) -> None:
@@ -148,28 +147,28 @@ def _effort(result: SearchResult) -> None:
             "mean KL when judged": float(result.kl[places].mean()),
         })  # fmt: skip
     four = st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(rows, hide_index=True, key="effort", alt="What each strategy needed", column_config={
+    st.dataframe(rows, hide_index=True, key="effort", alt="What each strategy costs", column_config={
         "passes": st.column_config.NumberColumn("forward passes", format="%.0f"),
         "mean KL when chosen": four, "mean KL when judged": four,
     })  # fmt: skip
     st.caption(
-        f"Passes over one window of {result.length} tokens, with all that a strategy builds on. Whatever was measured before "
-        f"is taken from the store: {result.tried} plans are known on this text."
+        f"Forward passes over one window of {plural(result.length, 'token')}, including those a strategy builds on. Stored "
+        f"measurements are reused; on this text they cover {plural(result.tried, 'plan')}."
     )
 
 
 def draw(anatomy: Anatomy, plan: Plan) -> None:
     """The fields, the question, and its answer."""
     given = _fields()
-    why = "Every plan begins with this one, which may only drop. A click on a point changes the sidebar's."
+    why = "Every plan starts from this one, which can only hold drops. Clicking a point changes the plan in the sidebar."
     base = base_plan("search", why)
     if given is None or base is None:
         return
     answer = shell.ask(
         "search",
         "Search",
-        "Plans are chosen on the first half of the text's windows and judged on the second. This takes minutes to hours; what "
-        "is measured is kept, and an interrupted search goes on from there.",
+        "Selects plans on the first half of the text's windows and measures them on the second. Takes minutes to hours; "
+        "measurements are kept, and an interrupted search resumes.",
         plan=base,
         params=given,
     )
@@ -178,7 +177,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     else:
         every = 5.0 if shell.asking("search", base, given) else None
         st.fragment(_so_far, run_every=every)(anatomy, base, given)
-    with st.expander("Would other calibration text choose other drops?", expanded=False):
+    with st.expander("Would another calibration text select other drops?", expanded=False):
         stability.draw(base, given)
 
 
@@ -193,8 +192,8 @@ def _so_far(anatomy: Anatomy, base: str, given: dict) -> None:
         return
     shell.clickable(charts.partial(found, UNITS[unit]), "partial", "Plans measured so far", on_select=_partial_picked)
     st.caption(
-        f"{found.tried:,} plans measured so far, {len(found.plans):,} of them on every window they are chosen on. These "
-        "numbers are optimistic: plans are selected on the same windows. The final ones come from held-out windows."
+        f"{plural(found.tried, 'plan')} measured so far, {len(found.plans):,} of them on every selection window. These "
+        "numbers are optimistic, because plans are selected on the same windows; final numbers come from held-out windows."
     )
 
 

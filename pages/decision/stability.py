@@ -23,8 +23,9 @@ def draw(base: str, given: dict) -> None:
     params = {name: given[name] for name in ("unit", "share", "parts", "seed")} | {"strategy": strategy, "other": other}
     answer = shell.ask(
         "stability",
-        "Choose again",
-        "The strategy chooses for the largest budget on each variant. Takes several scans; greedy and swaps take longer.",
+        "Repeat the selection",
+        "Runs the strategy for the largest budget on each variant of the text. Takes several scans; greedy and swaps take "
+        "longer.",
         plan=base,
         params=params,
     )  # fmt: skip
@@ -38,14 +39,13 @@ def _shown(result: StabilityResult) -> None:
     shell.clickable(charts.chosen(result), "stable", "Which sublayers each variant drops")
     percent, four = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.4f")
     st.dataframe(
-        charts.table(result), hide_index=True, key="stable_table", alt="Choices by variant",
+        charts.table(result), hide_index=True, key="stable_table", alt="Selections by variant",
         column_config={"in common": percent, "KL": four, "from": four, "to": four},
     )  # fmt: skip
     st.caption(
         "In common: sublayers dropped by both this plan and the first, as a share of those dropped by either. Mean over all "
-        f"pairs {result.mean_overlap:.0%}, about {result.chance_overlap:.0%} expected by chance. KL in nats per token with its "
-        "95 % interval, on the second half of this text's windows, on which nothing was chosen. Pale marks are not dropped by "
-        "the first plan."
+        f"pairs {result.mean_overlap:.0%}, about {result.chance_overlap:.0%} expected by chance. KL in nats per token with "
+        "its 95 % interval, on the second, held-out half of this text's windows. Pale marks: not dropped by the first plan."
     )
     for name, why in result.missing.items():
         st.caption(shell.plain(f"Skipped “{name}”: {why}"))

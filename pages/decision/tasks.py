@@ -35,7 +35,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         help="Comma-separated task names from lm-evaluation-harness, such as `hellaswag,arc_easy`. Their data come from the "
         f"hub or its cache on this machine; `{BUILTIN}` is included and needs no network.",
     )  # fmt: skip
-    row.number_input("Items per task", 0, 10**6, 0, key="task_limit", width=130, help="0: all of them.", **KEPT)
+    row.number_input("Items per task", 0, 10**6, 0, key="task_limit", width=130, help="0: all.", **KEPT)
     row.number_input("Few-shot examples", -1, 100, -1, key="task_fewshot", width=170, help="-1: the task's default.", **KEPT)
     st.toggle("Use the chat template", key="task_chat", **KEPT)
     try:
@@ -47,7 +47,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         st.info("The plan is empty. Drop something, or pick a plan, to compare it with the dense model.")
         return
     answer = shell.ask(
-        "evaluate", "Run the tasks", "The dense model is asked once and its answers are kept; then the plan is asked.",
+        "evaluate", "Run the tasks", "Runs the dense model once and keeps its answers, then runs the plan.",
         plan=str(plan), params=_given(),
     )  # fmt: skip
     if answer is not None:

@@ -17,7 +17,7 @@ def draw() -> None:
         return
     if lines:
         st.markdown("**Interrupted**")
-        st.caption("The server ended while these were asked. What was finished of them is kept, and they go on from there.")
+        st.caption("The server stopped while these were running. Finished parts are kept, and each resumes where it stopped.")
     if told := st.session_state.pop("interrupted_refused", None):
         shell.refused(told)
     for line in lines:
@@ -26,11 +26,11 @@ def draw() -> None:
         try:
             asked = resolve(Question.of(line.question), bench.known.identify)
         except (Refusal, TypeError, KeyError, ValueError) as error:
-            label.caption(shell.plain(f"A question that cannot be asked any more: {error}"))
+            label.caption(shell.plain(f"This question can no longer be asked: {error}"))
         else:
             label.write(shell.plain(f"{asked.label}{by} · {shell.age(line.asked)}"))
-            on.button("Go on", key=f"on_{line.key[:12]}", on_click=_go_on, args=(asked,), width="stretch")
-        gone.button("Let go", key=f"gone_{line.key[:12]}", on_click=bench.ledger.let_go, args=(line.key,), width="stretch",
+            on.button("Resume", key=f"on_{line.key[:12]}", on_click=_go_on, args=(asked,), width="stretch")
+        gone.button("Dismiss", key=f"gone_{line.key[:12]}", on_click=bench.ledger.let_go, args=(line.key,), width="stretch",
                     disabled=not (shell.person().operator or shell.person().name == line.owner))  # fmt: skip
 
 

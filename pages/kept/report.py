@@ -17,7 +17,7 @@ def draw() -> None:
     if not there:
         st.caption(f"There are no answers on {shell.plain(ref.name)} yet.")
     row = st.container(horizontal=True)
-    for label, chosen, key in (("Download a report", "", "report"), (f"Report on {plan} alone", plan, "report_plan")):
+    for label, chosen, key in (("Download a report", "", "report"), (f"Report on {plan} only", plan, "report_plan")):
         if key == "report" or plan:
             row.download_button(
                 label, lambda chosen=chosen: _composed(known, ref, chosen, own), file_name="report.html", mime="text/html",

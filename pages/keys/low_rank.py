@@ -15,7 +15,7 @@ from probes.answer import Answer
 from probes.keys.attention_cost import decode_cost, paper_ratio, read_ratio
 from probes.keys.key_rank import KeyRankResult
 from probes.keys.low_rank_attention import LowRankResult, shares
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.corpus import NAMES, label
 
 _SHARES = ["1", "0.5", "0.25", "0.125", "0.0625"]
@@ -38,7 +38,7 @@ def _choice(grid: list[float]) -> LowRank:
     fields = {
         "dims": (
             "Dimensions scored, d_f",
-            "Share of a key's leading directions in which keys are scored.",
+            "Share of the leading key directions that keys are scored in.",
         ),
         "top": ("Keys attended to, k_f", "Share of the visible keys that each token attends to, with exact scores."),
     }
@@ -72,8 +72,8 @@ def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: Lo
     low, high = (f"{amount / 1e6:,.3g}" for amount in (cost.least_bytes, cost.bytes))
     cells = [
         ("Read from the cache", f"{low if low == high else f'{low}–{high}'} MB", f"{cost.bytes / cost.dense_bytes - 1:+.0%}",
-         f"Per decoded token, all layers; dense: {cost.dense_bytes / 1e6:,.3g} MB. The lower number is for query heads that "
-         "share keys and choose the same ones, the higher one and the change for heads that each choose others."),
+         f"Per decoded token, all layers; dense: {cost.dense_bytes / 1e6:,.3g} MB. Lower bound: query heads that share a "
+         "key head choose the same keys. Upper bound, and the change: each chooses its own."),
         ("Multiply-adds", style.count(cost.products), f"{cost.products / cost.dense_products - 1:+.0%}",
          f"Of attention, per decoded token, all layers; dense: {style.count(cost.dense_products)}. With the rotation into the "
          "basis; without the search for the best keys."),
@@ -147,7 +147,7 @@ def draw(result: KeyRankResult, anatomy: Anatomy) -> None:
         chosen = _chosen(result, anatomy, found)
     if found is not None:
         _damage(found, chosen)
-        st.caption(f"Directions from {_source(found)}, {found.calibration_tokens:,} tokens.")
+        st.caption(f"Directions from {_source(found)}, {plural(found.calibration_tokens, 'token')}.")
         shell.provenance(answer)
 
 
@@ -158,7 +158,7 @@ def _asked(params: dict[str, str], wrong: str) -> Answer | None:
         return None
     return shell.ask(
         "low_rank_attention", "Measure the grid",
-        "Replaces attention by this rule in every cell of the grid, and measures perplexity, KL and which keys it finds.",
+        "Replaces attention with this rule for every cell of the grid, and measures perplexity, KL and which keys it finds.",
         params=params,
     )  # fmt: skip
 
@@ -192,7 +192,9 @@ def _grid() -> tuple[dict[str, str], str]:
         dims = row.text_input(
             "Dimensions to try", "0.5,0.25,0.125", key="grid_dims", width=200, help="Shares above 0 and up to 1.", **KEPT
         )
-        top = row.text_input("Keys to try", "0.5,0.25,0.125", key="grid_top", width=200, help="As for dimensions.", **KEPT)
+        top = row.text_input(
+            "Keys to try", "0.5,0.25,0.125", key="grid_top", width=200, help="Same format as dimensions.", **KEPT
+        )
         basis = row.selectbox(
             "Directions from", texts(st.session_state.get("basis")), key="basis", accept_new_options=True, width=300, **KEPT,
             format_func=lambda name: name or "the windows that follow the measured ones",

@@ -13,7 +13,7 @@ from pages.shell import KEPT
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_new_tokens
 from probes.generation.writing import Writing
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings as operator_settings
 
 _PROMPT = "What is the capital of France?"
@@ -26,12 +26,12 @@ def form(plan: Plan, has_template: bool) -> None:
     st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
     row = st.container(horizontal=True, vertical_alignment="bottom")
     most = operator_settings().new_tokens
-    row.number_input("Tokens", 1, most, min(64, most), key="answer_length", width=110, help="The maximum per answer.", **KEPT)
+    row.number_input("Tokens", 1, most, min(64, most), key="answer_length", width=110, help="Maximum per answer.", **KEPT)
     row.number_input(
         "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
-        help="At 0, the most likely token is always taken. Above 0, both models draw with the same random numbers.",
+        help="0: greedy decoding. Above 0, both models share the random seed.",
     )  # fmt: skip
-    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="For temperatures above 0.", **KEPT)
+    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Used at temperatures above 0.", **KEPT)
     row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
     row.button("Stop", key="stop", on_click=_stop, width=100)
     row.toggle(
@@ -133,7 +133,7 @@ def _answers(live: shell.Live) -> None:
         said = _parted(*(tokens[place] for place in pair), live.over.is_set() and not live.error)
         if said:
             st.caption(said if len(pairs) == 1 else f"**{_pair(live, pair)}**: {said[0].lower()}{said[1:]}")
-    st.caption("Red edge: first token that differs. Amber: not in the other answer. Dotted line: probability below ½.")
+    st.caption("Red edge: first differing token. Amber: not in the other answer. Dotted underline: probability below ½.")
     if live.over.is_set():
         keep.draw(live)
         with st.expander("Every step as a table"):
@@ -165,11 +165,11 @@ def _waiting(live: shell.Live, place: int) -> str:
 
 
 def _facts(live: shell.Live, place: int, written: list[Token]) -> list[str]:
-    facts = [f"{len(written)} token{'' if len(written) == 1 else 's'}"]
+    facts = [f"{plural(len(written), 'token')}"]
     if rate := answers.speed(written):
         facts.append(f"{rate:.1f} tokens/s{' while other work ran' if live.beside else ''}")
     if written:
-        facts.append(f"prompt of {live.prompt_tokens} tokens read in {written[0].seconds * 1e3:.0f} ms")
+        facts.append(f"prompt of {plural(live.prompt_tokens, 'token')} read in {written[0].seconds * 1e3:.0f} ms")
     return [*facts, f"KV cache {live.cache_bytes[place] / 1024:,.0f} KiB"]
 
 

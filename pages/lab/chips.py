@@ -44,7 +44,7 @@ def _chip(place, kind: Kind, operation: Operation, plan: Plan, shape: Shape) -> 
 def _items(name: str, operation: Operation) -> None:
     """Its text as a field, for an operation that has no form; of this text alone, as the fields of a form are."""
     key = f"items_{name} {operation}"
-    st.text_input("Items", str(operation), key=key, on_change=_rewritten, args=(name, key), help="Empty takes all of it away.")
+    st.text_input("Items", str(operation), key=key, on_change=_rewritten, args=(name, key), help="Leave empty to remove it.")
 
 
 def _rewritten(name: str, key: str) -> None:

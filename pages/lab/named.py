@@ -27,7 +27,7 @@ def draw(plan: Plan, shape: Shape) -> None:
     _fields(row, book, notes.get(str(plan), Noted(str(plan))))
     other = row.selectbox(
         "Compare with", _others(plan, notes), None, key="lab_other", width=260, format_func=lambda each: called(each, notes),
-        placeholder="another plan", accept_new_options=True, help="Named plans, plans of this visit, or any that you write.",
+        placeholder="another plan", accept_new_options=True, help="A named plan, one from this visit, or any that you type.",
         on_change=_chosen,
     )  # fmt: skip
     if problem := st.session_state.pop("name_error", None):

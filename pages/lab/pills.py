@@ -15,7 +15,7 @@ def draw(layers: int, plan: Plan) -> None:
         st.session_state[f"grid_{kind}"] = sorted(places)
         st.pills(
             _ROWS[kind], range(layers), selection_mode="multi", key=f"grid_{kind}", on_change=_changed, args=(kind,),
-            help=f"Click a layer to drop its {_ROWS[kind]}, or to put it back." if kind != "blocks" else
+            help=f"Click a layer to drop its {_ROWS[kind]} or put it back." if kind != "blocks" else
             "A block is the attention and the MLP of one layer; dropping both drops the block.",
         )  # fmt: skip
 

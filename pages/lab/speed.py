@@ -9,6 +9,7 @@ from plans.drops import Drops
 from plans.plan import Plan
 from probes.answer import Answer
 from probes.speed.speed import SpeedResult
+from refusal import plural
 
 _DEFAULTS = {"batch": 1, "prompt": 128, "new": 32}
 
@@ -21,7 +22,8 @@ def draw(plan: Plan) -> None:
         st.caption("The plan is empty. Drop something to compare its speed with the dense model's.")
     else:
         answer = shell.ask(
-            "speed", "Measure the speed", "Runs the dense and the pruned model in turns; other work would disturb it.",
+            "speed", "Measure the speed", "Runs the dense and the pruned model in turns; other load on this machine "
+                                          "distorts the result.",
             str(plan), params,
         )  # fmt: skip
         if answer is not None:
@@ -42,17 +44,15 @@ def given() -> dict[str, int]:
 
 def _fields() -> dict[str, int]:
     row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.number_input("Batch", 1, 4096, _DEFAULTS["batch"], key="speed_batch", width=110, help="Sequences per pass.", **KEPT)
     row.number_input(
-        "Batch", 1, 4096, _DEFAULTS["batch"], key="speed_batch", width=110, help="Sequences that are read at once.", **KEPT
-    )
-    row.number_input(
-        "Prompt, tokens",
+        "Prompt tokens",
         1,
         1_000_000,
         _DEFAULTS["prompt"],
         key="speed_prompt",
         width=140,
-        help="Tokens that are read in one pass.",
+        help="Prompt tokens per sequence, read in one pass.",
         **KEPT,
     )
     row.number_input(
@@ -62,7 +62,7 @@ def _fields() -> dict[str, int]:
         _DEFAULTS["new"],
         key="speed_new",
         width=130,
-        help="Tokens that follow, one step each.",
+        help="Tokens decoded after the prompt, one per step.",
         **KEPT,
     )
     return given()
@@ -74,8 +74,8 @@ def _answer(answer: Answer, plan: Plan) -> None:
     cells = []
     for phase, title in charts.PHASES.items():
         pace = getattr(result, phase)
-        interval = f"95 % interval {pace.ratio_low:.2f} to {pace.ratio_high:.2f}, over {result.rounds} rounds."
-        cells.append((f"{title}, times as fast", f"{pace.ratio:.2f}", None, f"Dense ÷ pruned. {interval}"))
+        interval = f"95 % interval {pace.ratio_low:.2f} to {pace.ratio_high:.2f}, over {plural(result.rounds, 'round')}."
+        cells.append((f"{title}, times as fast", f"{pace.ratio:.2f}", None, f"Dense time ÷ pruned time. {interval}"))
         cells.append(
             (f"{title}, tokens/s", f"{pace.rate:,.0f}", None, f"At the median; dense: {pace.dense_rate:,.0f} tokens/s.")
         )
@@ -90,10 +90,12 @@ def _answer(answer: Answer, plan: Plan) -> None:
     said = " · ".join(f"**{title}**: {getattr(result, phase).says}" for phase, title in charts.PHASES.items())
     st.markdown(said)
     if plan.without(Drops.name):
-        st.caption("Zeros are multiplied like other weights, and chosen keys are still read: only drops can make this faster.")
+        st.caption("Zeros are still multiplied, and `k:` keeps the whole KV cache: only drops make this faster.")
     shell.chart(charts.rounds(result), "speed_rounds", "Time of every round, dense and pruned")
     shell.chart(charts.memory(memory), "speed_memory", "Memory of weights, cache and the rest, dense and pruned")
     where = result.circumstances
-    text = f"{where.device_name}, {where.threads} threads · {where.attention} attention · load {where.load_before:.1f}"
+    text = (
+        f"{where.device_name}, {plural(where.threads, 'thread')} · {where.attention} attention · load {where.load_before:.1f}"
+    )
     st.caption(f"{text} before, {where.load_after:.1f} after · {'' if where.quiet else ':orange[⚠] '}{where.says}")
     shell.provenance(answer)

@@ -52,7 +52,7 @@ def _message() -> dict:
 
 
 def _legend(measure: picture.Measured | None) -> str:
-    ways = "Click to drop or put back; drag, or hold Shift, for a range; double click for the block. ✕: dropped, ◩: in part."
+    ways = "Click to drop or put back; drag or hold Shift for a range; double-click for the block. ✕: dropped, ◩: in part."
     if measure is None:
         return f"{ways} Measure similarity or scan all drops to see here how redundant each part is."
     low, high = (f"{style.number(cost)} {measure.unit}".rstrip() for cost in measure.range)

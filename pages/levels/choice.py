@@ -7,7 +7,7 @@ from pages import shell
 from pages.shell import KEPT, plain
 from probes.choice.choice_subspace import ChoiceResult
 from probes.deviation.limits import GUESSING, judged
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.items import read_items
 
 _WAYS = {"by letter": "letters", "by the option's text": "texts"}
@@ -24,15 +24,15 @@ def settings() -> dict | None:
         st.text_area(
             "or paste them", key="own_items", height=120, persist_state="session",
             placeholder='{"question": "2 + 2 =", "options": ["3", "4"], "answer": 1}',
-            help="One item per line. The answer is a place counted from 0, a letter, or the option. Empty: 104 built-in items. "
-            "Your own items are not part of a link.",
+            help="One item per line. The answer is an index from 0, a letter, or the option's text. Empty: 104 built-in "
+                 "items. Your own items are not part of the link.",
         )  # fmt: skip
         if error := st.session_state.pop("items_error", None):
             shell.refused(error)
         text = (st.session_state.own_items or "").strip()
         if text:
             try:
-                st.caption(f"{len(read_items(text))} own items.")
+                st.caption(f"{plural(len(read_items(text)), 'item')} of your own.")
             except Refusal as refusal:
                 shell.refused(refusal)
                 return None
@@ -63,13 +63,13 @@ def draw(results: dict[str, ChoiceResult | None]) -> None:
     )  # fmt: skip
     way = _WAYS[chosen or default]
     if getattr(first, way).dense_accuracy - first.chance <= GUESSING:
-        st.caption(f":orange[⚠] Chosen {chosen}, the dense model hardly does better than guessing: look at the other way.")
-    st.markdown("**How far predictions at the answer are apart**: over the whole vocabulary, and over the options alone")
+        st.caption(f":orange[⚠] Chosen {chosen}, the dense model barely beats guessing; use the other way.")
+    st.markdown("**Distance between predictions at the answer**: over the whole vocabulary, and over the options alone")
     shell.chart(charts.subspaces(results, way), "subspaces", "Vocabulary against options")
     _table(charts.summary(there), "choices", "Accuracy, agreement and margins by plan")
     st.caption(
-        "Right: share of items. Margin: best less second-best score, in nats; by text, in nats per byte. Mass: probability of "
-        "all the options together, before renormalising."
+        "Right: share of items answered correctly. Margin: best score minus second best, in nats; by text, in nats per byte. "
+        "Mass: total probability of the options, before renormalising."
     )
     _flipped(there, way)
     left, right = shell.beside("items")
@@ -88,11 +88,11 @@ def _flipped(there: dict[str, ChoiceResult], way: str) -> None:
     result, remarks = there[plan], getattr(there[plan], way).remarks
     if rows := charts.flipped(result, way):
         _table(rows, "flipped", "Items that flipped")
-        st.caption(f"{len(rows)} of {result.items} items, those that the dense model was surest of first.")
+        st.caption(f"{len(rows)} of {plural(result.items, 'item')}, the dense model's most confident answers first.")
     else:
-        st.caption(f"None of the {result.items} items flipped: both models make the same choices.")
+        st.caption(f"No item flipped: both models make the same choice on all {result.items}.")
     if remarks:
-        with st.expander(f"{len(remarks)} items without an option subspace"):
+        with st.expander(f"{plural(len(remarks), 'item')} without an option subspace"):
             st.markdown("\n".join(f"- {plain(each)}" for each in remarks))
 
 

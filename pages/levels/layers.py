@@ -10,6 +10,7 @@ from pages.shell import KEPT
 from probes.answer import Answer
 from probes.deviation.generation_drift import DriftResult
 from probes.deviation.transitions import TransitionsResult
+from refusal import plural
 
 _WORDS = ("changed", "part")
 
@@ -53,7 +54,7 @@ def story(
 def _positions(found: TransitionsResult, answers: list[Answer | None]) -> str:
     windows = next(answer.about["windows"] for answer in answers if answer)
     which = "the last token of each window" if found.tokens == windows else "every token of the text"
-    return f"Means over {found.tokens:,} positions: {which}."
+    return f"Means over {plural(found.tokens, 'position')}: {which}."
 
 
 def alone(layers: dict[str, TransitionsResult | None]) -> None:
@@ -64,8 +65,8 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
         return
     norm = st.toggle(
         "Final norm before the head", True, key="norm", **KEPT,
-        help="With it, logits are what the model would say if it ended there. Without it the bare head reads the stream, as in "
-        "the paper. Hidden states are the same in both.",
+        help="On: the logits the model would give if it ended there. Off: the head reads the raw stream, as in the paper. "
+             "Hidden states are the same either way.",
     )  # fmt: skip
     texts = {
         plan: {kind: getattr(found, kind if norm else f"raw_{kind}").top_pieces for kind in ("attention", "mlp")}
@@ -73,9 +74,9 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
     }
     shell.chart(charts.alone(layers, norm, texts, st.session_state.estimates), "alone", "Each sublayer alone")
     remarks = [
-        "Each sublayer is changed alone, on the dense model's own stream: left out, or pruned where a plan prunes weights.",
+        "Each sublayer is changed alone, on the dense model's own stream: dropped, or pruned where a plan prunes weights.",
         "Larger marks: sublayers that a plan drops." if any(found.mode == "dropped" for found in there.values()) else "",
-        "Attention and MLP of this model read the same stream, so both are compared after the block."
+        "In this model, attention and MLP read the same stream, so both are compared after the block."
         if any(found.parallel for found in there.values()) else "",
     ]  # fmt: skip
     st.caption(" ".join(filter(None, remarks)))
@@ -83,4 +84,4 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
         rows = charts.table(layers, norm)
         kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}
         st.dataframe(rows, hide_index=True, key="alone_table", alt="Every sublayer alone", column_config=kinds)
-        st.caption("Parallel and orthogonal parts: lengths of what changes, over the length of h or z. KL in nats.")
+        st.caption("Parallel and orthogonal parts: norm of the change relative to the norm of h or z. KL in nats.")

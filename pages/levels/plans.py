@@ -70,7 +70,7 @@ def fields(anatomy: Anatomy) -> list[str]:
     for name in MORE:
         row.text_input(
             f"Plan {name[-1]}", key=name, width=215, placeholder="a25,m3 or w:wanda@0.5", **KEPT,
-            help="Another plan to draw on the same axes, written as in the sidebar.",
+            help="Another plan for the same axes, written as in the sidebar.",
         )  # fmt: skip
     plans = {current: None} if current else {}
     for name in MORE:

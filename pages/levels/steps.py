@@ -8,6 +8,7 @@ from charts.deviation import generation_drift as charts
 from pages import shell
 from pages.shell import KEPT
 from probes.deviation.generation_drift import DriftResult
+from refusal import plural
 
 _TITLE = 44  # letters of a prompt in a list
 _ALL = "mean of all"
@@ -19,10 +20,10 @@ def settings(has_template: bool) -> dict:
     with st.expander("Prompts and length"):
         st.text_area(
             "Prompts, one per line", key="drift_prompts", height=120, placeholder="Empty: eight built-in prompts", **KEPT,
-            help="Both models continue each of them, always with the likeliest token.",
+            help="Both models continue each prompt greedily.",
         )  # fmt: skip
         row = st.container(horizontal=True, vertical_alignment="bottom")
-        row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="The maximum per prompt.")
+        row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="Maximum per prompt.")
         row.toggle(
             "Chat template", has_template, key="chat_turn", disabled=not has_template, **KEPT,
             help="Send each prompt as a user turn." if has_template else "This tokenizer has no chat template.",
@@ -41,8 +42,8 @@ def which(row, results: dict[str, DriftResult | None]) -> tuple[int | None, bool
     read = row.segmented_control(
         "Text over steps", ["the dense model's", "each its own"], default="the dense model's", key="text_read",
         required=True, **KEPT,
-        help="On the dense model's text both models have the same context, so a distance is one between models. On their own "
-        "texts, after the first token that differs, it is also one between texts.",
+        help="On the dense model's text both models have the same context, so distances come from the models alone. On "
+             "their own texts, after the first difference, they also come from different contexts.",
     )  # fmt: skip
     chosen = _choice(row, "Prompts over steps", [_ALL, *names], "curve_prompt", 240)
     return names.index(chosen) if chosen in names else None, read == "each its own"
@@ -107,10 +108,9 @@ def _at_step(result: DriftResult, prompt: int, step: int) -> None:
     start = "…" if step > _BEFORE else ""
     st.html(f'<div class="drift">{start}{"".join(pieces[:-1])}<span class="chosen"><b>{pieces[-1] or "∅"}</b></span></div>')
     rank, dense, pruned = (each[prompt, step] for each in (result.rank, result.dense_probability, result.probability))
-    others = f"{int(rank) or 'no'} other token{'' if rank == 1 else 's'}"
     st.caption(
         f"Step {step + 1}: KL {_kl(result, prompt, step)}. The framed token has {dense:.1%} in the dense model and "
-        f"{pruned:.1%} in the pruned one, which finds {others} likelier."
+        f"{pruned:.1%} in the pruned one, which {charts.ranked(rank)}."
     )
     shell.chart(charts.alternatives(result, prompt, step), "alternatives", "The likeliest tokens of both models at this step")
 
@@ -125,7 +125,7 @@ def _jump(step: int) -> None:
 
 def _free(result: DriftResult, prompt: int, plan: str) -> None:
     """What each writes on its own."""
-    st.markdown("**What each model writes on its own**")
+    st.markdown("**What each model generates on its own**")
     left, right = shell.beside("texts")
     for column, name, pruned in ((left, "Dense", False), (right, f"Pruned · {plan}", True)):
         with column.container(border=True, height="stretch"):
@@ -135,8 +135,8 @@ def _free(result: DriftResult, prompt: int, plan: str) -> None:
                 getattr(result, prefix + name)[prompt] for name in ("length", "ended", "distinct", "repetition")
             )
             st.caption(
-                f"{length} tokens, {'stopped by itself' if ended else 'cut at the limit'} · distinct-1, -2, -3: "
-                f"{', '.join('–' if each != each else f'{each:.2f}' for each in distinct)} · repeated 4-grams: "
+                f"{plural(length, 'token')}, {'stopped on its own' if ended else 'cut off at the limit'} · distinct-1, -2, "
+                f"-3: {', '.join('–' if each != each else f'{each:.2f}' for each in distinct)} · repeated 4-grams: "
                 + ("–" if repeated != repeated else f"{repeated:.0%}")
             )
     apart = result.divergence[prompt]

@@ -44,4 +44,4 @@ def draw(plans: list[str], found: dict[str, dict]) -> None:
                 st.caption(f"Not measured yet: {', '.join(missing)}.")
     with st.popover("Thresholds", icon=":material/straighten:", key="thresholds", type="tertiary"):
         st.markdown("\n".join(f"- **{name}**: {plain(limit)}. {plain(why)}" for name, limit, why in THRESHOLDS))
-        st.caption("These limits are conventions: they define the words. The numbers themselves are measured.")
+        st.caption("The thresholds are conventions that define the badges; the numbers themselves are measured.")

@@ -79,9 +79,9 @@ def refuse_open(now: Settings, login: bool) -> None:
     """
     if beyond() and not (login or now.user_header or now.open):
         raise Refusal(
-            "PruneScope listens beyond this machine, and nobody has to log in. Configure a login ([auth] in "
+            "PruneScope listens beyond this machine, and no login is required. Configure a login ([auth] in "
             ".streamlit/secrets.toml), or name the header of a proxy that has one (PRUNESCOPE_USER_HEADER and "
-            "PRUNESCOPE_PROXIES), or listen on localhost; PRUNESCOPE_OPEN=yes lets in everybody who reaches the port."
+            "PRUNESCOPE_PROXIES), or listen on localhost; PRUNESCOPE_OPEN=yes lets in anyone who reaches the port."
         )
 
 

@@ -6,6 +6,7 @@ from cache.jobs import Job
 from pages.serving.people import person
 from pages.shell.words import plain
 from pages.shell.workbench import workbench
+from refusal import plural
 
 POLL = 0.5  # seconds between looks at something that runs
 
@@ -28,7 +29,7 @@ def cancel_button(job: Job, place, key: str) -> None:
     mine = me.name in job.askers
     why = None
     if mine and others:
-        why = f"{len(others)} other{'s' if len(others) > 1 else ''} asked the same, so it goes on for them."
+        why = f"{plural(len(others), 'other')} asked the same, so it keeps running for them."
     elif not mine:
         why = f"Asked by {plain(', '.join(job.askers) or 'the app')}. " + ("" if me.operator else "Only they can cancel it.")
     place.button(
@@ -43,7 +44,7 @@ def _cancel(job: Job) -> None:
     if me.name in job.askers:
         job.withdraw(me.name)
     elif me.operator:
-        job.cancel(f"{me.name} ended it as an operator.")
+        job.cancel(f"{me.name} cancelled it as an operator.")
 
 
 def draw_progress(job: Job, place, after: str = "") -> None:
@@ -53,6 +54,6 @@ def draw_progress(job: Job, place, after: str = "") -> None:
     doing = standing.text
     if standing.state == "queued":
         ahead = workbench().jobs.ahead(job)
-        doing = f"waiting for its turn, {ahead} before it" if ahead else "waiting for its turn"
+        doing = f"queued, {ahead} ahead of it" if ahead else "queued"
     eta = f" · about {standing.eta:.0f} s left" if standing.eta is not None else ""
     place.progress(share, f"{plain(f'{job.label}: {doing}')}{eta}{after}")

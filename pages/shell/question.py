@@ -39,7 +39,7 @@ def anatomy_or_stop() -> Anatomy:
     if job is not None and job.active:
         st.info(f"**{name}** is loading; this page continues when the model is in memory.")
     else:
-        st.info(f"Nothing is known about **{name}** yet: it was never loaded here.")
+        st.info(f"**{name}** has never been loaded here, so nothing is known about it yet.")
         st.button(f"Load {name}", type="primary", on_click=load_clicked, key="load_here")
     st.stop()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.serving.people import Person
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 
 Active = Callable[[], bool]  # whether something that was begun still waits or runs
@@ -56,5 +56,8 @@ def counted(person: Person, key: object, start: Callable[[], Active]) -> None:
     """
     most = settings().jobs
     if most is not None and quota().taken(person.name, key) >= most:
-        raise Refusal(f"{most} of your jobs wait or run, as many as one person may have. Wait for one to end, or cancel it.")
+        raise Refusal(
+            f"You already have {plural(most, 'job')} queued or running, the most one person may have. Wait for one to finish, "
+            "or cancel it."
+        )
     quota().note(person.name, key, start())

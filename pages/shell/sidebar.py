@@ -12,7 +12,7 @@ from pages.shell.workbench import workbench
 from plans.cost import shape_of
 from plans.plan import parse
 from plans.registry import help_text, placeholder
-from refusal import Refusal
+from refusal import Refusal, plural
 from texts.corpus import NAMES, text_digest
 
 _FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
@@ -41,10 +41,10 @@ def _model_fields() -> None:
     )  # fmt: skip
     with st.expander("Revision, dtype, device"):
         st.text_input("Revision of a hub id", key="revision", bind="query-params", placeholder="main")
-        st.selectbox("Compute in", list(DTYPES), key="dtype", bind="query-params")
+        st.selectbox("Precision (dtype)", list(DTYPES), key="dtype", bind="query-params")
         st.selectbox("Device", list(DEVICES), key="device", bind="query-params")
         st.caption(
-            "This CPU computes bfloat16 natively: it takes half the memory of float32 and is faster." if native_bfloat16() else
+            "This CPU computes bfloat16 natively: half the memory of float32, and faster." if native_bfloat16() else
             "This CPU does not compute bfloat16 natively, so float32 is faster."
         )  # fmt: skip
     if error := st.session_state.pop("load_error", None):
@@ -68,11 +68,14 @@ def _standing(known: Anatomy | None) -> None:
         return
     here = [each for each in bench.executor.residents() if known and each.fingerprint == bench.known.identify(ref)]
     if here:
-        st.caption(f":green[●] **{plain(ref.name)}** is in memory · {known.layers} layers · {here[0].dtype} · {here[0].place}")
+        st.caption(
+            f":green[●] **{plain(ref.name)}** is in memory · {plural(known.layers, 'layer')} · {here[0].dtype} · "
+            f"{here[0].place}"
+        )
         return
     st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
     if known:
-        st.caption(f"**{plain(ref.name)}** · {known.layers} layers · not in memory; stored answers are shown.")
+        st.caption(f"**{plain(ref.name)}** · {plural(known.layers, 'layer')} · not in memory; stored answers are shown.")
 
 
 @st.fragment(run_every=POLL)
@@ -98,9 +101,9 @@ def _text_fields(known: Anatomy | None) -> None:
         except Refusal as refusal:
             refused(refusal)
     left, right = st.columns(2)
-    left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="How many windows of text are read.")
-    right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="The length of a window.")
-    st.toggle("Begin with BOS", key="bos", bind="query-params", help="Put the beginning-of-text token before each window.")
+    left.number_input("Windows", 1, 100_000, 8, key="windows", bind="query-params", help="Number of text windows.")
+    right.number_input("Tokens each", 2, 1_000_000, 512, key="length", bind="query-params", help="Length of a window.")
+    st.toggle("Prepend BOS", key="bos", bind="query-params", help="Puts the beginning-of-text token before each window.")
     if known is not None and known.expects_bos != st.session_state.bos:
         habit = "expects a BOS token first; without it, its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip

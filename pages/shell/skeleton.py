@@ -10,6 +10,7 @@ from pages.shell.state import clicked
 from pages.shell.words import plain
 from plans.plan import parse
 from probes.answer import Answer
+from refusal import plural
 
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 _CAMERA = ("PNG", "SVG")
@@ -71,10 +72,13 @@ def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
 def provenance(answer: Answer) -> None:
     """One quiet line on how an answer came about."""
     about = answer.about
-    text = f"{about['tokens']:,} tokens in {about['windows']} windows · " if about["tokens"] else ""
+    text = f"{plural(about['tokens'], 'token')} in {plural(about['windows'], 'window')} · " if about["tokens"] else ""
     if (learned := about.get("calibration")) and parse(about["question"]["plan"]).calibrates:
         fewer = f" of the {about['windows']} asked for" if learned["windows"] < about["windows"] else ""
-        text += f"calibrated on the {learned['tokens']:,} tokens that follow, in {learned['windows']} windows{fewer} · "
+        text += (
+            f"calibrated on the {plural(learned['tokens'], 'token')} that follow, in "
+            f"{plural(learned['windows'], 'window')}{fewer} · "
+        )
     seconds = about["seconds"]
     st.caption(f"{text}{about['dtype']} on {about['device']} · computed in {seconds:.1f} s, {age(about['created'])}")
 

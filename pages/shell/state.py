@@ -127,4 +127,4 @@ def warn_of_link(asked: dict[str, str]) -> None:
     for name, given in asked.items():
         taken = st.session_state.get(name)
         if taken is not None and not _same(taken, given):
-            st.warning(plain(f"The link asks for {name}={given}, which is not possible; {name}={taken} is used instead."))
+            st.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))

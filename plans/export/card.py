@@ -17,6 +17,7 @@ from plans.drops import dropped
 from plans.export.files.place import RECORD
 from plans.export.format import Checkpoint, Format
 from plans.operation import Shape
+from refusal import plural
 from texts.corpus import CorpusRef, text_digest
 
 _LIBRARIES = ("torch", "transformers", "safetensors")
@@ -115,8 +116,8 @@ def _card(form: Format, checkpoint: Checkpoint, origin: Provenance, record: dict
 def _facts(checkpoint: Checkpoint, origin: Provenance, record: dict[str, Any]) -> list[tuple[str, str]]:
     text = record["learned_on"]
     learned = text and (
-        f"{text['windows']} windows of {text['length']} tokens of {text['name']}, after the first {text['skip']}; "
-        f"sha256 of the text {text['digest']}"
+        f"{plural(text['windows'], 'window')} of {plural(text['length'], 'token')} of {text['name']}, after the first "
+        f"{text['skip']}; sha256 of the text {text['digest']}"
     )
     facts = [
         ("dense model", record["model"]["name"] + (f", revision {origin.ref.revision}" if origin.ref.revision else "")),

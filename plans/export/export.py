@@ -93,7 +93,7 @@ def export(
     ------
     Refusal
         The format has no words for the plan, the disk is too small, the folder may not be written, the checkpoint is not
-        understood, or what was written does not say what the pruned model says.
+        understood, or what was written does not reproduce the pruned model.
     """
     begun = time.perf_counter()
     form = format_named(order.form)

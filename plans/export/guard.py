@@ -70,13 +70,14 @@ def difference(form: Format, folder: Path, live: Live, progress: Progress) -> fl
     found = form.reads(folder, live.tokens, live.dtype, live.device, progress)
     if found.shape != live.logarithms.shape:
         raise Refusal(
-            f"What was written predicts {list(found.shape)} numbers, and the live model {list(live.logarithms.shape)}."
+            f"The written checkpoint predicts an array of shape {list(found.shape)}, the live model "
+            f"{list(live.logarithms.shape)}."
         )
     apart = form.differs(found, live.logarithms)
     allowed = form.tolerance[live.dtype]
     if not apart <= allowed:  # so that NaN is refused too
         raise Refusal(
-            f"What was written does not say what the pruned model says: {form.differs_by} {apart:.3g} nats, and rounding "
+            f"The written checkpoint does not reproduce the pruned model: {form.differs_by} {apart:.3g} nats, and rounding "
             f"explains {allowed:g}. Nothing was exported. The format '{form.name}' may not fit this model{form.or_else}."
         )
     return apart

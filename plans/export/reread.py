@@ -46,7 +46,7 @@ def reread(reader: str) -> Reads:
 
 
 def _complaint(lines: list[str], code: int) -> str:
-    return f"What was written cannot be read back: {lines[-1] if lines else code}"
+    return f"The written checkpoint cannot be read back: {lines[-1] if lines else code}"
 
 
 def logarithms(logits: Tensor) -> Tensor:

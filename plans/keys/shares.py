@@ -36,7 +36,7 @@ class LowRank:
             share = round(getattr(self, name), 4)  # so that the text gives the number back
             object.__setattr__(self, name, share)
             if not 0 < share <= 1:
-                raise Refusal(f"Attention to {share:g} of the keys or dimensions is not possible. Write shares above 0 and "
+                raise Refusal(f"Attention to {share:g} of the keys or dimensions is not valid. Write shares above 0 and "
                               "up to 1, as k:0.25/0.5 for a quarter of the dimensions and half of the keys.")  # fmt: skip
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ def shares(text: str, noun: str) -> list[float]:
         except ValueError:
             raise Refusal(f"'{item}' is not a number. Write shares of the {noun} with commas between, as 0.5,0.25.") from None
         if not 0 < share <= 1:
-            raise Refusal(f"A share of {item} of the {noun} is not possible. Write numbers above 0 and at most 1, as 0.5,0.25.")
+            raise Refusal(f"A share of {item} of the {noun} is not valid. Write numbers above 0 and at most 1, as 0.5,0.25.")
         found[share] = None
     if not 0 < len(found) <= _MOST:
         raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, as 0.5,0.25.")

@@ -48,7 +48,7 @@ class Sparsity:
             object.__setattr__(self, "ratio", round(self.ratio, 4))
         if not 0 < self.ratio < 1:
             raise Refusal(
-                f"A share of {self.ratio:g} pruned weights is not possible. Write a number between 0 and 1, as w:wanda@0.5."
+                f"A share of {self.ratio:g} pruned weights is not valid. Write a number between 0 and 1, as w:wanda@0.5."
             )
         if self.group and not (2 <= self.group <= 64 and abs(self.ratio * self.group - self.pruned) < 1e-9):
             raise Refusal(f"{self.ratio * self.group:g} of {self.group} weights cannot be pruned. Write N:M, as w:wanda@2:4.")

@@ -99,7 +99,7 @@ def _folders(now: Settings) -> Iterator[Finding]:
         named = getattr(now, name) or ()
         for folder in named if isinstance(named, tuple) else (named,):
             if not folder.is_dir():
-                yield Finding("wrong", name, f"There is no folder {folder}. Make it, or take it out of {origin(name)}.")
+                yield Finding("wrong", name, f"There is no folder {folder}. Create it, or remove it from {origin(name)}.")
 
 
 def _disk(about: str, folder: Path) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _machine(now: Settings) -> Iterator[Finding]:
     limit = now.limit("cpu")
     yield Finding("ok", "memory", f"{format_bytes(free)} free of {format_bytes(there)}")
     if limit is not None and limit > there:
-        yield Finding("wrong", "memory", f"Models may take {format_bytes(limit)}, and this machine has less. Lower the limit.")
+        yield Finding("wrong", "memory", f"Models may take {format_bytes(limit)}, more than this machine has. Lower the limit.")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("ok", "CPUs", f"{cores} usable, torch computes on {torch.get_num_threads()}")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -157,6 +157,6 @@ def _people(now: Settings) -> Iterator[Finding]:
     if now.user_header and not now.proxies:
         yield Finding("wrong", "user_header", "No proxy is trusted, so nobody gets in. Set PRUNESCOPE_PROXIES to its address.")
     if now.proxies and not now.user_header:
-        yield Finding("wrong", "proxies", "No header is named, so the proxies are of no use. Set PRUNESCOPE_USER_HEADER.")
+        yield Finding("wrong", "proxies", "No header is named, so the proxies have no effect. Set PRUNESCOPE_USER_HEADER.")
     if now.user_header and now.open:
-        yield Finding("wrong", "open", "A proxy names the people, so PRUNESCOPE_OPEN has no effect. Take it out.")
+        yield Finding("wrong", "open", "A proxy names the users, so PRUNESCOPE_OPEN has no effect. Remove it.")

@@ -9,7 +9,7 @@ from models.batching import SCORE_BYTES, UNWRITTEN
 from models.loading.memory import format_bytes, free_memory
 from models.subject import Subject
 from probes.question import Asked
-from refusal import Refusal
+from refusal import Refusal, plural
 from settings import settings
 
 # Of one window, for each of its tokens: numbers in flight per number of the stream (a block's projections, an MLP of about four
@@ -41,11 +41,13 @@ def refuse_beyond(asked: Asked) -> None:
     """
     now, corpus = settings(), asked.corpus or asked.learned_on
     if corpus is not None and now.windows is not None and corpus.windows > now.windows:
-        raise Refusal(f"This server reads at most {now.windows:,} windows per question, not {corpus.windows:,}. Ask for fewer.")
+        raise Refusal(
+            f"This server reads at most {plural(now.windows, 'window')} per question, not {corpus.windows:,}. Ask for fewer."
+        )
     if corpus is not None and now.tokens is not None and corpus.windows * corpus.length > now.tokens:
         raise Refusal(
-            f"This server reads at most {now.tokens:,} tokens per question; {corpus.windows:,} windows of {corpus.length:,} "
-            f"are {corpus.windows * corpus.length:,}. Ask for fewer windows, or shorter ones."
+            f"This server reads at most {plural(now.tokens, 'token')} per question; {plural(corpus.windows, 'window')} of "
+            f"{corpus.length:,} are {corpus.windows * corpus.length:,}. Ask for fewer windows, or shorter ones."
         )
     for name in asked.probe.writes:
         refuse_new_tokens(int(getattr(asked.params, name)))
@@ -61,7 +63,7 @@ def refuse_new_tokens(count: int) -> None:
     """
     most = settings().new_tokens
     if count > most:
-        raise Refusal(f"This server writes at most {most:,} tokens after a prompt, not {count:,}. Ask for fewer.")
+        raise Refusal(f"This server writes at most {plural(most, 'token')} after a prompt, not {count:,}. Ask for fewer.")
 
 
 def refuse_too_large(asked: Asked, subject: Subject) -> None:
@@ -78,7 +80,7 @@ def refuse_too_large(asked: Asked, subject: Subject) -> None:
     if length and needs > free:
         raise Refusal(
             f"This question needs about {format_bytes(needs)} for a window of {length:,} tokens, and {format_bytes(free)} is "
-            "free. Ask for shorter windows, or let go of a model on the Storage page."
+            "free. Ask for shorter windows, or unload a model on the Storage page."
         )
 
 
@@ -102,7 +104,7 @@ def refuse_long_writing(length: int, plans: int, subject: Subject) -> None:
     if needs > free:
         raise Refusal(
             f"Prompt and answer are {length:,} tokens, and {plans} at once need about {format_bytes(needs)}; "
-            f"{format_bytes(free)} is free. Shorten the prompt or the answer, or let go of a model on the Storage page."
+            f"{format_bytes(free)} is free. Shorten the prompt or the answer, or unload a model on the Storage page."
         )
 
 

@@ -71,7 +71,7 @@ def tokenize_options(subject: Subject, prompt: str, options: Sequence[str], name
         raise Refusal(f"{name}: two of its options are the same tokens to this model. Write them differently.")
     start = min(_common([before, row]) for row in rows)
     if start == 0:
-        raise Refusal(f"{name}: its question is too short: no token of it comes before the options. Write a longer one.")
+        raise Refusal(f"{name}: its question is too short: none of its tokens come before the options. Write a longer one.")
     if empty := next((option for option, row in zip(options, rows, strict=True) if len(row) <= start), None):
         raise Refusal(f"{name}: this model's tokenizer leaves no token of the option '{empty[:40]}'. Write it differently.")
     longest = max(map(len, rows))

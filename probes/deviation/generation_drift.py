@@ -109,7 +109,7 @@ class DriftResult:
     dense_probability, probability : float64 arrays of shape (prompts, steps)
         Of the dense model's token, under the dense and under the pruned model.
     rank : int64 array of shape (prompts, steps)
-        How many tokens the pruned model finds likelier than the dense model's token; 0: it would write it as well.
+        How many tokens the pruned model ranks above the dense model's token; 0: it still ranks it first.
     dense_top_ids, top_ids : int64 arrays of shape (prompts, steps, 5)
         The likeliest tokens of both, likeliest first, on the dense text.
     dense_top_probability, top_probability : float64 arrays of shape (prompts, steps, 5)

@@ -11,6 +11,7 @@ from probes.choice.choice_subspace import ChoiceResult
 from probes.choice.choices import Choices
 from probes.deviation.generation_drift import DriftResult
 from probes.deviation.transitions import TransitionsResult
+from refusal import plural
 
 HIDDEN = 0.02  # 1 − cos(h), mean over positions
 PROBABILITIES = 0.1  # 1 − cos(p), mean over prompts at a step
@@ -23,8 +24,8 @@ _ROUNDING = 1e-9  # 1 − 0.98 is a little more than 0.02, and so is a mean of e
 
 THRESHOLDS = (
     ("Embedding retrieval", f"1 − cos(h) ≤ {HIDDEN:g} at the last depth",
-     "A turn of 11 degrees, which hardly changes which texts a cosine search over hidden states finds first. Mean over the "
-     "tokens read; samples are windows."),
+     "A rotation of 11 degrees, which hardly changes which texts a cosine search over hidden states ranks first. Mean over "
+     "the tokens read; samples are windows."),
     ("Probabilities", f"1 − cos(p) ≤ {PROBABILITIES:g}",
      "Beyond it the likeliest tokens begin to change places. Mean over prompts, at each step of the dense text."),
     ("Text generation, near", f"KL ≤ {NEAR:g} nats per step",
@@ -32,7 +33,7 @@ THRESHOLDS = (
      "texts differ late and little. Samples are prompts."),
     ("Text generation, far", f"KL > {FAR:g} nat per step",
      "On average they have become e times less likely: another text, seldom as good."),
-    ("Repetition", f"> {100 * REPEATED:.0f} % of the 4-grams, and {100 * MORE_REPEATED:.0f} points more than the dense texts",
+    ("Repetition", f"> {100 * REPEATED:.0f} % of 4-grams, and {100 * MORE_REPEATED:.0f} points more than the dense texts",
      "Nearly every third sequence of four tokens was there before: the text repeats itself."),
     ("Multiple choice", f"same choice ≥ {100 * AGREEMENT:.0f} %, accuracy lost ≤ {100 * LOST:.0f} points",
      "Judged by letter or by text, whichever the dense model is better at. Samples are items."),
@@ -66,16 +67,12 @@ def retrieval(found: TransitionsResult) -> Judged:
     turned = np.asarray(found.output_turn, float)
     low, high = map(float, bootstrap(turned))
     word = {-1: WELL, 0: UNSURE, 1: BADLY}[_side(low, high, HIDDEN, len(turned))]
-    return Judged(word, f"1 − cos(h) {digits(turned.mean())}{_interval(low, high)}, {_count(len(turned), 'window')}")
+    return Judged(word, f"1 − cos(h) {digits(turned.mean())}{_interval(low, high)}, {plural(len(turned), 'window')}")
 
 
 def _interval(low: float, high: float, show: Callable[[float], str] | None = None) -> str:
     show = show or digits
     return f" (95 %: {show(low)} to {show(high)})" if np.isfinite(low) else ""
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def generation(found: DriftResult) -> Judged | None:
@@ -98,7 +95,7 @@ def _repetition(found: DriftResult) -> Judged:
         return Judged(WELL, "")
     sides = [_side(*map(float, bootstrap(each)), limit, len(ours)) for each, limit in ((ours, REPEATED), (more, MORE_REPEATED))]
     shares = _interval(*map(float, bootstrap(ours)), percent)
-    evidence = f"{percent(ours.mean())} of 4-grams are repeated{shares}, {_count(len(ours), 'prompt')}"
+    evidence = f"{percent(ours.mean())} of 4-grams are repeated{shares}, {plural(len(ours), 'prompt')}"
     return Judged(BADLY if min(sides) > 0 else UNSURE, evidence)
 
 
@@ -110,7 +107,7 @@ def _near(found: DriftResult) -> Judged:
     low, high = map(float, bootstrap(sums[sums[:, 1] > 0], _ratio))
     near, far = (_side(low, high, limit, len(kl)) for limit in (NEAR, FAR))
     word = {(-1, -1): WELL, (1, -1): PARTLY, (1, 1): BADLY}.get((near, far), UNSURE)
-    return Judged(word, f"KL {digits(np.nanmean(kl))} nats per step{_interval(low, high)}, {_count(len(kl), 'prompt')}")
+    return Judged(word, f"KL {digits(np.nanmean(kl))} nats per step{_interval(low, high)}, {plural(len(kl), 'prompt')}")
 
 
 def _ratio(sums: np.ndarray, axis: int) -> np.ndarray:
@@ -144,7 +141,7 @@ def choice(found: ChoiceResult) -> Judged | None:
     sides = [_side(low, high, 1 - AGREEMENT, len(same)), _side(*lost, LOST, len(same))]
     word = BADLY if sure and max(sides) > 0 else WELL if sure and max(sides) < 0 else UNSURE
     shares = _interval(1 - high, 1 - low, percent)
-    return Judged(word, f"same choice in {percent(same.mean())}{shares}, {_count(len(same), 'item')}")
+    return Judged(word, f"same choice in {percent(same.mean())}{shares}, {plural(len(same), 'item')}")
 
 
 def _wilson(true: np.ndarray) -> tuple[float, float]:

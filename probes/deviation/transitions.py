@@ -50,7 +50,7 @@ class TransitionsParams:
     Raises
     ------
     Refusal
-        The temperature or the number of tokens is not possible.
+        The temperature or the number of tokens is not valid.
     """
 
     temperature: float = 1.0

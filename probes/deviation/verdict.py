@@ -30,6 +30,7 @@ from probes.deviation.limits import (
     repeats,
 )  # fmt: skip
 from probes.deviation.transitions import TransitionsResult
+from refusal import plural
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _depth(found: TransitionsResult) -> list[str]:
             f"Hidden states stay within 1 − cos = {HIDDEN:g} at every depth: at most {digits(turned[most])}, {_at(most)}."
         )
     elif beyond[0] <= 1:
-        sentence = f"Hidden states exceed 1 − cos = {HIDDEN:g} at once: {_past(turned[beyond[0]])} {_at(beyond[0])}."
+        sentence = f"Hidden states exceed 1 − cos = {HIDDEN:g} immediately: {_past(turned[beyond[0]])} {_at(beyond[0])}."
     else:
         sentence = (
             f"Hidden states stay within 1 − cos = {HIDDEN:g} up to layer {beyond[0] - 2} and are at "
@@ -110,7 +111,7 @@ def _steps(found: DriftResult) -> list[str]:
     if len(beyond):
         first = f"On the dense text, probabilities exceed 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
     else:
-        first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {steps} steps"
+        first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {plural(steps, 'step')}"
     kl = found.forced["kl"]
     prompt, step = np.unravel_index(np.nanargmax(kl), kl.shape)
     piece = found.dense_pieces[prompt][step].strip().replace("\n", "⏎")
@@ -123,23 +124,23 @@ def _texts(found: DriftResult) -> list[str]:
     """When free texts part, and whether they turn in circles."""
     count, parted = len(found.prompts), [each for each in found.divergence if each is not None]
     if not parted:
-        return [f"Written freely, all {count} texts are the same as the dense ones."]
-    when = f"{len(parted)} of {count} texts diverge, the median at step {int(np.median(parted)) + 1}"
+        return ["In free generation, every text matches the dense one."]
+    when = f"{len(parted)} of {plural(count, 'text')} diverge, the median at step {int(np.median(parted)) + 1}"
     rouge = f"they share {percent(mean(found.rouge_l))} of their words in order (ROUGE-L)"
     ours, dense = mean(found.repetition), mean(found.dense_repetition)
     if repeats(found):
-        again = f"free generation repeats itself: {percent(ours)} of the 4-grams were there before (dense {percent(dense)})"
+        again = f"free generation repeats itself: {percent(ours)} of 4-grams are repeated (dense {percent(dense)})"
     elif np.isfinite(ours):
-        again = f"{percent(ours)} of the 4-grams come back (dense {percent(dense)})"
+        again = f"{percent(ours)} of 4-grams are repeated (dense {percent(dense)})"
     else:
-        again = "they are too short to repeat themselves"
-    return [f"Written freely, {when}; {rouge}; {again}."]
+        again = "they are too short to contain repetition"
+    return [f"In free generation, {when}; {rouge}; {again}."]
 
 
 def _choices(found: ChoiceResult) -> str:
     name, way = judged(found)
     sentence = (
-        f"Multiple choice, {name}: the same choice in {percent(way.agreement)} of {found.items} items, accuracy "
+        f"Multiple choice, {name}: the same choice in {percent(way.agreement)} of {plural(found.items, 'item')}, accuracy "
         f"{percent(way.accuracy)} (dense {percent(way.dense_accuracy)}, guessing {percent(found.chance)})"
     )
     kl, inside = way.means["kl"], way.means["option_kl"]
@@ -147,7 +148,7 @@ def _choices(found: ChoiceResult) -> str:
         f"; KL {digits(kl)} nats over the vocabulary, {digits(inside)} over the options." if np.isfinite(inside) else "."
     )
     if limits.choice(found) is None:
-        sentence += " The dense model hardly does better than guessing here, so this says nothing about multiple choice."
+        sentence += " The dense model barely beats guessing here, so this says nothing about multiple choice."
     return sentence
 
 

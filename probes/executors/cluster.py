@@ -104,4 +104,4 @@ def _looked_at(asked: Asked, stored: bytes) -> tuple[bytes, dict[str, Any]]:
         from_dict(asked.probe.result, decode(payload))
         return payload, json.loads(about) | {"question": asked.record}
     except (CodecError, TypeError, ValueError) as error:
-        raise Refusal("What came from the cluster is no answer to this question, so it was not stored. Ask again.") from error
+        raise Refusal("What the cluster sent is not an answer to this question, so it was not stored. Ask again.") from error

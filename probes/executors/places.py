@@ -116,7 +116,7 @@ class Places:
                 place.users += 1
                 return place
         if not begin:
-            raise Refusal(f"{ref.name} is not on the cluster any more. Load it again.")
+            raise Refusal(f"{ref.name} is no longer on the cluster. Load it again.")
         needs = needs_of(ref, self._ray)
         with self._lock:
             if ref not in self._places:  # nobody was faster

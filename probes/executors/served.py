@@ -72,7 +72,7 @@ class Served:
     def _asked(self, request: Message) -> Asked:
         asked = resolve(Question.of(request["question"]), self._identify)
         if asked.key != request["key"]:
-            raise Refusal(f"The files of {asked.question.model.name} changed since this was asked. Ask again.")
+            raise Refusal(f"The files of {asked.question.model.name} have changed since this was asked. Ask again.")
         return asked
 
     def _answer(self, request: Message, tell: Tell) -> None:

@@ -155,6 +155,6 @@ def _started() -> subprocess.Popen:
 def _ended(code: int) -> str:
     by = "the system killed it, perhaps for its memory" if code == -9 else f"with exit code {code}"
     return (
-        f"The process that computes has ended: {by}. What was finished is kept. Ask again, and a new one begins; with fewer or "
+        f"The computing process has ended: {by}. What was finished is kept. Ask again, and a new one begins; with fewer or "
         "shorter windows, or a smaller dtype, it needs less memory."
     )

@@ -65,9 +65,9 @@ class AnswersParams:
         if not 1 <= self.length <= LONGEST:
             raise Refusal(f"Answers of {self.length} tokens cannot be written. Write a length from 1 to {LONGEST}.")
         if not 0 <= self.temperature <= 100:
-            raise Refusal(f"A temperature of {self.temperature} is not possible. Write 0 or more, up to 100.")
+            raise Refusal(f"A temperature of {self.temperature} is not valid. Write 0 or more, up to 100.")
         if not 0 <= self.seed < 2**31:
-            raise Refusal(f"The seed {self.seed} is not possible. Write a whole number from 0 to {2**31 - 1}.")
+            raise Refusal(f"The seed {self.seed} is not valid. Write a whole number from 0 to {2**31 - 1}.")
 
     @property
     def settings(self) -> Settings:

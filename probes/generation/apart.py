@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from measures.text import first_divergence, loop, repetition, rouge_l, unmatched
 from models.generate import Token
 from probes.generation.answers import AnswersResult
+from refusal import plural
 
 ORDERS = ("as written", "KL, highest first", "ROUGE-L, lowest first", "first difference, earliest first")
 _EARLY = 2  # an answer ends early if the dense one is so many times as long
@@ -48,7 +49,7 @@ class Apart:
     def marks(self) -> list[str]:
         """What a reader should notice, in words."""
         found = [] if self.loop is None else [f"loops from token {self.loop + 1}"]
-        return found + ([f"ends early: {self.tokens} tokens, dense {self.dense_tokens}"] if self.early else [])
+        return found + ([f"ends early: {plural(self.tokens, 'token')}, dense {self.dense_tokens}"] if self.early else [])
 
 
 def apart(dense: AnswersResult, other: AnswersResult, prompt: int, same_model: bool = True) -> Apart:

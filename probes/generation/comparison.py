@@ -133,7 +133,7 @@ def found(store: Store, identifier: str) -> Comparison:
     """
     row = store.read(identifier, hit=False) if identifier else None
     if row is None:
-        raise Refusal("There is no comparison of this name here. It may have been made on another server, or forgotten.")
+        raise Refusal("There is no comparison with this name here. It may have been made on another server, or been forgotten.")
     try:
         return _comparison(decode(row.payload)["comparison"])
     except (CodecError, KeyError, TypeError, Refusal) as error:

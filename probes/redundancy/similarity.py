@@ -1,4 +1,4 @@
-"""How little each attention, MLP and block turns the residual stream, and which ones are therefore redundant.
+"""How little each attention, MLP and block rotates the residual stream, and which ones are therefore redundant.
 
 One pass. For every token and layer only the products of h (what goes in), a (what attention adds) and m (what the MLP adds)
 are needed: every cosine and norm of the sublayers follows from these six numbers, in float64.
@@ -81,7 +81,7 @@ class SimilarityResult:
         For each length n the best consecutive blocks: ``length, start, stop`` (first layer after), ``cosine, angular``
         and the ``plan``.
     without_first : Summary
-        The same means without position 0, whose huge activations hardly turn.
+        The same means without position 0, whose huge activations hardly change direction.
     """
 
     layers: int

@@ -42,7 +42,7 @@ class DropScanParams:
     Raises
     ------
     Refusal
-        The number of splits is not possible.
+        The number of splits is not valid.
     """
 
     splits: int = 1
@@ -50,7 +50,7 @@ class DropScanParams:
 
     def __post_init__(self) -> None:
         if not 0 <= self.splits <= _MOST:
-            raise Refusal(f"{self.splits} split points are not possible. Write a number from 0 to {_MOST}.")
+            raise Refusal(f"{self.splits} split points are not valid. Write a number from 0 to {_MOST}.")
         if self.seed < 0:
             raise Refusal(f"The seed {self.seed} is negative. Write 0 or more.")
 
@@ -139,7 +139,7 @@ def _run(
         memory = {}  # what a plan learned is not in the names below
     items = candidates(plan_of(plan), subject.layers)
     if not items:
-        raise Refusal("The plan drops every block, so nothing is left to drop. Scan a plan that leaves some.")
+        raise Refusal("The plan drops every block, so nothing is left to drop. Scan a plan that keeps some.")
     scan = Scan(subject, plan, items, tokens, dense)
     loss, found = Loss(subject), []
     for i in range(len(tokens)):

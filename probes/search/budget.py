@@ -110,7 +110,7 @@ class Budget:
                                         for part in ("attention", "mlp", "block"))),)) | self.base)  # fmt: skip
         return (
             f"The budget cannot be met: dropping every {' and '.join(self.parts)} saves {most / self.total:.1%} of the "
-            f"{UNITS[self.unit]}, less than {share:.1%}. Ask for less, or let more kinds of parts be dropped."
+            f"{UNITS[self.unit]}, less than {share:.1%}. Ask for less, or allow more kinds of parts to be dropped."
         )
 
 

@@ -38,7 +38,7 @@ def continued(subject: Subject, tokens: Tensor, plans: Sequence[Plan], new: int,
     given = tokens.shape[1]
     if subject.context is not None and given + new > subject.context:
         raise Refusal(
-            f"A window of {given} tokens and {new} new ones do not fit the model, which takes {subject.context} at most."
+            f"A window of {given} tokens and {new} new ones do not fit the model, which reads at most {subject.context}."
         )
     head, found = Head(subject), np.empty((len(plans), len(tokens)))
     for i, window in enumerate(tokens):

@@ -53,7 +53,7 @@ class SearchParams:
 
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
-            raise Refusal(f"A budget cannot count '{self.unit}'. It counts one of: {', '.join(UNITS)}.")
+            raise Refusal(f"There is no budget unit '{self.unit}'. Choose one of: {', '.join(UNITS)}.")
         if not 0 < self.share < 1:
             raise Refusal(f"A share of {self.share} cannot be saved. Write a number between 0 and 1, such as 0.25.")
         _refuse_unknown("part", self.kinds, tuple(LETTERS))

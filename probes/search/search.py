@@ -29,7 +29,7 @@ from probes.search.continued import continued
 from probes.search.measured import Measured
 from probes.search.pace import part_times
 from probes.search.params import SearchParams
-from refusal import Progress, Refusal, silent
+from refusal import Progress, Refusal, plural, silent
 from texts.corpus import Corpus
 
 _LEAST = 4  # windows: two to choose on, and two to judge, below which there is no interval
@@ -104,8 +104,8 @@ def _run(
 ) -> SearchResult:
     if plan.learning:
         raise Refusal(
-            f"A search begins with drops, and '{plan.learning[0]}' has to learn from a text for every plan that is tried. "
-            "Search without it, and add it to the plan that was found."
+            f"A search starts from drops alone, and '{plan.learning[0]}' would have to learn from a text for every plan "
+            "tried. Search without it, then add it to the plan found."
         )
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     half = _half(len(tokens))
@@ -139,7 +139,7 @@ def _half(windows: int) -> int:
     """How many windows are chosen on."""
     if windows < _LEAST:
         raise Refusal(
-            f"The text has {windows} windows, too few to choose on one half and judge on the other with an interval. "
+            f"The text has {plural(windows, 'window')}, too few to select on one half and measure the other with an interval. "
             f"Ask for {_LEAST} windows or more, shorter ones, or a longer text."
         )
     return windows // 2
@@ -175,7 +175,7 @@ def _chosen(
 ) -> tuple[list[tuple[str, float, Plan]], dict[str, float], np.ndarray]:
     """Strategy, share and plan of everything chosen; what each strategy spent; KL of single drops, (items, windows)."""
     if not limits.items:
-        raise Refusal(f"Nothing that may be dropped saves {UNITS[limits.unit]}. Let other parts be dropped.")
+        raise Refusal(f"Nothing that may be dropped saves {UNITS[limits.unit]}. Allow other parts to be dropped.")
     limits.taken(limits.items, params.shares[-1])  # before minutes are spent on a budget that cannot be met
     done = 0
 

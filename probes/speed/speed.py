@@ -109,7 +109,7 @@ def _run(
             f"reads at most {subject.context}. Make one of them shorter."
         )
     total = params.rounds + 2
-    progress(0, total, "running both models once, unmeasured")
+    progress(0, total, "warming up both models")
     runs = [_made(subject, view, params) for view in (cut(subject, EMPTY), cut(subject, plan))]
     caches = [cache_bytes(warmed(run, whose)) for run, whose in zip(runs, ("dense", "pruned"), strict=True)]
     watch, times = Watch(), np.empty((params.rounds, 2, 2))  # rounds, dense and pruned, prefill and decode
@@ -119,7 +119,7 @@ def _run(
             times[place, which] = timed(runs[which])
             watch.look()
     said = watch.over(subject.device, subject.dtype, getattr(subject.config, "_attn_implementation", None) or "unknown")
-    progress(total - 1, total, "looking at the memory")
+    progress(total - 1, total, "measuring memory")
     tokens = params.batch * params.prompt, params.batch
     return SpeedResult(
         batch=params.batch,

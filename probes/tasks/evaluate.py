@@ -71,9 +71,9 @@ class EvaluateParams:
         if not self.names:
             raise Refusal(f"Name a task, such as {BUILTIN} or hellaswag; several with commas between.")
         if self.limit < 0:
-            raise Refusal(f"A limit of {self.limit} items is not possible. Write 0 for all items, or a number of them.")
+            raise Refusal(f"A limit of {self.limit} items is not valid. Write 0 for all items, or a number of items.")
         if self.fewshot < -1:
-            raise Refusal(f"{self.fewshot} examples are not possible. Write -1 for what the task says, or 0 or more.")
+            raise Refusal(f"{self.fewshot} examples are not valid. Write -1 for the task's default, or 0 or more.")
 
     @property
     def names(self) -> list[str]:

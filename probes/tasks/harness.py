@@ -84,7 +84,7 @@ class Asking(TemplateLM):
                 raise Refusal("This task samples its answers, but only greedy decoding is supported here. Choose another task.")
             room = self.max_length - given["max_gen_toks"]
             if room <= 0:
-                raise Refusal(f"This task writes {given['max_gen_toks']} tokens; this model holds {self.max_length} in all.")
+                raise Refusal(f"This task generates {given['max_gen_toks']} tokens; this model holds {self.max_length} in all.")
             ids = self.tok_encode(prompt)[-room:] or [self.prefix_token_id]  # a tokenizer may leave no token of a prompt
             asked.append([ids, given["max_gen_toks"], handle_stop_sequences(given.get("until"), eos)])
         written = self._ask("write", asked)

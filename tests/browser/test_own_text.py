@@ -17,7 +17,7 @@ def test_the_link_to_an_own_text_opens_it_again(open_page):
     expect(page.locator(".st-key-corpus input")).to_have_value(_name(link))
     other = open_page(link.rpartition("/")[2])
     expect(other.locator(".st-key-corpus input")).to_have_value(_name(link))
-    expect(other.get_by_text("is not possible")).to_have_count(0)
+    expect(other.get_by_text("is not valid")).to_have_count(0)
     assert "own+text" not in page.url and page.url == link == other.url
 
 

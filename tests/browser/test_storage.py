@@ -29,4 +29,4 @@ def test_a_large_bundle_is_unpacked(open_page, bundle):
     unpack = page.get_by_role("button", name="Unpack", exact=True)
     expect(unpack).to_be_enabled()
     unpack.click()
-    expect(page.get_by_text("1 rows on a model were added")).to_be_visible()
+    expect(page.get_by_text("Added 1 row on a model")).to_be_visible()

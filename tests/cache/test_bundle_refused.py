@@ -126,7 +126,7 @@ def test_a_missing_file_is_a_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["x" * 3000, "nul\0", "."], ids=range(3))
 def test_a_name_that_no_bundle_has_is_a_sentence(tmp_path, name):
-    refused(tmp_path / name, r"damaged|no regular file")
+    refused(tmp_path / name, r"damaged|not a regular file")
 
 
 def test_a_pipe_is_no_bundle(tmp_path):
@@ -134,7 +134,7 @@ def test_a_pipe_is_no_bundle(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/zero")
     for name in ("pipe", "device"):
-        refused(tmp_path / name, "is no regular file")
+        refused(tmp_path / name, "is not a regular file")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_keys_that_do_not_vary_have_an_empty_cell_that_says_so():
     result = ranked(still=True)
     figure = key_rank.heads(result, 0.9)
     assert all(map_.z[0][0] is None and map_.z[1][0] is not None for map_ in heat(figure))
-    assert all("do not vary" in points.customdata[0][2] for points in targets(figure))
+    assert all("are constant" in points.customdata[0][2] for points in targets(figure))
     key_rank.spectrum(result, 0, 0, 0.9).to_json()
 
 
@@ -203,4 +203,4 @@ def test_nothing_is_read_into_too_few_keys_or_into_keys_that_do_not_vary():
     said = key_rank.overlap_in_words(few, "a")
     assert "too few keys" in said and "works" not in said
     constant = dataclasses.replace(result, chance_post=[0.0] * result.layers, overlap_post=[1.0] * result.layers)
-    assert "do not vary" in key_rank.overlap_in_words(constant, "a")
+    assert "are constant" in key_rank.overlap_in_words(constant, "a")

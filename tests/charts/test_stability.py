@@ -32,5 +32,5 @@ def test_every_drop_is_a_point_that_can_be_clicked():
 
 def test_rows_say_what_differs():
     rows = charts.table(found())
-    assert [row["against the first"] for row in rows] == ["", "differs", "cannot be told apart"]
+    assert [row["against the first"] for row in rows] == ["", "differs", "no significant difference"]
     assert rows[1]["in common"] == 1 / 3 and rows[1]["KL"] == 0.3

@@ -1,4 +1,4 @@
-"""Writing side by side: the same tokens as transformers, the same dice for everyone, and an end in time."""
+"""Writing side by side: the same tokens as transformers, the same seed for everyone, and an end in time."""
 
 from collections import Counter
 

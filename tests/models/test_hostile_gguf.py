@@ -73,7 +73,7 @@ def test_a_file_in_the_other_byte_order_is_read_by_its_header(tiny_folder, tmp_p
         (counts(1, 0) + text(b"t") + struct.pack("<I", 2**31) + bytes(64), "axes"),
         (counts(1, 0) + text(b"t") + struct.pack("<IQIQ", 1, 10**12, 0, 0) + bytes(64), "reaches beyond its end"),
         (counts(1, 0) + text(b"t") + struct.pack("<IQIQ", 1, 4, 99, 0) + bytes(64), "99 is not a valid"),
-        (counts(0, 1) + text(b"general.alignment") + struct.pack("<II", 4, 0) + bytes(64), "alignment is no number above 0"),
+        (counts(0, 1) + text(b"general.alignment") + struct.pack("<II", 4, 0) + bytes(64), "alignment is not a number above 0"),
     ],
     ids=range(16),
 )

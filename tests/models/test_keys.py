@@ -177,9 +177,9 @@ def test_nothing_is_held_after_a_pass(name):
 def test_a_model_without_attention_is_refused():
     model = tiny_model("llama")
     view = cut(subject_of(model), parse("a0-4"))
-    with pytest.raises(Refusal, match="no attention left"):
+    with pytest.raises(Refusal, match="No attention is left"):
         watch_keys(view, lambda *_: None)
-    with pytest.raises(Refusal, match="no attention left"):
+    with pytest.raises(Refusal, match="No attention is left"):
         key_basis(view, tokens())
 
 

@@ -23,7 +23,7 @@ from tests.models.leases import spoilt
         ({"device": "tpu"}, "no device 'tpu'"),
         ({"name": "/no/such/folder"}, "no folder or GGUF file"),
         ({"name": "weights.gguf"}, "no folder or GGUF file"),
-        ({"name": " "}, "Which model"),
+        ({"name": " "}, "No model was named"),
         ({"name": "two words/model"}, "neither a folder here nor a hub id"),
         ({"name": __file__}, "is not a model"),
     ],
@@ -52,7 +52,7 @@ def test_folder_without_config(tmp_path):
         ({"model_type": "mamba", "architectures": ["MambaForCausalLM"]}, "'mamba' is not supported"),
         ({"model_type": "novel"}, "'novel' is not supported"),
         ({"model_type": "novel", "auto_map": {"AutoConfig": "a.B"}}, "comes with its own code"),
-        ({"model_type": None}, "names no model_type"),
+        ({"model_type": None}, "does not name a model_type"),
     ],
 )
 def test_unsupported_config(copy, values, says):

@@ -42,7 +42,7 @@ def test_without_a_login_the_app_does_not_listen_beyond_this_machine(address, gi
     address(given)
     visitor = Visitor()
     [error] = visitor.errors()
-    assert "listens beyond this machine, and nobody has to log in" in error and "PRUNESCOPE_OPEN=yes" in error
+    assert "listens beyond this machine, and no login is required" in error and "PRUNESCOPE_OPEN=yes" in error
     assert not visitor.at.text_input and not visitor.at.button and "SmolLM2" not in visitor.texts()
 
 
@@ -133,12 +133,12 @@ def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
     monkeypatch.setenv("PRUNESCOPE_DEMO", "yes")
     visitor.go("storage")
     assert not visitor.has("forget_all") and not visitor.has("bundle_take") and "demonstration" in visitor.texts()
-    assert not visitor.go("model").has("own_use") and "no texts of your own" in visitor.texts()
+    assert not visitor.go("model").has("own_use") and "not accept texts of your own" in visitor.texts()
     visitor.at.text_input(key="plan").set_value("a1").run()
     assert not visitor.go("compare").at.get("file_uploader")
     visitor.go("decide").open("decide", "Plans")
     assert "No plan has been measured" in visitor.texts() and not visitor.has("note_forget")
-    assert not visitor.open("decide", "Export").has("export") and "writes no checkpoints" in visitor.texts()
+    assert not visitor.open("decide", "Export").has("export") and "does not write checkpoints" in visitor.texts()
     assert visitor.bench.executor.leases.release() == 1
     visitor.look().click("load").wait()
     assert any("demonstration with the bundled model alone" in each for each in visitor.errors())
@@ -147,7 +147,7 @@ def test_a_demonstration_takes_and_forgets_nothing(monkeypatch, visit):
 def test_a_limit_is_told_in_the_place_of_the_button(visit, monkeypatch):
     visitor = visit("similarity")
     monkeypatch.setenv("PRUNESCOPE_WINDOWS", "1")
-    assert "at most 1 windows per question, not 2" in visitor.look().errors()[0] and not visitor.has("ask_similarity")
+    assert "at most 1 window per question, not 2" in visitor.look().errors()[0] and not visitor.has("ask_similarity")
     visitor.at.number_input(key="windows").set_value(1).run()
     assert visitor.whole().click("ask_similarity").wait().figures()
 
@@ -176,9 +176,9 @@ def test_one_person_has_as_many_jobs_as_the_operator_allows(visit, slow, monkeyp
     assert slow.begun.wait(60)
     visitor.go("drop_lab").at.text_input(key="plan").set_value("a1").run()
     visitor.click("ask_fidelity")
-    assert "1 of your jobs wait or run" in visitor.errors()[0] and len(visitor.bench.jobs.list()) == 2
+    assert "1 job queued or running" in visitor.errors()[0] and len(visitor.bench.jobs.list()) == 2
     visitor.click("answer")
-    assert "1 of your jobs wait or run" in visitor.errors()[0]
+    assert "1 job queued or running" in visitor.errors()[0]
     slow.gate.set()
     visitor.wait().click("ask_fidelity").wait()
     assert len(visitor.answers) == 2

@@ -67,7 +67,7 @@ def bad_models(copy, tmp_path):
     return {
         "unknown repository": ("nobody/nothing", "HF_HUB_OFFLINE is set", None),
         "no such folder": ("/none/at/all", "no folder or GGUF file", None),
-        "nothing": (" ", "Which model?", None),
+        "nothing": (" ", "No model was named.", None),
         "no config": (tmp_path, "no config.json", None),
         "truncated": (copy, "broken or cut short", lambda: weights.write_bytes(weights.read_bytes()[:-100])),
         "encoder": (copy, "is an encoder", lambda: config_of(copy, architectures=["BertForMaskedLM"], model_type="bert")),
@@ -164,7 +164,7 @@ def test_a_text_that_cannot_be_read(visit, link, tmp_path, page, content, says):
     "content, length, says",
     [
         ("Paris.", 32, "fewer than one window of 32"),
-        ("the capital of France " * 99, 129, "does not fit the model, which takes 128"),
+        ("the capital of France " * 99, 129, "does not fit the model, which reads at most 128"),
     ],
 )
 def test_a_window_that_cannot_be_cut(visit, link, tmp_path, page, ask, content, length, says):

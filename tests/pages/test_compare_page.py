@@ -87,7 +87,7 @@ def test_what_cannot_be_compared_is_told(visit, fields, says):
 
 
 def test_a_link_to_nothing_is_told(visit):
-    assert any("no comparison of this name" in each for each in visit("compare", comparison="nothing").errors())
+    assert any("no comparison with this name" in each for each in visit("compare", comparison="nothing").errors())
 
 
 def test_nobody_sees_a_score_before_voting(compared):

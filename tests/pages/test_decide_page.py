@@ -53,7 +53,7 @@ def test_a_search_on_top_of_a_plan_is_another_question(searched):
     "given, says",
     [
         ({"search_base": "x9"}, "'x9' is not part of a plan"),
-        ({"search_base": "w:wanda@0.5"}, "has to learn from a text"),
+        ({"search_base": "w:wanda@0.5"}, "have to learn from a text"),
         ({"windows": 2}, "2 windows, too few"),
         ({"search_share": 95.0, "search_unit": "parameters"}, "The budget cannot be met"),
     ],

@@ -48,7 +48,7 @@ def test_the_table_is_filtered_and_a_row_is_still_its_plan(measured):
     measured.select("plans_table", rows=[0], columns=[], cells=[])
     assert measured.plan == "a1"
     measured.at.text_input(key="plans_filter").set_value("nothing-like-that").run()
-    assert "None of the 2 plans matches" in measured.texts()
+    assert "No plan matches (of 2)" in measured.texts()
     measured.at.text_input(key="plans_filter").set_value("size>3").run()
     assert any("There are: saved, cache" in each for each in measured.errors()) and len(measured.table("same top token")) == 2
 
@@ -122,7 +122,7 @@ def test_a_plan_is_exported_and_listed(measured):
     measured.at.text_input(key="export_folder").set_value("small").run()
     measured.click("export").wait()
     assert any("small holds" in each.value for each in measured.at.success)
-    [row] = measured.table("differs by (nats)")
+    [row] = measured.table("difference (nats)")
     record = json.loads((Path(row["folder"]) / RECORD).read_text())
     assert parse(record["plan"]) == parse("b0-2") == parse(row["plan"]) and "transformers" in row["runs in"]
     measured.click("export")

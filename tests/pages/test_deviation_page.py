@@ -105,7 +105,7 @@ def test_without_a_plan_presets_are_offered(visit):
 
 def test_presets_follow_the_ranking_when_it_is_known(visit):
     visitor = visit("similarity").click("ask_similarity").wait()
-    order = [row["part"] for row in visitor.table("turn (cosine)") if row["part"][0] == "m"]
+    order = [row["part"] for row in visitor.table("cosine(update, stream)") if row["part"][0] == "m"]
     visitor.go("deviation").click("add_1")
     assert visitor.plan == ",".join(sorted(order[:3]))
 
@@ -138,13 +138,13 @@ def test_items_that_cannot_be_read_are_told(deviation):
     assert "line 2: this is not JSON" in error and "line 3: its options are not a list" in error
     assert not visitor.has("ask_choice_subspace") and visitor.has("ask_transitions")
     fill(visitor)
-    assert not visitor.errors() and "3 own items." in visitor.texts()
+    assert not visitor.errors() and "3 items of your own." in visitor.texts()
 
 
 def test_items_can_be_uploaded(deviation):
     visitor = fill(deviation(), [])
     visitor.at.file_uploader(key="items_file").upload("own.jsonl", "\n".join(ITEMS).encode(), "text/plain").run()
-    assert "3 own items." in visitor.whole().texts() and visitor.at.session_state["own_items"].startswith("{")
+    assert "3 items of your own." in visitor.whole().texts() and visitor.at.session_state["own_items"].startswith("{")
     visitor.at.file_uploader(key="items_file").set_value(("own.jsonl", b"\xff\xfe", "text/plain")).run()
     assert ["own.jsonl is not UTF-8 text" in each for each in visitor.whole().errors()] == [True]
 
@@ -158,7 +158,7 @@ def test_no_items_are_the_built_in_ones(deviation):
 def test_a_temperature_of_a_link_that_cannot_be_is_told(visit, given):
     visitor = visit("deviation", plan="a1", T=given)
     assert visitor.at.session_state["T"] == "1"
-    assert [f"T={given}, which is not possible; T=1 is used" in each.value for each in visitor.at.warning] == [True]
+    assert [f"T={given}, which is not valid; T=1 is used" in each.value for each in visitor.at.warning] == [True]
 
 
 def test_a_temperature_of_a_link_that_is_not_on_the_dial_is_taken(visit):
@@ -251,7 +251,7 @@ def test_a_prompt_too_long_is_told(deviation):
 
 
 def test_the_page_needs_a_model(link):
-    assert "Nothing is known about" in Visitor("deviation", **link).texts()
+    assert "never been loaded here" in Visitor("deviation", **link).texts()
 
 
 def test_tokens_and_questions_cannot_be_markup():

@@ -537,6 +537,4 @@ def test_a_calibration_on_fewer_windows_than_asked_says_so(visit, tmp_path):
     text = tmp_path / "short.txt"
     text.write_text("é" * 56)  # 112 tokens, three windows of 32 and a half
     lab = visit("drop_lab", plan="w:wanda@0.5", corpus=text)
-    assert (
-        "calibrated on the 32 tokens that follow, in 1 windows of the 2 asked for" in lab.click("ask_fidelity").wait().texts()
-    )
+    assert "calibrated on the 32 tokens that follow, in 1 window of the 2 asked for" in lab.click("ask_fidelity").wait().texts()

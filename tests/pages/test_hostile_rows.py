@@ -74,9 +74,9 @@ def test_rows_of_others_are_told_and_can_be_forgotten(answered):
     huge = json.dumps(["x" * 100] * 110_000)
     tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('pickled', 1, 4, x'00', '{{}}', 1.0, 0)")
     tamper(store, f"INSERT INTO Cache ({columns}) VALUES ('huge', 1, 1, x'00', ?, 1.0, 0)", huge)
-    assert "2 rows of the database were not written by PruneScope" in answered.go("storage").texts()
+    assert "PruneScope did not write 2 rows of its database" in answered.go("storage").texts()
     answered.click("forget_foreign")
-    assert store.foreign() == 0 and "not written by" not in answered.look().texts()
+    assert store.foreign() == 0 and "did not write" not in answered.look().texts()
     assert len(answered.answers) == 2
 
 

@@ -49,7 +49,7 @@ def test_an_interrupted_question_can_be_let_go(asked):
 def test_a_question_that_makes_no_sense_any_more_is_told(asked):
     visitor, _ = asked
     visitor.bench.ledger.write("0" * 64, {"probe": "gone", "model": {}, "corpus": {}}, "ann")
-    assert "cannot be asked any more" in visitor.go("storage").texts()
+    assert "can no longer be asked" in visitor.go("storage").texts()
 
 
 def test_a_click_notes_the_question_and_its_end_strikes_it_out(asked):
@@ -110,8 +110,8 @@ def test_an_operator_ends_another_s_job_and_says_so(of_ann):
     assert "asked by ann" in visitor.texts()
     visitor.click(f"stop_{job.key[:12]}")
     gate.set()
-    assert job.wait(60) and job.error == "local ended it as an operator."
-    assert "ended it as an operator" in visitor.look().texts()
+    assert job.wait(60) and job.error == "local cancelled it as an operator."
+    assert "cancelled it as an operator" in visitor.look().texts()
 
 
 def test_who_asked_too_takes_back_only_their_own_question(of_ann):

@@ -47,7 +47,7 @@ def test_run_choose_a_level_click_a_head(visit):
     higher = {(row["layer"], row["head"]): row["rank"] for row in visitor.table("participation ratio")}
     assert all(higher[place] >= rank for place, rank in rows.items()) and sum(higher.values()) > sum(rows.values())
     assert float(numbers(visitor)["Rank of the keys"].split(" ")[0]) == pytest.approx(sum(higher.values()) / 8, abs=0.051)
-    assert "Queries are counted at 90 % alone" in visitor.texts()
+    assert "Queries are counted at 90 % only" in visitor.texts()
     assert len(visitor.answers) == 1  # another level is another look, not another question
 
     before = visitor.figures()["spectrum"]
@@ -160,7 +160,7 @@ def test_all_keys_are_no_plan(measured):
 
 @pytest.mark.parametrize(
     "name, given, says",
-    [("grid_dims", "half", "'half' is not a number"), ("grid_top", "0.5,2", "2 of the keys is not possible"),
+    [("grid_dims", "half", "'half' is not a number"), ("grid_top", "0.5,2", "2 of the keys is not valid"),
      ("grid_top", "", "0 shares of the keys")],
 )  # fmt: skip
 def test_a_grid_that_is_none_is_told_before_anybody_asks(measured, name, given, says):

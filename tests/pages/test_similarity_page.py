@@ -19,7 +19,7 @@ def measured(visit):
 
 def test_load_run_cancel_run_cached(link, slow):
     visitor = Visitor("similarity", **link)
-    assert "Nothing is known about" in visitor.texts()
+    assert "never been loaded here" in visitor.texts()
     visitor.click("load_here").wait()
     assert not visitor.figures() and visitor.has("ask_similarity")
 
@@ -73,7 +73,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
 def test_take_the_most_redundant_in_one_click(measured):
     result = measured.answers[0]
     assert result.about["question"]["probe"] == "similarity"
-    order = [row["part"] for row in measured.table("turn (cosine)") if row["part"][0] == "a"]
+    order = [row["part"] for row in measured.table("cosine(update, stream)") if row["part"][0] == "a"]
     measured.at.number_input(key="take_count").set_value(2).run()
     measured.click("take")
     assert parse(measured.plan) == parse(",".join(order[:2]))
@@ -84,7 +84,7 @@ def test_take_the_most_redundant_in_one_click(measured):
 def test_take_of_each_kind(measured, chosen, letter):
     measured.at.selectbox(key="take_kind").select(chosen)
     measured.at.number_input(key="take_count").set_value(1).run()
-    first = next(row["part"] for row in measured.table("turn (cosine)") if row["part"][0] == letter)
+    first = next(row["part"] for row in measured.table("cosine(update, stream)") if row["part"][0] == letter)
     assert measured.click("take").plan == first
 
 
@@ -154,7 +154,7 @@ def test_every_view_of_the_answer_can_be_drawn(measured, name, without):
     measured.at.toggle(key="without_first").set_value(without)
     measured.at.toggle(key="log").set_value(without)
     measured.look()
-    assert len(measured.figures()) == 5 and len(measured.table("turn (cosine)")) == 12
+    assert len(measured.figures()) == 5 and len(measured.table("cosine(update, stream)")) == 12
 
 
 def test_another_text_is_another_question(measured):

@@ -86,7 +86,7 @@ def test_a_waiting_job_is_cancelled_at_once(visit, slow):
     assert slow.begun.wait(SECONDS)
     visitor.go("drop_lab").at.text_input(key="plan").set_value("a1").run()
     visitor.click("ask_fidelity")
-    assert "waiting for its turn" in visitor.at.get("progress")[-1].proto.text
+    assert "queued" in visitor.at.get("progress")[-1].proto.text
     _, running, waiting = visitor.bench.jobs.list()
     visitor.go("storage").click(f"stop_{waiting.key[:12]}")
     assert waiting.state == "cancelled" and running.state == "running"

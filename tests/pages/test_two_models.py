@@ -25,7 +25,7 @@ def test_a_link_to_one_model_never_shows_the_numbers_of_another(visit, link, oth
     one = visit("similarity").click("ask_similarity").wait()
     numbers = one.figures()["importance"]
     two = Visitor("similarity", **(link | {"model": other}))
-    assert "Nothing is known about" in two.texts() and not two.figures() and not two.has("ask_similarity")
+    assert "never been loaded here" in two.texts() and not two.figures() and not two.has("ask_similarity")
     two.click("load_here").wait()
     assert not two.figures(), "it is loaded, but not measured"
     two.click("ask_similarity").wait()

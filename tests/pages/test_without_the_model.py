@@ -63,7 +63,7 @@ def test_answers_open_although_the_files_are_gone(folder, link, restart):
     assert [row["plan"] for row in visitor.go("drop_lab").table("top1")] == ["a1"]
     assert any(each.label == "KV cache per token" for each in visitor.at.metric), "what the plan costs was counted before"
     visitor.at.text_input(key="plan").set_value("a2").run()
-    assert "is counted once the model is in memory" in visitor.whole().texts()
+    assert "to see what this plan saves" in visitor.whole().texts()
     visitor.click("ask_fidelity").wait()
     assert any("There is no folder" in each for each in visitor.errors())
 
@@ -75,7 +75,7 @@ def test_answers_open_where_a_bundle_was_unpacked(measured, folder, link, restar
     visitor = Visitor("storage", **(link | PLAN | {"model": folder}))
     assert "Nothing is stored yet" in visitor.texts() and visitor.at.button(key="bundle_take").disabled
     take(visitor, (tmp_path / "answers.bundle").read_bytes())
-    assert [each for each in visitor.at.success if "rows on" in each.value and "0 were known" in each.value]
+    assert [each for each in visitor.at.success if "row" in each.value and "0 already there" in each.value]
     assert len(visitor.table("hits")) == 4
     everything_is_shown(folder, link)
 
@@ -101,7 +101,7 @@ def test_an_answer_forgotten_between_two_looks_is_asked_again(measured):
         assert CHARTS[page] in measured.go(page).figures()
         measured.bench.store.delete_all()
         measured.look()
-        assert "Nothing is known about" in measured.texts() or page == "model"
+        assert "never been loaded here" in measured.texts() or page == "model"
         assert not measured.figures() and not measured.errors(), page
         measured.click("load").wait()
         if page in PAGES:

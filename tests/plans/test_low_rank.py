@@ -218,7 +218,7 @@ def test_the_rule_can_be_replaced_and_random_is_seeded(models):
 
 @pytest.mark.parametrize(("dims", "top"), [(0, 0.5), (0.5, 0), (1.5, 0.5), (0.5, 1.1), (-1, 0.5), (0.5, float("nan"))])
 def test_shares_outside_the_range_are_refused(models, dims, top):
-    with pytest.raises(Refusal, match="not possible"):
+    with pytest.raises(Refusal, match="not valid"):
         switch_on(view_of(model_of(models, "llama")), {}, dims, top)
 
 

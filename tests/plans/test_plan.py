@@ -129,8 +129,8 @@ def test_one_model_has_one_text(written, canonical):
         ("k:0/0.5", "Attention to 0 of the keys or dimensions"),
         ("k:0.5/2", "Attention to 2 of the keys or dimensions"),
         ("k:0.5/0.5.1", "'0.5.1' is not a number"),
-        ("w:wanda@0.5,w:magnitude@0.5", "one item 'w:' at most: 'w:wanda@0.5' or 'w:magnitude@0.5'"),
-        ("k:0.5/0.5,a1,k:0.5/0.25", "one item 'k:' at most"),
+        ("w:wanda@0.5,w:magnitude@0.5", "at most one item 'w:': 'w:wanda@0.5' or 'w:magnitude@0.5'"),
+        ("k:0.5/0.5,a1,k:0.5/0.25", "at most one item 'k:'"),
     ],
 )
 def test_typos_are_named(typo, sentence):
@@ -139,7 +139,7 @@ def test_typos_are_named(typo, sentence):
 
 
 def test_sentences_say_what_a_plan_does():
-    assert parse("").sentence(SHAPE) == "removes nothing"
+    assert parse("").sentence(SHAPE) == "Plan is empty (dense model)"
     assert parse("b21-28").sentence(SHAPE) == "removes layers 21–28 (8 layers)"
     assert parse("a3,a7").sentence(SHAPE) == "removes the attention of layers 3, 7 (2 layers)"
     assert parse("a3,m5").sentence(SHAPE) == "removes the attention of layer 3; the MLP of layer 5"
@@ -149,7 +149,7 @@ def test_sentences_say_what_a_plan_does():
         "removes the attention of layer 3; sets 2 of every 4 weights left to zero, chosen by Wanda"
     )
     assert parse("b0-4,w:wanda@0.5").sentence(Shape(5)) == (
-        "removes every block: what is left is the embedding, the final norm and the head; sets 0.5 of the weights left to "
+        "removes every block; only the embedding, the final norm and the head are left; sets 0.5 of the weights left to "
         "zero, chosen by Wanda"
     )
     assert parse("k:0.25/0.5/loki").sentence(SHAPE) == (
@@ -192,7 +192,7 @@ def test_numbers_of_thousands_of_digits_are_no_part_of_a_plan(text):
 
 
 def test_a_plan_without_end_is_refused():
-    with pytest.raises(Refusal, match="too long"):
+    with pytest.raises(Refusal, match="characters; at most"):
         parse("b0-9999," * 100_000)
 
 

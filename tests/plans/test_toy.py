@@ -68,7 +68,7 @@ def test_without_its_row_nobody_knows_it(monkeypatch):
         ("x3", "s:0.5/mlp for what MLPs add, halved"),
         ("s:0.5", "'s:0.5' is not part of a plan"),
         ("s:2/mlp", "A scale of 2 is none"),
-        (f"{HALF},{ATTENTION}", "one item 's:' at most: 's:0.5/mlp' or 's:0.25/attention'"),
+        (f"{HALF},{ATTENTION}", "at most one item 's:': 's:0.5/mlp' or 's:0.25/attention'"),
     ],
 )
 def test_refusals_speak_of_it(typo, says):

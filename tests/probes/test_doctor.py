@@ -65,7 +65,7 @@ def test_everything_that_is_wrong_is_told_at_once(doctor, tmp_path):
     wrong = "\n".join(lines(text, "wrong"))
     assert code == 1 and len(lines(text, "wrong")) == 8, wrong
     assert "data directory" in wrong and "cannot be made" in wrong and "There is no folder /none/at/all" in wrong
-    assert "/none/either" in wrong and "this machine has less" in wrong and "Set PRUNESCOPE_PROXIES" in wrong
+    assert "/none/either" in wrong and "more than this machine has" in wrong and "Set PRUNESCOPE_PROXIES" in wrong
 
 
 def test_settings_that_cannot_be_read_are_the_one_thing_told(doctor):

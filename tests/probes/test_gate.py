@@ -67,7 +67,7 @@ def test_a_series_without_numbers_never_passes(values):
 
 @pytest.mark.parametrize("text", ["kl", "kl>", ">0.1", "kl=0.1", "kl>a", "kl>nan", "0.1<kl", "kl>0.1>0", "kl>0.1;tokens<3"])
 def test_what_is_no_condition_is_refused(text):
-    with pytest.raises(Refusal, match=r"is no condition.*as in kl>0\.1"):
+    with pytest.raises(Refusal, match=r"is not a condition.*as in kl>0\.1"):
         conditions([text])
 
 
@@ -106,7 +106,7 @@ def test_the_shell_leaves_with_1_and_says_which_condition(fidelity, capsys):
 def test_an_unknown_field_is_refused_before_anything_is_computed(fidelity, capsys, tmp_path):
     assert fidelity("--fail-if", "kll>0.1") == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "'kll' is no number" in err and "top1_agreement" in err
+    assert out == "" and err.count("\n") == 1 and "'kll' is not a number" in err and "top1_agreement" in err
     assert not (tmp_path / "data").exists()
 
 

@@ -72,7 +72,7 @@ def test_a_shell_is_limited_too_and_sees_what_is_stored(tiny_folder, monkeypatch
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
     words = ["similarity", "--model", str(tiny_folder), "--corpus", "python-docs", "--windows", "2", "--length", "16"]
     monkeypatch.setenv("PRUNESCOPE_WINDOWS", "1")
-    assert main(words) == 2 and "at most 1 windows per question, not 2" in capsys.readouterr().err
+    assert main(words) == 2 and "at most 1 window per question, not 2" in capsys.readouterr().err
     monkeypatch.delenv("PRUNESCOPE_WINDOWS")
     assert main(words) == 0
     monkeypatch.setenv("PRUNESCOPE_WINDOWS", "1")

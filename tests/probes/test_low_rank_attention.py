@@ -241,9 +241,9 @@ def test_progress_counts_every_pass_and_can_cancel(subject, corpus):
     ("given", "sentence"),
     [
         ({"dims": "half"}, "'half' is not a number. Write shares of the dimensions"),
-        ({"dims": "0.5,0"}, "share of 0 of the dimensions is not possible"),
-        ({"top": "1.5"}, "share of 1.5 of the keys is not possible"),
-        ({"top": "nan"}, "share of nan of the keys is not possible"),
+        ({"dims": "0.5,0"}, "share of 0 of the dimensions is not valid"),
+        ({"top": "1.5"}, "share of 1.5 of the keys is not valid"),
+        ({"top": "nan"}, "share of nan of the keys is not valid"),
         ({"top": " , "}, "0 shares of the keys were asked for. Write 1 to 8"),
         ({"dims": ",".join(f"0.{i}" for i in range(11, 20))}, "9 shares of the dimensions"),
         ({"calibrate": "nowhere"}, "no text 'nowhere'"),

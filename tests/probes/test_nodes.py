@@ -71,7 +71,7 @@ def test_without_ray_there_is_a_sentence(ref, monkeypatch, tmp_path):
 def test_bytes_that_are_no_answer_are_not_stored(ref, stored, tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
     asked = resolve(Question("anatomy", ref), Known(open_store()).identify)
-    with pytest.raises(Refusal, match="is no answer to this question"):
+    with pytest.raises(Refusal, match="is not an answer to this question"):
         _looked_at(asked, stored)
 
 

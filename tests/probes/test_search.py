@@ -226,7 +226,7 @@ def test_swaps_trade_attention_for_mlp(subject, corpus):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"unit": "grams"}, "cannot count 'grams'"),
+        ({"unit": "grams"}, "no budget unit 'grams'"),
         ({"share": 1.5}, "between 0 and 1"),
         ({"parts": "attention,heads"}, "no part 'heads'"),
         ({"strategies": "magic"}, "no strategy 'magic'"),
@@ -246,7 +246,7 @@ def test_too_few_windows(subject):
 
 
 def test_a_plan_that_learns(subject, corpus):
-    with pytest.raises(Refusal, match="has to learn from a text"):
+    with pytest.raises(Refusal, match="have to learn from a text"):
         search(subject, corpus, {}, parse("w:wanda@0.5"))
 
 

@@ -73,15 +73,15 @@ def test_a_mistake_is_told_before_anything_is_downloaded(capsys, hub, tmp_path, 
 def test_answers_travel_and_are_found_where_the_model_is_not(capsys, packed, elsewhere):
     folder, file, out = packed
     rows = len(zipfile.ZipFile(file).namelist()) - 1
-    assert out == f"{rows} rows on {folder} are in answers.zip.\n"
+    assert out == f"Packed {rows} rows on {folder} into answers.zip.\n"
     here = document(capsys, "fidelity", "--model", folder, "--plan", "w:wanda@0.5")
     shutil.rmtree(folder)
     elsewhere()
     code, out, err = run(capsys, "unpack", file)
-    assert (code, out, err) == (0, f"{rows} rows on {folder} were added, 0 were known already.\n", "")
+    assert (code, out, err) == (0, f"Added {rows} rows on {folder}; 0 already there.\n", "")
     there = document(capsys, "fidelity", "--model", folder, "--plan", "w:wanda@0.5")
     assert there["about"]["from_cache"] and (there["result"], there["question"]) == (here["result"], here["question"])
-    assert run(capsys, "unpack", file)[1].startswith(f"0 rows on {folder} were added, {rows} were known")
+    assert run(capsys, "unpack", file)[1].startswith(f"Added 0 rows on {folder}; {rows} already")
     assert str(folder) in refused(capsys, "similarity", "--model", folder, "--windows", "1")
 
 

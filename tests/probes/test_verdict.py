@@ -85,21 +85,21 @@ def test_the_paper_s_case_suits_ranking_and_choice_but_not_generation():
     assert output == "At the output, 1 − cos: hidden states 0.02 < logits 0.04 < probabilities 0.2; KL 0.01 nats."
     assert probabilities.startswith("On the dense text, probabilities exceed 1 − cos = 0.1 at step 3; KL is 0.4 nats per step")
     assert "2 of 8 texts diverge, the median at step 5" in free
-    assert "free generation repeats itself: 50 % of the 4-grams were there before (dense 0 %)" in free
-    assert "Multiple choice, by letter: the same choice in 96 % of 1000 items, accuracy 60 % (dense 60 %" in multiple
+    assert "free generation repeats itself: 50 % of 4-grams are repeated (dense 0 %)" in free
+    assert "Multiple choice, by letter: the same choice in 96 % of 1,000 items, accuracy 60 % (dense 60 %" in multiple
 
 
 def test_a_harmless_plan_suits_everything():
     said = verdict(layers(*STILL), steps(divergence=(None, None)), choices(agreement=1.0))
     assert said.conclusion == "This plan suits embedding retrieval, multiple choice and text generation."
-    assert "Written freely, all 8 texts are the same as the dense ones." in said.findings
+    assert "In free generation, every text matches the dense one." in said.findings
     assert any("stay within 1 − cos = 0.1 over all 6 steps" in each for each in said.findings)
 
 
 def test_a_ruinous_plan_suits_nothing():
     said = verdict(layers(0, 0.3, 0.5), steps((0.8,) * 4, kl=6.0), choices(agreement=0.3, accuracy=0.25))
     assert said.conclusion == "This plan does not suit embedding retrieval, multiple choice or text generation."
-    assert said.findings[0].startswith("Hidden states exceed 1 − cos = 0.02 at once: 0.3 after layer 0.")
+    assert said.findings[0].startswith("Hidden states exceed 1 − cos = 0.02 immediately: 0.3 after layer 0.")
     assert "at step 1;" in said.findings[2]
 
 
@@ -153,7 +153,7 @@ def test_repetition_counts_where_it_is_much_and_more_than_before(repeated, dense
 
 def test_texts_too_short_to_repeat_are_told():
     said = verdict(drift=steps(repeated=np.nan, dense_repeated=np.nan))
-    assert "too short to repeat themselves" in said.findings[1] and words(said)[GENERATION] == "well"
+    assert "too short to contain repetition" in said.findings[1] and words(said)[GENERATION] == "well"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_choice_at_its_thresholds(agreement, accuracy, use):
 
 def test_a_model_that_guesses_is_not_judged():
     said = verdict(choice=choices(dense=0.34, accuracy=0.34))
-    assert said.uses == {} and said.conclusion == "" and "hardly does better than guessing" in said.findings[0]
+    assert said.uses == {} and said.conclusion == "" and "barely beats guessing" in said.findings[0]
 
 
 def test_the_better_way_of_choosing_is_judged():
@@ -270,4 +270,4 @@ def test_repetition_of_a_single_text_is_no_repetition_of_the_plan():
 def test_few_items_say_little_about_multiple_choice(items, word):
     said = verdict(choice=choices(agreement=0.95, accuracy=0.6, items=items))
     assert words(said) == {CHOICE: word} and "same choice in 95 % (95 %: " in said.uses[CHOICE].evidence
-    assert said.uses[CHOICE].evidence.endswith(f", {items} items")
+    assert said.uses[CHOICE].evidence.endswith(f", {items:,} items")

@@ -85,7 +85,7 @@ def test_a_data_directory_that_vanishes_is_told_and_missed_no_longer(tmp_path):
 @pytest.mark.parametrize(
     "address, settings, says",
     [
-        ("0.0.0.0", {}, "listens beyond this machine, and nobody has to log in"),
+        ("0.0.0.0", {}, "listens beyond this machine, and no login is required"),
         ("localhost", {"PRUNESCOPE_WINDOWS": "many"}, "PRUNESCOPE_WINDOWS is 'many'"),
         (
             "localhost",

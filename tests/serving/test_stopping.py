@@ -75,7 +75,7 @@ def asked(server, page, link, button):
 
 def gone_on(server, page):
     page.goto(f"http://127.0.0.1:{server.port}/storage")
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume").click()
 
 
 def kept(data, monkeypatch) -> tuple[list, int]:

@@ -69,7 +69,7 @@ def test_digest_tells_tokens_and_shape_apart(tokenizer):
         (lambda: CorpusRef(windows=0), "0 windows"),
         (lambda: CorpusRef(length=1), "length of 2"),
         (lambda: CorpusRef(keep_text("short"), length=64), "fewer than one window"),
-        (lambda: CorpusRef(length=129), "takes 128 at most"),
+        (lambda: CorpusRef(length=129), "reads at most 128"),
         (lambda: CorpusRef(keep_text(" ")), "empty"),
     ],
 )

@@ -98,7 +98,7 @@ class _Walk:
         infos = [self._tensor() for _ in self._counted(tensors, 25)]
         align = values.get("general.alignment", 32)
         if type(align) is not int or align <= 0:
-            raise ValueError("its alignment is no number above 0")
+            raise ValueError("its alignment is not a number above 0")
         start = -(-self._file.tell() // align) * align
         for name, shape, kind, offset in infos:
             block, stored = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
@@ -155,7 +155,7 @@ def _refuse_false_sizes(path: Path, header: GgufHeader) -> None:
     """Refuse a model that is said to be deeper or wider than its tensors."""
     architecture = header.values.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
-        raise Refusal(f"{path} does not name its architecture, so it is no model. Convert the model again.")
+        raise Refusal(f"{path} does not name its architecture, so it is not a model. Convert the model again.")
     for name, most in _MOST.items():
         value = header.values.get(f"{architecture}.{name}")
         if value is not None and (type(value) is not int or not 1 <= value <= most):

@@ -41,7 +41,7 @@ def destination(name: str, overwrite: bool) -> Path:
     try:
         target = (root / Path(name).expanduser()).resolve()  # links are followed before it is looked where they lead
     except (OSError, RuntimeError, ValueError) as error:  # of somebody's home that is not there, a loop of links, a NUL
-        raise Refusal(f"'{name}' is no name for a folder: {error}.") from error
+        raise Refusal(f"'{name}' is not a valid folder name: {error}.") from error
     if not name.strip() or target == root or not target.is_relative_to(root):
         raise Refusal(f"'{name}' is not a folder inside {root}, where exports go. PRUNESCOPE_EXPORTS names that folder.")
     if inside := next((each for each in target.parents if each.is_relative_to(root) and (each / RECORD).is_file()), None):

@@ -24,7 +24,7 @@ def readable() -> str:
     """Why no GGUF file can be read back here, in a sentence; empty: it can."""
     if importlib.util.find_spec("xllamacpp"):
         return ""
-    return f"What is written is read back by llama.cpp, which is not installed: {sys.executable} -m pip install xllamacpp."
+    return f"llama.cpp, which reads the file back, is not installed. Run: {sys.executable} -m pip install xllamacpp"
 
 
 def reads(file: Path, tokens: Tensor, vocab: int, progress: Progress = silent) -> Tensor:

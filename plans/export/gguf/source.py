@@ -46,13 +46,13 @@ def opened(path: Path) -> GGUFReader:
         status = path.stat()
         reader = _read(path, status.st_size, status.st_mtime_ns)
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise Refusal(f"{path} is broken or no GGUF file ({error}). Copy or download it again.") from error
+        raise Refusal(f"{path} is broken or not a GGUF file ({error}). Copy or download it again.") from error
     if reader.endianess is not GGUFEndian.LITTLE:
         raise Refusal(f"{path} is a big-endian GGUF file. Convert it first with the command gguf-convert-endian.")
     if (value(reader, "split.count") or 1) > 1:
         raise Refusal(f"{path.name} is one part of several. Join them first with llama-gguf-split --merge, and load that file.")
     if value(reader, "general.architecture") is None or blocks_in(reader) is None:
-        raise Refusal(f"{path} names no architecture or no number of blocks, so it holds no language model.")
+        raise Refusal(f"{path} does not name its architecture or its number of blocks, so it is not a language model.")
     return reader
 
 

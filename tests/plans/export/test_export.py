@@ -348,4 +348,4 @@ def test_what_was_moved_aside_when_the_process_was_killed_comes_back(folder, own
 
 @pytest.mark.parametrize("name", ["~nobody-here/x", "a\0b"])
 def test_a_name_that_is_no_folder_is_told(folder, name):
-    assert "is no name for a folder" in refused(order_of(folder, "b1", "removed", name))
+    assert "is not a valid folder name" in refused(order_of(folder, "b1", "removed", name))

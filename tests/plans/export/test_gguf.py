@@ -190,7 +190,7 @@ def test_dense_layers_before_experts_are_counted_anew(tiny_folder, tmp_path):
 
 def test_a_broken_file_is_refused(tmp_path):
     (tmp_path / "broken.gguf").write_bytes(b"GGUF, but not really")
-    with pytest.raises(Refusal, match="broken or no GGUF file"):
+    with pytest.raises(Refusal, match="broken or not a GGUF file"):
         written(tmp_path / "broken.gguf", "b1", tmp_path)
 
 
@@ -214,6 +214,6 @@ def test_a_page_may_ask_again_and_again_whether_a_plan_fits(tiny, tmp_path, monk
     asked = SimpleNamespace(plan=parse("b1"), source=SimpleNamespace(folder=tmp_path, gguf=path.name))
     assert [form.FORMAT.cannot(asked) for _ in range(3)] == ["", "", ""] and len(looked) == 1
     path.write_bytes(b"another file")
-    assert "broken or no GGUF file" in form.FORMAT.cannot(asked)
+    assert "broken or not a GGUF file" in form.FORMAT.cannot(asked)
     path.unlink()
     assert "was not loaded from a GGUF file" in form.FORMAT.cannot(asked)

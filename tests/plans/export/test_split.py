@@ -62,6 +62,6 @@ def test_a_split_model_is_exported_and_read_back_split(folder, tmp_path, monkeyp
 
 def test_what_is_wrong_is_found_in_a_split_model_as_well(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(guard, "cut", lambda subject, plan, real=guard.cut: real(subject))
-    with pytest.raises(Exception, match="does not say what the pruned model says"):
+    with pytest.raises(Exception, match="does not reproduce the pruned model"):
         export(order_of(folder, "b1", "removed"), Split(tmp_path / "offload"), lambda *_: {})
     assert not list((tmp_path / "exports").iterdir())
