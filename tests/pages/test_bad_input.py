@@ -239,7 +239,7 @@ def test_a_text_that_never_ends(visit, link, tmp_path):
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore")])
 def test_out_of_memory(visit, link, monkeypatch, error):
-    def run(*_):
+    def run(*_, **more):
         raise error
 
     visitor = visit("similarity")

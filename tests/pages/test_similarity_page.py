@@ -59,7 +59,7 @@ def test_two_people_asking_the_same_watch_one_job(visit, slow):
 def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
     visitor = visit("similarity")
 
-    def full(*_):
+    def full(*_, **more):
         raise MemoryError
 
     with monkeypatch.context() as patch:

@@ -330,7 +330,7 @@ def test_a_fault_of_ours_is_one_line_too(capsys, tiny_folder, monkeypatch):
 def failing(capsys, folder, monkeypatch, error, sentence=True):
     """The line for a probe that raises in the middle of its work."""
 
-    def run(*_):
+    def run(*_, **more):
         raise error
 
     monkeypatch.setitem(PROBES, "similarity", replace(PROBES["similarity"], run=run))
