@@ -114,6 +114,19 @@ def unpack(store: Store, file: Path | BinaryIO) -> Unpacked:
     return Unpacked(added, len(rows) - added, told)
 
 
+def read(file: Path) -> list[tuple[dict, bytes]]:
+    """What a bundle says about each of its answers, and their bytes; nothing is stored.
+
+    Raises
+    ------
+    BundleError
+        The file is no bundle, is damaged, or is from a newer PruneScope.
+    """
+    with _in_words(), zipfile.ZipFile(file) as archive:
+        _, rows = _manifest(archive, LARGEST)
+        return [(row["about"], _payload(archive, number, row)) for number, row in enumerate(rows)]
+
+
 @contextmanager
 def _whole(file: Path) -> Iterator[BinaryIO]:
     """Write to a temporary name beside ``file``; it gets its own name at the end, or is removed."""

@@ -32,10 +32,7 @@ with st.expander("New comparison", expanded=comparison is None):
     fields.draw(comparison)
 shell.warn_of_link(asked)
 if comparison is None:
-    st.info(
-        "Have the dense model and up to four plans answer the same prompts. Answers are kept, and anyone with the link to "
-        "this page can open them. Read them side by side, or vote blind."
-    )
+    shell.introduce("compare")
     st.stop()
 fields.caption(comparison)
 answers = shell.ask_all(
@@ -49,3 +46,4 @@ if read.open:
 if vote.open:
     with vote:
         voting.draw(comparison, answers)
+shell.next_page("compare")

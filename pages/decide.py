@@ -14,7 +14,7 @@ _FIELDS = (
     "task_limit", "task_fewshot",
 )  # fmt: skip
 asked = shell.linked(_FIELDS)
-anatomy = shell.anatomy_or_stop()
+anatomy = shell.anatomy_or_stop("decide")
 plan = shell.current_plan(Shape(anatomy.layers))
 parts = {
     "Search": search.draw,
@@ -28,4 +28,6 @@ for name, tab in tabs.items():
     if tab.open:  # the others are drawn when they are opened
         with tab:
             parts[name](anatomy, plan)
+if plan:
+    shell.next_page("decide")
 shell.warn_of_link(asked)

@@ -93,6 +93,7 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
         for name, each in answers.items()
     }
     if not any(result for each in found.values() for result in each.values()):
+        shell.introduce("deviation")
         return
     st.header("Verdict", anchor=False)
     verdict_part.draw(plans, found)
@@ -106,10 +107,11 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
         layer_part.provenance(answers["choice"])
     with alone:
         layer_part.alone(found["transitions"])
+    shell.next_page("deviation")
 
 
 asked = shell.linked(_FIELDS)
-anatomy = shell.anatomy_or_stop()
+anatomy = shell.anatomy_or_stop("deviation")
 st.caption(
     "A plan may barely move the hidden states, leave multiple choice intact, and still ruin the text. This page shows "
     "where that begins: at which layer, which token, which step."
@@ -119,4 +121,5 @@ if plans:
     _draw(plans, _ask(anatomy.chat, plans))
 else:
     st.info("There is no plan to measure yet: write one in the sidebar, or add one of the plans above.")
+    shell.introduce("deviation")
 shell.warn_of_link(asked)

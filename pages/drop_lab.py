@@ -70,7 +70,7 @@ def _fidelity(result: FidelityResult) -> None:
 
 
 asked = shell.linked(_FIELDS)
-anatomy = shell.anatomy_or_stop()
+anatomy = shell.anatomy_or_stop("drop_lab")
 shape = shape_of(anatomy)
 plan = shell.current_plan(shape)
 strip.draw(anatomy.layers, plan)
@@ -91,4 +91,6 @@ st.header("Speed and memory", anchor=False)
 speed.draw(plan)
 st.header("Export", anchor=False)
 exports.draw(anatomy, plan)
+if plan:
+    shell.next_page("drop_lab")
 shell.warn_of_link(asked)

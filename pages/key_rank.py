@@ -77,14 +77,14 @@ def _heads(result: KeyRankResult, level: float) -> None:
     left.caption("Click a cell to see its spectrum.")
     with st.expander("Every head as a table"):
         pre, post = (charts.ranks(result, states, level) for states in ("pre", "post"))
-        st.dataframe(
+        shell.table(
             [
                 {"layer": i, "head": j, "rank before rotation": int(pre[i, j]), "rank": int(post[i, j]),
                  "effective rank": result.effective_rank_post[i, j], "participation ratio": result.participation_post[i, j],
                  "effective rank before rotation": result.effective_rank_pre[i, j]}
                 for i in range(result.layers) for j in range(result.heads)
             ],
-            hide_index=True, key="heads_table", alt="Ranks of every head",
+            key="heads_table", alt="Ranks of every head",
         )  # fmt: skip
 
 
@@ -111,8 +111,10 @@ def _stability(result: KeyRankResult) -> None:
 
 
 asked = shell.linked(_FIELDS)
-anatomy = shell.anatomy_or_stop()
-answer = shell.ask("key_rank", "Measure key rank", "One forward pass counts how many dimensions the keys of each head use.")
+anatomy = shell.anatomy_or_stop("key_rank")
+answer = shell.ask(
+    "key_rank", "Measure key rank", "One forward pass counts how many dimensions the keys of each head use.", page="key_rank"
+)  # fmt: skip
 if answer is None:
     st.stop()
 result: KeyRankResult = answer.result
@@ -134,4 +136,5 @@ st.header("Does the basis generalise?", anchor=False)
 _stability(result)
 st.header("Low-rank attention", anchor=False)
 low_rank.draw(result, anatomy)
+shell.next_page("key_rank")
 shell.warn_of_link(asked)

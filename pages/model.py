@@ -47,11 +47,29 @@ def _welcome() -> None:
     )
     left, right = st.columns(2)
     job = shell.workbench().loading(shell.model_ref())
+    loading = job is not None and job.active
     left.button(
         f"Load {shell.plain(st.session_state.model)}", key="load_main", type="primary", width="stretch",
-        on_click=shell.load_clicked, disabled=job is not None and job.active,
+        on_click=shell.load_clicked, disabled=loading,
     )  # fmt: skip
     right.button("Estimate memory", key="estimate_button", on_click=_estimate, width="stretch")
+    if loading:
+        shell.watch_loading("page")
+    if not st.session_state.get("tour_hidden"):
+        _invitation()
+
+
+def _hide() -> None:
+    """Callback: no invitation any more, in this tab."""
+    st.session_state.tour_hidden = True
+
+
+def _invitation() -> None:
+    """To the tour; who hides it finds it in the menu."""
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="invitation"):
+        st.markdown("**New here?** One minute on answers that came with the app; nothing is loaded.", width="stretch")
+        st.page_link("pages/tour.py", label="Take the tour", icon=":material/tour:")
+        st.button("Hide", key="tour_hide", type="tertiary", on_click=_hide)
 
 
 def _missing() -> Plan:
@@ -85,15 +103,15 @@ def _parts(known: Anatomy) -> None:
     ]  # fmt: skip
     if gaps := _missing():
         st.info(f"This checkpoint is already pruned: `{gaps}` {gaps.sentence(shape_of(known))}.")
-    shell.chart(sizes(rows, shell.current_plan(shape_of(known)) | gaps), "sizes", "Parameters per layer")
+    shell.clickable(sizes(rows, shell.current_plan(shape_of(known)) | gaps), "sizes", "Parameters per layer")
     with st.expander("Every sublayer as a table"):
-        st.dataframe(
+        shell.table(
             [
                 {"layer": p.layer, "part": p.kind, "parameters": p.parameters, "bytes": p.bytes,
                  "multiply-adds per token": p.multiply_adds, "KV bytes per token": p.cache_bytes}
                 for p in parts if p.parameters or p.cache_bytes
             ],
-            hide_index=True, key="parts", alt="Size and work of every sublayer",
+            key="parts", alt="Size and work of every sublayer",
         )  # fmt: skip
 
 
@@ -120,6 +138,7 @@ if verdict := st.session_state.pop("estimate", None):
     (st.success if verdict[0] else st.error)(shell.plain(verdict[1]))
 if known is not None:
     _parts(known)
+    shell.next_page("model")
 
 if settings().demo:
     st.caption("This is a demo with the bundled model and does not accept texts of your own.")

@@ -40,7 +40,7 @@ def _agreements(result: DropScanResult) -> None:
         for row in result.agreements
     ]
     formats = {name: st.column_config.NumberColumn(format="%.2f") for name in ("Spearman ρ", "Kendall τ")}
-    st.dataframe(rows, hide_index=True, key="agreements", column_config=formats, alt="Rank correlations with the measured KL")
+    shell.table(rows, key="agreements", column_config=formats, alt="Rank correlations with the measured KL")
     st.caption(
         "Scores that need no drop, compared with the measured KL of each drop. 1: same order; 0: unrelated. Rank 1 is the "
         "most redundant; the drops named are those whose two ranks differ most."
@@ -63,7 +63,7 @@ def _skips(result: DropScanResult) -> None:
     )
 
 
-shell.anatomy_or_stop()
+shell.anatomy_or_stop("scan")
 base = base_plan(
     "scan", "Each drop is measured on top of this plan. Clicking a chart changes the plan in the sidebar, not this one."
 )
@@ -74,6 +74,7 @@ answer = shell.ask(
     "Scan all drops",
     "Drops each attention, MLP and block in turn: about half as many forward passes as there are drops.",
     plan=base,
+    page="scan",
 )
 if answer is None:
     st.stop()
@@ -97,3 +98,5 @@ with scores:
     _agreements(result)
 with skipped:
     _skips(result)
+shell.around("scan", result.layers)
+shell.next_page("scan")

@@ -30,12 +30,13 @@ def _take_span(span: dict) -> None:
     shell.set_plan(shell.current_plan() | parse(span["plan"]))
 
 
-shell.anatomy_or_stop()
+shell.anatomy_or_stop("similarity")
 answer = shell.ask(
     "similarity",
     "Measure similarity",
     "One forward pass over the text measures how much each attention, MLP and block changes the direction of the residual "
     "stream.",
+    page="similarity",
 )
 if answer is None:
     st.stop()
@@ -89,19 +90,18 @@ with states:
     )
 with spans:
     shell.clickable(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
-    shell.chart(charts.span_curve(result, plan), "curve", "Best span by length")
+    shell.clickable(charts.span_curve(result, plan), "curve", "Best span by length")
 with added:
-    shell.chart(charts.contributions(result, first=not without), "contributions", "Contributions")
+    shell.clickable(charts.contributions(result, first=not without), "contributions", "Contributions")
     st.caption(
         "Above: norm of the update relative to the stream. Below: cosine(update, stream); below 0 the part erases, near 0 it "
         "writes something new, above 0 it reinforces what is there."
     )
 with table:
-    st.dataframe(
+    shell.table(
         [
-            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm, "cosine(update, "
-                                                                                                    "stream)": turn,
-             "in the plan": plan | parse(item) == plan}
+            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm,
+             "cosine(update, stream)": turn, "in the plan": plan | parse(item) == plan}
             for item, value, norm, turn in sorted(
                 (
                     (f"{kind[0]}{i}", getattr(means, kind)[i], getattr(means, f"{kind}_norm")[i],
@@ -111,6 +111,8 @@ with table:
                 key=lambda row: -row[1],
             )
         ],
-        hide_index=True, key="ranking", alt="All parts, most redundant first",
+        key="ranking", alt="All parts, most redundant first",
         column_config={"importance (1 − cosine)": st.column_config.NumberColumn(format="%.6f")},
     )  # fmt: skip
+shell.around("similarity", result.layers, result.attention_order[0])
+shell.next_page("similarity")

@@ -56,8 +56,8 @@ def _entries() -> None:
              "size (KB)": entry.bytes / 1e3, "age": shell.age(entry.created), "hits": entry.hits,
              "computed in (s)": entry.about.get("seconds")}
         )  # fmt: skip
-    event = st.dataframe(
-        rows, hide_index=True, key="entries", on_select="rerun", selection_mode="multi-row", alt="Stored answers",
+    event = shell.table(
+        rows, key="entries", on_select="rerun", selection_mode="multi-row", alt="Stored answers",
         column_config={"size (KB)": st.column_config.NumberColumn(format="%.1f"),
                        "computed in (s)": st.column_config.NumberColumn(format="%.1f")},
     )  # fmt: skip

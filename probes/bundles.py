@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cache import bundle
+from cache.codec import decode
 from cache.store import Store
 from models.subject import ModelRef
-from probes.answer import open_store
+from probes.answer import Answer, open_store
+from probes.base import from_dict
 from probes.known import Known
+from probes.question import probe_named
 from refusal import Refusal, plural
 
 
@@ -41,6 +44,20 @@ def unpacked(store: Store, file: Path | BinaryIO) -> str:
     found = bundle.unpack(store, file)
     model = found.told.get("model", {}).get("name", "a model")
     return f"Added {plural(found.added, 'row')} on {model}; {found.known} already there."
+
+
+def answers_in(file: Path) -> list[Answer]:
+    """The answers of a bundle, read where it lies; no store takes them in.
+
+    Raises
+    ------
+    BundleError
+        The file is no bundle, or is damaged.
+    """
+    return [
+        Answer(from_dict(probe_named(about["question"]["probe"]).result, decode(payload)), about)
+        for about, payload in bundle.read(file)
+    ]
 
 
 def run(options: argparse.Namespace) -> str:

@@ -82,8 +82,8 @@ def _whole(comparison: Comparison, results: list[AnswersResult]) -> None:
     )
     rows = charts.summary(prompts, names, found)
     percent = st.column_config.NumberColumn(format="percent")
-    st.dataframe(
-        rows, hide_index=True, key="compare_table", alt="Metrics of every answer", selection_mode="single-row",
+    shell.table(
+        rows, key="compare_table", alt="Metrics of every answer", selection_mode="single-row",
         on_select=_selected(len(names) - 1),
         column_config={"KL": st.column_config.NumberColumn("KL, nats", format="%.4f"), "differing tokens": percent,
                        "ROUGE-L": st.column_config.NumberColumn(format="%.2f"), "repeated 4-grams": percent},

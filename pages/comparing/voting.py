@@ -86,7 +86,7 @@ def _result(comparison: Comparison, votes: list[Vote], texts: list[list[str]]) -
     percent = st.column_config.NumberColumn(format="percent")
     columns = {"preferred": percent, "from": percent, "to": percent}
     columns |= {name: three for name in ("strength", "strength from", "strength to")}
-    st.dataframe(charts.table(found, names, strengths(votes, len(names))), hide_index=True, key="vote_table",
+    shell.table(charts.table(found, names, strengths(votes, len(names))), key="vote_table",
                  alt="Votes as a table", column_config=columns)  # fmt: skip
     st.caption(
         "A tie counts as half. Intervals are 95 %, by bootstrap over prompts; with votes on fewer than six prompts there is no "

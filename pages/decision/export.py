@@ -69,9 +69,9 @@ def _others(can: dict[str, bool]) -> str:
 
 def _runtimes(form: Format) -> None:
     st.caption(f"{form.sentence} Supports {form.expresses}.")
-    st.dataframe(
+    shell.table(
         [{"runs in": each.name, "": "yes" if each.runs else "no", "how, or why not": each.how} for each in form.runtimes],
-        hide_index=True, key="export_runtimes", alt="Where this format runs",
+        key="export_runtimes", alt="Where this format runs",
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _there() -> None:
     if not found:
         st.caption("None yet.")
         return
-    st.dataframe([_row(each) for each in found], hide_index=True, key="exports", alt="Exports on this server")
+    shell.table([_row(each) for each in found], key="exports", alt="Exports on this server")
 
 
 def _row(each: Found) -> dict:

@@ -126,15 +126,11 @@ def _table(listed: list[Row]) -> None:
         st.caption(f"No plan matches (of {len(listed)}).")
         return
 
-    def pick() -> None:
-        chosen = st.session_state.plans_table.selection.rows
-        if chosen and chosen[0] < len(found):
-            shell.set_plan(found[chosen[0]].noted.plan)
-
     shown = [_shown(row) for row in found]
     there = [name for name in shown[0] if any(row[name] not in (None, "") for row in shown)]
-    st.dataframe(
-        shown, hide_index=True, key="plans_table", alt="All plans", on_select=pick, selection_mode="single-row",
+    shell.table(
+        shown, key="plans_table", alt="All plans", selection_mode="single-row",
+        on_select=shell.row_plan("plans_table", [row.noted.plan for row in found]),
         column_order=there, column_config=_COLUMNS,
     )  # fmt: skip
     st.caption(
@@ -182,12 +178,12 @@ def _compare(found: Found, plans: list[str], notes: dict[str, Noted], shape: Sha
     columns = ["measure", "first", "second", "difference", "from", "to", "McNemar p", "verdict", "samples", "unit"]
     if all(each.p is None for each in compared):
         columns.remove("McNemar p")
-    st.dataframe(
+    shell.table(
         [
             {"measure": each.what, "first": each.first, "second": each.second, "difference": each.difference, "from": each.low,
              "to": each.high, "McNemar p": each.p, "verdict": each.says, "samples": each.samples, "unit": each.unit}
             for each in compared
-        ], hide_index=True, key="pair_table", alt="Two plans compared", column_order=columns,
+        ], key="pair_table", alt="Two plans compared", column_order=columns,
         column_config={name: four for name in ("first", "second", "difference", "from", "to")}
         | {"McNemar p": st.column_config.NumberColumn(format="%.3f")},
     )  # fmt: skip

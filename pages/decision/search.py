@@ -74,21 +74,6 @@ def _effort_fields() -> None:
         row.number_input("Seed", 0, 2**31 - 1, 0, key="search_seed", width=110, **shell.KEPT)
 
 
-def _picked() -> None:
-    found = shell.picked("front")
-    if found:
-        shell.set_plan(found[0])
-
-
-def _selected(plans: list[str]):
-    def pick() -> None:
-        chosen = st.session_state.found_table.selection.rows
-        if chosen:
-            shell.set_plan(plans[chosen[0]])
-
-    return pick
-
-
 def _budget(result: SearchResult) -> None:
     """The slider through the front: the plan that was best on the windows it was chosen on, for each budget."""
     shares = sorted({float(share) for share in result.shares})
@@ -128,9 +113,9 @@ def _table(result: SearchResult) -> None:
     rows = charts.table(result)
     four = st.column_config.NumberColumn(format="%.4f")
     percent = st.column_config.NumberColumn(format="percent")
-    st.dataframe(
-        rows, hide_index=True, key="found_table", alt="Plans found", selection_mode="single-row",
-        on_select=_selected([row["plan"] for row in rows]),
+    shell.table(
+        rows, key="found_table", alt="Plans found", selection_mode="single-row",
+        on_select=shell.row_plan("found_table", [row["plan"] for row in rows]),
         column_config={"KL": four, "from": four, "to": four, "KL when chosen": four, "KL, continued": four, "saved": percent,
                        "same top token": percent, "perplexity": st.column_config.NumberColumn(format="%.5g")},
     )  # fmt: skip
@@ -147,7 +132,7 @@ def _effort(result: SearchResult) -> None:
             "mean KL when judged": float(result.kl[places].mean()),
         })  # fmt: skip
     four = st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(rows, hide_index=True, key="effort", alt="What each strategy costs", column_config={
+    shell.table(rows, key="effort", alt="What each strategy costs", column_config={
         "passes": st.column_config.NumberColumn("forward passes", format="%.0f"),
         "mean KL when chosen": four, "mean KL when judged": four,
     })  # fmt: skip
@@ -171,6 +156,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         "measurements are kept, and an interrupted search resumes.",
         plan=base,
         params=given,
+        page="decide",
     )
     if answer is not None:
         _answer(answer, plan)
@@ -210,7 +196,12 @@ def _answer(answer: Answer, plan: Plan) -> None:
     _budget(result)
     picture, found, effort = st.tabs(["Front", "Plans found", "Effort"])
     with picture:
-        shell.clickable(charts.front(result, plan, UNITS[result.unit]), "front", "KL against what is saved", on_select=_picked)
+        shell.clickable(
+            charts.front(result, plan, UNITS[result.unit]),
+            "front",
+            "KL against what is saved",
+            on_select=lambda: shell.point_plan("front"),
+        )
         st.caption("Bars are 95 % intervals over windows. Click a point to make it the plan; the dotted line is the front.")
     with found:
         _table(result)

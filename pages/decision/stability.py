@@ -38,14 +38,16 @@ def draw(base: str, given: dict) -> None:
 def _shown(result: StabilityResult) -> None:
     shell.clickable(charts.chosen(result), "stable", "Which sublayers each variant drops")
     percent, four = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(
-        charts.table(result), hide_index=True, key="stable_table", alt="Selections by variant",
+    shell.table(
+        charts.table(result), key="stable_table", alt="Selections by variant", selection_mode="single-row",
+        on_select=shell.row_plan("stable_table", result.plans),
         column_config={"in common": percent, "KL": four, "from": four, "to": four},
     )  # fmt: skip
     st.caption(
         "In common: sublayers dropped by both this plan and the first, as a share of those dropped by either. Mean over all "
         f"pairs {result.mean_overlap:.0%}, about {result.chance_overlap:.0%} expected by chance. KL in nats per token with "
-        "its 95 % interval, on the second, held-out half of this text's windows. Pale marks: not dropped by the first plan."
+        "its 95 % interval, on the second, held-out half of this text's windows. Pale marks: not dropped by the first plan. "
+        "Select a row to make it the plan."
     )
     for name, why in result.missing.items():
         st.caption(shell.plain(f"Skipped “{name}”: {why}"))

@@ -58,8 +58,8 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
 def _shown(result: EvaluateResult) -> None:
     shell.chart(charts.differences(result), "task_differences", "How much better or worse the pruned model is at each task")
     four = st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(
-        charts.table(result), hide_index=True, key="task_table", alt="Scores of both models",
+    shell.table(
+        charts.table(result), key="task_table", alt="Scores of both models",
         column_config={"dense": four, "pruned": four, "difference": four, "from": four, "to": four,
                        "McNemar p": st.column_config.NumberColumn(format="%.3f")},
     )  # fmt: skip

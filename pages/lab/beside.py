@@ -47,7 +47,7 @@ def draw(plan: Plan) -> None:
     if problem := st.session_state.pop("answer_error", None):
         shell.refused(problem)
     if live is None:
-        st.caption("Both answers appear here, token by token, with their speed and memory.")
+        shell.introduce("drop_lab")
         return
     if changed := _changed(live.writing, plan):
         st.warning(
@@ -138,7 +138,7 @@ def _answers(live: shell.Live) -> None:
         keep.draw(live)
         with st.expander("Every step as a table"):
             labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
-            st.dataframe(answers.rows(tokens, labels), hide_index=True, key="steps", alt="Every step")
+            shell.table(answers.rows(tokens, labels), key="steps", alt="Every step")
 
 
 def _marked(live: shell.Live, pairs: list[tuple[int, int]]) -> tuple[int, int]:

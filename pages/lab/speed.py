@@ -32,9 +32,16 @@ def draw(plan: Plan) -> None:
     timed = {name: answer.result for name, answer in shell.tried("speed", there, params)}
     if len(timed) > 1:
         st.markdown("**Plans timed on this machine**")
-        shell.chart(charts.ratios(timed), "speed_ratios", "Speed of every plan, as a multiple of the dense model's")
+        shell.clickable(
+            charts.ratios(timed), "speed_ratios", "Speed of every plan, as a multiple of the dense model's",
+            on_select=lambda: shell.point_plan("speed_ratios"),
+        )  # fmt: skip
+        st.caption("Click a point, or select a row of the table, to make it the plan.")
         with st.expander("Every plan as a table"):
-            st.dataframe(charts.table(timed), hide_index=True, key="speed_table", alt="Speed and memory of every plan")
+            shell.table(
+                charts.table(timed), key="speed_table", alt="Speed and memory of every plan", selection_mode="single-row",
+                on_select=shell.row_plan("speed_table", list(timed)),
+            )  # fmt: skip
 
 
 def given() -> dict[str, int]:

@@ -25,13 +25,16 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
         help="What the chart counts. Pruned weights are zero and keep their place; chosen keys stay in the cache.",
     )  # fmt: skip
     counted = [row for row in rows if row["parameters"] is not None]
-    shell.chart(charts.tried(counted, by), "tried", f"KL against {charts.SAVED[by]} kept")
+    shell.clickable(
+        charts.tried(counted, by), "tried", f"KL against {charts.SAVED[by]} kept", on_select=lambda: shell.point_plan("tried")
+    )
     shares = {
         name: st.column_config.NumberColumn(style.capital(what), format="percent", help="Share of the dense model’s.")
         for name, what in charts.SAVED.items()
     }
-    st.dataframe(
-        rows, hide_index=True, key="tried_table", alt="Plans tried", on_select=_pick(rows), selection_mode="single-row",
+    shell.table(
+        rows, key="tried_table", alt="Plans tried", selection_mode="single-row",
+        on_select=shell.row_plan("tried_table", [row["plan"] for row in rows]),
         column_order=["plan", "kl", "perplexity", "top1", *charts.SAVED],
         column_config={
             "plan": st.column_config.TextColumn("Plan", width="medium"),
@@ -41,7 +44,7 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
             **shares,
         },
     )  # fmt: skip
-    st.caption("A selected row replaces the plan.")
+    st.caption("A selected row, or a point that is clicked, replaces the plan.")
 
 
 def _row(dense: Anatomy, plan: str, result) -> dict | None:
@@ -58,12 +61,3 @@ def _row(dense: Anatomy, plan: str, result) -> dict | None:
         "dense_perplexity": result.dense_perplexity,
         "top1": result.top1_agreement,
     }
-
-
-def _pick(rows: list[dict]):
-    def picked() -> None:
-        chosen = st.session_state.tried_table.selection.rows
-        if chosen:
-            shell.set_plan(rows[chosen[0]]["plan"])
-
-    return picked

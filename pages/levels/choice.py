@@ -102,4 +102,4 @@ def _table(rows: list[dict], key: str, alt: str) -> None:
         name: st.column_config.NumberColumn(format="percent" if name in _SHARES else "%.3f")
         for name, value in rows[0].items() if isinstance(value, float)
     }  # fmt: skip
-    st.dataframe(rows, hide_index=True, key=key, alt=alt, column_config=kinds)
+    shell.table(rows, key=key, alt=alt, column_config=kinds)

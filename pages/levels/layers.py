@@ -83,5 +83,5 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
     with st.expander("Every sublayer as a table"):
         rows = charts.table(layers, norm)
         kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}
-        st.dataframe(rows, hide_index=True, key="alone_table", alt="Every sublayer alone", column_config=kinds)
+        shell.table(rows, key="alone_table", alt="Every sublayer alone", column_config=kinds)
         st.caption("Parallel and orthogonal parts: norm of the change relative to the norm of h or z. KL in nats.")

@@ -1,7 +1,9 @@
 """What every page shares; pages say ``from pages import shell`` and use what is named here."""
 
 from pages.serving.people import Person, beyond, may_forget, person, tell_reach
-from pages.shell.progress import POLL, cancel_button, draw_progress
+from pages.shell.around import around
+from pages.shell.introduction import introduce, next_page
+from pages.shell.progress import POLL, cancel_button, draw_progress, watch_loading
 from pages.shell.question import (
     StoreError,
     anatomy_or_stop,
@@ -19,7 +21,7 @@ from pages.shell.question import (
     tried,
 )
 from pages.shell.quota import counted
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance
+from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance, table
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -31,7 +33,10 @@ from pages.shell.state import (
     menu_first,
     model_ref,
     picked,
+    point_plan,
+    row_plan,
     set_plan,
+    take_link,
     toggle,
     warn_of_link,
 )
@@ -48,6 +53,7 @@ __all__ = [
     "age",
     "anatomy_or_stop",
     "answered",
+    "around",
     "ask",
     "ask_all",
     "ask_each",
@@ -65,6 +71,7 @@ __all__ = [
     "draw_progress",
     "field",
     "finite_link",
+    "introduce",
     "known",
     "linked",
     "load_clicked",
@@ -72,18 +79,24 @@ __all__ = [
     "menu_first",
     "metrics",
     "model_ref",
+    "next_page",
     "person",
     "picked",
     "plain",
+    "point_plan",
     "provenance",
     "refused",
     "remembered",
+    "row_plan",
     "set_plan",
     "submit_all",
+    "table",
+    "take_link",
     "tell_load_error",
     "tell_reach",
     "toggle",
     "tried",
     "warn_of_link",
+    "watch_loading",
     "workbench",
 ]  # fmt: skip

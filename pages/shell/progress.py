@@ -4,6 +4,7 @@ import streamlit as st
 
 from cache.jobs import Job
 from pages.serving.people import person
+from pages.shell.state import model_ref
 from pages.shell.words import plain
 from pages.shell.workbench import workbench
 from refusal import plural
@@ -21,6 +22,16 @@ def watch_job(name: str, behind: int = 0) -> None:
     after = f" · {behind} more in the queue" if behind else ""
     draw_progress(job, left, after)
     cancel_button(job, right, f"cancel_{name[:12]}")
+
+
+@st.fragment(run_every=POLL)
+def watch_loading(name: str) -> None:
+    """How far the loading of the model is, at a place of the page that has a ``name``."""
+    job = workbench().loading(model_ref())
+    if job is None or not job.active:
+        st.rerun()
+    draw_progress(job, st)
+    cancel_button(job, st, f"cancel_load_{name}")
 
 
 def cancel_button(job: Job, place, key: str) -> None:

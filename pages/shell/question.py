@@ -9,7 +9,8 @@ from cache.store import StoreError
 from models.anatomy import Anatomy
 from pages.serving import log
 from pages.serving.people import person
-from pages.shell.progress import watch_job
+from pages.shell.introduction import introduce
+from pages.shell.progress import watch_job, watch_loading
 from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
 from pages.shell.words import plain, refused
@@ -25,8 +26,14 @@ from probes.question import Asked, Question, resolve
 from refusal import Refusal
 
 
-def anatomy_or_stop() -> Anatomy:
-    """What is known about the model in the URL; where nothing is, the page ends with a button that loads it."""
+def anatomy_or_stop(page: str = "") -> Anatomy:
+    """What is known about the model in the URL; where nothing is, the page ends with a button that loads it.
+
+    Parameters
+    ----------
+    page : str, optional
+        The file's name, as in `PLACES`: what it is for stands above the button.
+    """
     try:
         known = workbench().known.anatomy(model_ref())
     except StoreError as error:
@@ -34,10 +41,13 @@ def anatomy_or_stop() -> Anatomy:
         st.stop()
     if known is not None:
         return known
+    if page:
+        introduce(page)
     name = plain(st.session_state.model)
     job = workbench().loading(model_ref())
     if job is not None and job.active:
         st.info(f"**{name}** is loading; this page continues when the model is in memory.")
+        watch_loading("page")
     else:
         st.info(f"**{name}** has never been loaded here, so nothing is known about it yet.")
         st.button(f"Load {name}", type="primary", on_click=load_clicked, key="load_here")
@@ -64,7 +74,7 @@ def asked_here(probe: str, plan: str = "", params: dict | None = None) -> Asked:
     return resolve(Question(probe, model_ref(), corpus_ref(), plan, params or {}), workbench().known.identify)
 
 
-def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None = None) -> Answer | None:
+def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None = None, page: str = "") -> Answer | None:
     """The answer to a question on the current model and text, if it is known; else a button, or how far the job is.
 
     Parameters
@@ -73,8 +83,15 @@ def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None 
         The button's label, and a sentence on what a click computes.
     params : dict, optional
         Parameters of the probe; what is not named has its default.
+    page : str, optional
+        The page that has nothing else to show: what it is for stands above the button.
     """
-    return ask_each(probe, button, what, [plan], params)[0]
+    above = st.container()
+    answer = ask_each(probe, button, what, [plan], params)[0]
+    if answer is None and page:
+        with above:
+            introduce(page)
+    return answer
 
 
 def ask_each(probe: str, button: str, what: str, plans: list[str], params: dict | None = None) -> list[Answer | None]:

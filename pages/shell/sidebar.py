@@ -4,7 +4,7 @@ import streamlit as st
 
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell.progress import POLL, cancel_button, draw_progress
+from pages.shell.progress import watch_loading
 from pages.shell.question import StoreError, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
 from pages.shell.words import plain, refused
@@ -64,7 +64,7 @@ def _standing(known: Anatomy | None) -> None:
     bench, ref = workbench(), model_ref()
     job = bench.loading(ref)
     if job is not None and job.active:
-        _watch_loading()
+        watch_loading("sidebar")
         return
     here = [each for each in bench.executor.residents() if known and each.fingerprint == bench.known.identify(ref)]
     if here:
@@ -76,15 +76,6 @@ def _standing(known: Anatomy | None) -> None:
     st.button("Load", key="load", type="primary", on_click=load_clicked, width="stretch")
     if known:
         st.caption(f"**{plain(ref.name)}** · {plural(known.layers, 'layer')} · not in memory; stored answers are shown.")
-
-
-@st.fragment(run_every=POLL)
-def _watch_loading() -> None:
-    job = workbench().loading(model_ref())
-    if job is None or not job.active:
-        st.rerun()
-    draw_progress(job, st)
-    cancel_button(job, st, "cancel_load")
 
 
 def _text_fields(known: Anatomy | None) -> None:

@@ -1,7 +1,8 @@
 """What pages are built from: charts, rows of numbers, and a line on how an answer came about."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from pages.shell.state import clicked
 from pages.shell.words import plain
 from plans.plan import parse
 from probes.answer import Answer
+from probes.glossary import explained
 from refusal import plural
 
 CHART = {"displaylogo": False, "scrollZoom": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
@@ -63,10 +65,34 @@ def _drawn(figure, name: str, alt: str, place, **select) -> None:
 
 
 def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
-    """A row of numbers, wrapped where the window is narrow; each is label, value, change (lower is better), explanation."""
+    """A row of numbers, wrapped where the window is narrow; each is label, value, change (lower is better), explanation.
+
+    What the glossary says of the number stands below the explanation.
+    """
     row = st.container(horizontal=True)
     for label, value, change, why in cells:
-        row.metric(label, value, change, delta_color="inverse", help=why, border=True, width=208 if len(cells) < 5 else 172)
+        entry = explained(label)
+        said = f"{why}\n\n{entry.help}" if entry else why
+        row.metric(label, value, change, delta_color="inverse", help=said, border=True, width=208 if len(cells) < 5 else 172)
+
+
+def table(rows: Sequence[dict], *, key: str, alt: str, column_config: dict | None = None, place=st, **more: Any):
+    """Rows as a table; the header of each column of numbers says what they are."""
+    given = column_config or {}
+    numbers = dict.fromkeys(name for row in rows for name, value in row.items() if _number(value))
+    told = {name: _told(name, given.get(name)) for name in numbers}
+    return place.dataframe(rows, hide_index=True, key=key, alt=alt, column_config=given | told, **more)
+
+
+def _told(name: str, given: dict | None) -> dict:
+    """The settings of a column, with what the glossary says of it."""
+    column = given or st.column_config.Column()
+    entry = explained(column.get("label") or name)
+    return column | ({"help": "\n\n".join(filter(None, (column.get("help"), entry.help)))} if entry else {})
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def provenance(answer: Answer) -> None:

@@ -1,6 +1,7 @@
 """What the URL and the fields say: model, text and plan, and what a click on a chart does to the plan."""
 
 import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -79,6 +80,24 @@ def clicked(chart: str) -> None:
         toggle(custom[0])
 
 
+def point_plan(chart: str) -> None:
+    """Callback of a chart whose points carry a whole plan first: it becomes the plan."""
+    custom = picked(chart)
+    if custom:
+        set_plan(custom[0])
+
+
+def row_plan(table: str, plans: Sequence[str]) -> Callable[[], None]:
+    """Callback of a table whose rows are plans: the one that is selected becomes the plan."""
+
+    def pick() -> None:
+        chosen = st.session_state[table].selection.rows
+        if chosen and chosen[0] < len(plans):
+            set_plan(plans[chosen[0]])
+
+    return pick
+
+
 def picked(chart: str) -> list[Any]:
     """The custom values of the point of a chart that was clicked; empty: none."""
     points = st.session_state[chart].selection.points
@@ -107,6 +126,22 @@ def _infinite(text: str) -> str:
     except ValueError:
         return ""
     return ("-" if number < 0 else "+") if math.isinf(number) else ""
+
+
+_TAKEN = {"plan": str, "layer": int, "head": int}
+
+
+def take_link() -> None:
+    """Put what a link inside the app brings along into its fields, as ``take_plan=a25``; before any is drawn.
+
+    A field that was drawn before keeps its value, whatever the address says, so such a link cannot name the field itself.
+    """
+    for name, kind in _TAKEN.items():
+        given = st.query_params.get(f"take_{name}")
+        if given is not None:
+            del st.query_params[f"take_{name}"]
+            with suppress(ValueError):
+                st.session_state[name] = kind(given)
 
 
 def linked(fields: tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cache.bundle import BundleError, Unpacked, pack, unpack
+from cache.bundle import BundleError, Unpacked, pack, read, unpack
 from cache.codec import encode
 from cache.store import Store, StoreError
 
@@ -46,6 +46,14 @@ def test_a_bundle_brings_every_answer_as_it_was(store, tmp_path):
     assert unpack(other, io.BytesIO((tmp_path / "file").read_bytes())) == Unpacked(1, 1, told)
     assert other.read("b/b").payload == b"ours"
     other.close()
+
+
+def test_a_bundle_is_read_where_it_lies(store, tmp_path):
+    pack(store, ["b/b", "a/a"], tmp_path / "file", {})
+    assert read(tmp_path / "file") == [(about, payload) for payload, about in (ANSWERS["b/b"], ANSWERS["a/a"])]
+    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes().replace(b"npy", b"npx"))
+    with pytest.raises(BundleError, match="damaged"):
+        read(tmp_path / "file")
 
 
 def test_no_answer_at_all_is_a_bundle_too(store, tmp_path):

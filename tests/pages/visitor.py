@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pandas.api.types import is_numeric_dtype
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
@@ -13,7 +14,10 @@ from models.anatomy import Anatomy
 from models.subject import ModelRef, Subject
 from pages import shell
 from pages.shell.workbench import Workbench
+from plans.plan import parse
 from probes import PROBES
+from probes.glossary import explained
+from refusal import Refusal
 
 APP = Path(__file__).parent.parent.parent / "app.py"
 FILES = {each.stem: each for each in (APP.parent / "pages").glob("**/*.py")}
@@ -108,8 +112,10 @@ class Visitor:
         return self.select(chart, points=[{"customdata": [item, "…"]}], point_indices=[0], box=[], lasso=[])
 
     def whole(self) -> "Visitor":
-        """Check that no page has ended in a traceback."""
+        """Check that no page has ended in a traceback, each of its numbers is explained, and what looks clickable is."""
         assert not self.at.exception, [(each.message, *each.stack_trace[-3:]) for each in self.at.exception]
+        assert unexplained(self.at) == []
+        assert dead(self.at) == []
         return self
 
     def has(self, key: str) -> bool:
@@ -132,7 +138,41 @@ class Visitor:
     def figures(self) -> dict[str, dict]:
         """Charts by key, as their JSON."""
         charts = {each.proto.id.rpartition("-")[2]: each.proto.spec for each in self.at.get("plotly_chart")}
-        return {key: json.loads(spec) for key, spec in charts.items()}
+        return {key: json.loads(spec) for key, spec in charts.items() if not key.startswith("thumbnail")}
+
+    def links(self) -> dict[str, str]:
+        """Links to other pages by their labels, with what they bring along."""
+        links = [each.proto for each in self.at.get("page_link")]
+        return {each.label: f"{each.page}?{each.query_string}".rstrip("?") for each in links}
+
+
+def dead(at: AppTest) -> list[str]:
+    """Charts with points that carry a plan or say that they can be clicked, and cannot."""
+    found = []
+    for chart in at.get("plotly_chart"):
+        first = [row[0] for trace in json.loads(chart.proto.spec)["data"] for row in trace.get("customdata", []) if row]
+        if not chart.proto.selection_mode and (any(map(_plan, first)) or "click to" in chart.proto.spec):
+            found.append(chart.proto.id)
+    return [each for each in found if "thumbnail" not in each]
+
+
+def _plan(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(parse(text))
+    except Refusal:
+        return False
+
+
+def unexplained(at: AppTest) -> list[str]:
+    """Labels of numbers on a page that have no help, or of which the glossary knows nothing."""
+    missing = [each.label for each in at.metric if not each.proto.help or explained(each.label) is None]
+    for table in at.dataframe:
+        columns = json.loads(table.proto.columns or "{}")
+        numbers = [
+            name for name in table.value.columns if is_numeric_dtype(table.value[name]) and table.value[name].dtype != bool
+        ]
+        missing += [name for name in numbers if not columns.get(name, {}).get("help")]
+    return missing
 
 
 def unmarked(text: str) -> str:

@@ -1,0 +1,84 @@
+"""The pages in the order of the work: which question each answers, and which one comes next. app.py makes its menu of it.
+
+Nothing heavy is imported here, so that the menu is there at once.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page in the flow.
+
+    Attributes
+    ----------
+    title, icon : str
+        As in the menu.
+    asks : str
+        Two sentences: the question that the page answers, and how or what for.
+    press : str
+        What to press there, where it has no answer yet.
+    then : str
+        The page that comes next; empty: none.
+    why : str
+        What is done there, after "Next:".
+    """
+
+    title: str
+    icon: str
+    asks: str = ""
+    press: str = ""
+    then: str = ""
+    why: str = ""
+
+
+PLACES = {
+    "model": Place(
+        "Model", "deployed_code", then="similarity", why="find the layers that hardly change the residual stream",
+    ),
+    "similarity": Place(
+        "Similarity", "layers",
+        "Which attentions, MLPs and blocks hardly change what flows through the model? One pass over the text measures how far "
+        "each turns the residual stream, and those that turn it least are the first candidates to drop.",
+        "Measure similarity", "scan", "see what dropping each part really costs",
+    ),
+    "scan": Place(
+        "Drop scan", "radar",
+        "What does each attention, MLP and block cost when it alone is left out? Every drop is measured on the text, so the "
+        "order is one of real damage, with intervals, and not of a score.",
+        "Scan all drops", "drop_lab", "drop parts and read what the model says without them",
+    ),
+    "key_rank": Place(
+        "Key rank", "key",
+        "How many dimensions do the keys of each head use? Where they are few, attention can choose its keys in some of the "
+        "dimensions and read less of the cache.",
+        "Measure key rank", "drop_lab", "try it in an answer, beside the drops",
+    ),
+    "drop_lab": Place(
+        "Drop lab", "content_cut",
+        "What does the model say without the parts that you drop? The dense and the pruned model answer one prompt side by "
+        "side, with the differences marked, and the plan is measured on the text.",
+        "Answer", "deviation", "find the layer, the token and the step at which the plan hurts",
+    ),
+    "deviation": Place(
+        "Deviation", "ssid_chart",
+        "At which layer, token and step does a pruned model leave the dense one? A plan can keep hidden states and multiple "
+        "choice intact and still ruin the text that is generated.",
+        "Measure the layers", "compare", "read many answers side by side, or vote on them blind",
+    ),
+    "compare": Place(
+        "Compare", "compare",
+        "How do answers change over many prompts and several plans? Read them side by side with the differences marked, or "
+        "vote without knowing which is which; the link brings them back to anybody.",
+        "Compare", "decide", "search plans under a budget, compare them, and export one",
+    ),
+    "decide": Place(
+        "Decide", "balance",
+        "Which plan is best under a budget? Plans are searched, compared with intervals, timed and given tasks, and the one "
+        "you choose is exported as a checkpoint.",
+        "Search", "storage", "download everything that was measured as one report",
+    ),
+    "storage": Place("Storage", "database"),
+    "tour": Place("Tour", "tour"),
+    "glossary": Place("Glossary", "dictionary"),
+}  # fmt: skip

@@ -1,0 +1,29 @@
+"""From a layer to what else is known of it: its heads, its drops, and the answer without it."""
+
+import streamlit as st
+
+from pages.shell.state import current_plan
+from plans.plan import parse
+
+
+def around(page: str, layers: int, first: int = 0) -> None:
+    """A field for a layer, and links to the other pages about it; that to the page itself is left out.
+
+    Parameters
+    ----------
+    layers : int
+        Of the model.
+    first : int
+        The layer that the field begins with.
+    """
+    row = st.container(horizontal=True, vertical_alignment="bottom", key=f"around_{page}")
+    layer = row.number_input("About layer", 0, layers - 1, first, key=f"around_{page}_layer", width=120)
+    if page != "key_rank":
+        row.page_link("pages/key_rank.py", label="Its heads", icon=":material/key:", query_params={"take_layer": str(layer)})
+    if page != "scan":
+        row.page_link("pages/scan.py", label="What dropping it costs", icon=":material/radar:")
+    for letter, name in (("a", "attention"), ("m", "MLP"), ("b", "block")):
+        row.page_link(
+            "pages/drop_lab.py", label=f"The answer without its {name}", icon=":material/content_cut:",
+            query_params={"take_plan": str(current_plan() | parse(f"{letter}{layer}"))},
+        )  # fmt: skip

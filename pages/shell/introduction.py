@@ -1,0 +1,69 @@
+"""What stands on a page before it has an answer, and at its end when it has one."""
+
+import streamlit as st
+
+from charts import thumbnail
+from charts.deviation import transitions
+from charts.deviation import tried as tried_charts
+from charts.generation import answers
+from charts.keys import key_rank
+from charts.redundancy import similarity
+from charts.scan import drop_scan
+from pages.flow.order import PLACES
+from pages.shell.skeleton import beside
+from plans.cost import kept
+from plans.plan import EMPTY, parse
+from probes.generation.apart import written
+from probes.tour.shipped import ATTENTIONS, MLPS, shipped
+
+_STILL = {"staticPlot": True}
+_LETTERS = 12  # tokens of an answer that is shown small
+
+
+def introduce(page: str) -> None:
+    """Which question the page answers, what to press, and a small picture of a real answer."""
+    place = PLACES[page]
+    with st.container(border=True, key=f"introduction_{page}"):
+        words, picture = beside(f"introduction_{page}", [1.6, 1])
+        words.markdown(f"{place.asks}\n\nPress **{place.press}**.")
+        with picture:
+            _picture(page)
+        picture.caption("A real answer, on the bundled model.")
+
+
+def next_page(page: str) -> None:
+    """One line at the end of a page that has its answer: what comes next."""
+    place = PLACES[page]
+    after = PLACES[place.then]
+    st.page_link(f"pages/{place.then}.py", label=f"Next: {after.title} – {place.why}", icon=f":material/{after.icon}:")
+
+
+def _picture(page: str) -> None:
+    """Of an answer that came with the app."""
+    there = {name: answer.result for name, answer in shipped().items()}
+    if page in ("drop_lab", "compare"):
+        dense, pruned = (written(there[f"answers {name}"], 0)[:_LETTERS] for name in ("dense", "attention"))
+        st.html(answers.answer(pruned, dense))
+        return
+    figure = {
+        "similarity": lambda: similarity.importance(there["similarity"], EMPTY, kinds=("attention", "mlp")),
+        "scan": lambda: drop_scan.damage(there["drop_scan"], EMPTY),
+        "key_rank": lambda: key_rank.layers(there["key_rank"], there["key_rank"].level),
+        "deviation": lambda: transitions.depth({ATTENTIONS: there["transitions"]}),
+        "decide": lambda: tried_charts.tried(tried()),
+    }[page]()
+    st.plotly_chart(
+        thumbnail.small(figure), key=f"thumbnail_{page}", config=_STILL, alt=f"What {PLACES[page].title} shows, small",
+    )  # fmt: skip
+
+
+def tried() -> list[dict]:
+    """The two plans of the tour, as the table of plans has them."""
+    there = {name: answer.result for name, answer in shipped().items()}
+    plans = {"attention": ATTENTIONS, "mlp": MLPS}
+    return [
+        kept(there["anatomy"], there[f"cost {part}"], parse(plan))
+        | {"plan": plan, "kl": found.kl, "perplexity": found.perplexity, "dense_perplexity": found.dense_perplexity}
+        for part, plan in plans.items()
+        for found in [there[f"fidelity {part}"]]
+    ]  # fmt: skip

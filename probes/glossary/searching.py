@@ -1,0 +1,88 @@
+"""Plans that were found, compared and voted on."""
+
+from probes.glossary.entry import Entry
+
+ENTRIES = (
+    Entry(
+        "Saved",
+        ("saved", "parameters saved", "kv cache saved"),
+        "The part of the budget that a plan frees.",
+        "1 − what is left over what the dense model has, in the unit of the budget",
+        "compare plans of the same share",
+        "memory freed for weights that were set to zero: they stay where they are.",
+    ),
+    Entry(
+        "Forward passes",
+        ("forward passes", "passes"),
+        "What a strategy needed.",
+        "passes over one window, with all that it builds on; what the store had counts as well",
+        "fewer for the same KL is better",
+        "time on another machine.",
+    ),
+    Entry(
+        "On the front",
+        ("front",),
+        "Whether no other plan found is better in both.",
+        "no plan saves as much at a lower KL, or more at the same one",
+        "choose among these",
+        "that no better plan exists.",
+    ),
+    Entry(
+        "In common",
+        ("in common",),
+        "Whether another text would choose the same drops.",
+        "sublayers that both choices drop, over those that either drops (Jaccard)",
+        "1 is the same choice; compare with chance, which the caption names",
+        "that plans with little in common differ in damage: see KL.",
+    ),
+    Entry(
+        "First, second, difference",
+        ("first", "second", "difference"),
+        "Two plans, or two models, on the same samples.",
+        "second less first (for tasks: pruned less dense), paired by window or item",
+        "believe it where the interval leaves 0 out",
+        "the difference of two means from different samples: pairs are finer.",
+    ),
+    Entry(
+        "McNemar p",
+        ("mcnemar*",),
+        "How surprising the balance of won and lost items is.",
+        "the exact two-sided binomial test on the items that only one of the two gets right",
+        "below 0.05, chance alone is an unlikely reason",
+        "the probability that the models are equal, or how large the difference is.",
+        "McNemar 1947",
+    ),
+    Entry(
+        "Won, lost, tied",
+        ("won", "lost", "tied", "identical", "prompts"),
+        "Items or votes by outcome.",
+        "won: only the pruned model is right, or is preferred; lost: only the dense one; identical answers are not voted on",
+        "the sum of won and lost is what a verdict rests on",
+        "anything where it is small.",
+    ),
+    Entry(
+        "Preferred",
+        ("preferred",),
+        "How often a plan's answer is preferred to the dense model's.",
+        "wins plus half of the ties over all votes, mean over prompts",
+        "50 % is no preference; look at the interval",
+        "quality for other people or prompts.",
+    ),
+    Entry(
+        "Strength",
+        ("strength*",),
+        "One number per plan from all pairs that met.",
+        "Bradley–Terry: log-odds against dense, with one more tie for each pair that met",
+        "0 is as good as dense; 1 wins about 73 % of the votes",
+        "a strength between plans that hardly met: look at its interval.",
+        "Bradley and Terry 1952",
+    ),
+    Entry(
+        "Score of tasks",
+        ("tasks*", "score"),
+        "The mean over the tasks of their first metric.",
+        "by lm-evaluation-harness, for the tasks that are set now",
+        "compare with the dense model's on Tasks",
+        "a score on a leaderboard: few-shot examples, limits and templates differ.",
+    ),
+)
