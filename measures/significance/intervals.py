@@ -40,7 +40,7 @@ def bootstrap(
     if not 0 < level < 1:
         raise ValueError(f"The level of an interval lies between 0 and 1, not at {level}.")
     if len(values) < 2:
-        nothing = np.full(values.shape[1:], np.nan)
+        nothing = np.full_like(statistic(np.ones((1, 1, *values.shape[1:])), axis=1)[0], np.nan)
         return nothing, nothing.copy()
     generator, at_once = np.random.default_rng(seed), max(1, _VALUES // values.size)
     found = np.concatenate(

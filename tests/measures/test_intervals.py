@@ -48,6 +48,8 @@ def test_the_seed_decides_and_the_level_widens():
 def test_equal_values_have_no_width_and_one_value_has_no_interval():
     assert bootstrap(np.full(5, 2.5)) == (2.5, 2.5)
     assert all(np.isnan(each) for each in bootstrap(np.array([1.0])))
+    ratio = [float(each) for each in bootstrap(np.array([[1.0, 2.0]]), lambda sums, axis: sums.sum(axis)[..., 0])]
+    assert np.isnan(ratio).all(), "of the statistic's shape and not of the samples'"
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
