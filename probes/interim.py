@@ -31,7 +31,7 @@ class Interim:
     Parameters
     ----------
     kept : mutable mapping of str to dict, optional
-        Where the pieces go, each by its name; a plain dict keeps them in memory.
+        Where the pieces go, each by its name; without it, nothing is kept.
     clock : callable
         Seconds, monotonic.
     """
@@ -39,7 +39,7 @@ class Interim:
     def __init__(
         self, kept: MutableMapping[str, dict[str, Any]] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._kept = {} if kept is None else kept
+        self._kept = kept
         self._clock, self._next = clock, clock() + _PAUSE
         self._late: tuple[int, Sums, str] | None = None  # what is not written yet
 
@@ -54,6 +54,8 @@ class Interim:
             Of the sums, where a probe has several, one after the other.
         """
         sums = fresh()
+        if self._kept is None:
+            return 0, sums
         try:
             end = self._kept[name + _END]
             sums.restore({piece: self._kept[f"{name}{end['windows']} {piece}"]["is"] for piece in end["pieces"]})
@@ -66,6 +68,8 @@ class Interim:
 
         Until the next call they must be whole whenever the probe calls its progress: `flush` may be called there.
         """
+        if self._kept is None:
+            return
         if self._late is not None and self._late[2] != name:
             self.flush()
         self._late = windows, sums, name
@@ -96,7 +100,7 @@ class Interim:
     def forget(self) -> None:
         """The answer is there, so nobody needs the sums."""
         self._late = None
-        for piece in list(self._kept):
+        for piece in list(self._kept or ()):
             del self._kept[piece]
 
     def _write(self, windows: int, sums: Sums, name: str) -> None:
