@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.families import KNOWN
+from pages.flow.order import PLACES
 from probes.__main__ import _parser
 from settings import Settings
 
@@ -153,15 +154,15 @@ def test_the_examples_with_a_proxy_set_what_the_docs_say():
 
 def test_each_page_with_charts_says_how_to_read_them():
     reading = (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")
-    menu = dict(re.findall(r'st\.Page\("(pages/\w+\.py)", title="([^"]+)"', (ROOT / "app.py").read_text(encoding="utf-8")))
-    drawing = [title for path, title in menu.items() if "chart(" in _with_parts(ROOT / path)]
+    menu = {ROOT / "pages" / f"{name}.py": place.title for name, place in PLACES.items()}
+    drawing = [title for path, title in menu.items() if re.search(r"shell\.(chart|clickable)\(", _with_parts(path))]
     assert len(drawing) > 3 and [title for title in drawing if f"\n## {title}\n" not in reading] == []
 
 
 def _with_parts(page):
     """A page's source, and that of the parts that it draws."""
     text = page.read_text(encoding="utf-8")
-    parts = set(re.findall(r"from pages\.(\w+) import", text)) - {"shell"}
+    parts = set(re.findall(r"from pages\.(\w+) import", text)) - {"shell", "flow"}
     return "".join(
         [text, *(each.read_text(encoding="utf-8") for name in parts for each in (ROOT / "pages" / name).glob("*.py"))]
     )

@@ -159,7 +159,7 @@ def test_a_long_document_is_scored_a_few_positions_at_a_time(subject):
         return head(states)
 
     watched.vocab, watched.device, parts._head = head.vocab, head.device, watched
-    np.testing.assert_allclose(parts.scored(pairs), whole, rtol=1e-12)
+    np.testing.assert_allclose(parts.scored(pairs), whole, rtol=1e-6)  # products of other shapes round otherwise
     assert whole[0][0] == pytest.approx(wanted, rel=1e-6)
     assert max(seen) == 3 and sum(seen) == 38 + 1 + 2
 

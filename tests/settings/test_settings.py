@@ -171,4 +171,5 @@ def test_every_setting_stands_in_the_docs_as_it_is():
         for name, field in Settings.model_fields.items()
     ]
     written = re.findall(r"^\| `PRUNESCOPE_.*", OPERATIONS.read_text(encoding="utf-8"), re.M)
-    assert [row for row in written if "_CONFIG`" not in row] == rows
+    beside = ("_CONFIG`", "_TEST_DEVICE`")  # read by others
+    assert [row for row in written if not any(name in row for name in beside)] == rows
