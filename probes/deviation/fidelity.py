@@ -108,7 +108,9 @@ class _Sums:
 
     def read(self) -> dict[str, np.ndarray]:
         """The columns, each in one piece: float32 (tokens,)."""
-        return {name: torch.cat([part.cpu() for part in parts]).numpy() for name, parts in self.columns.items()}
+        return {
+            name: torch.cat([part.to(parts[-1].device) for part in parts]).cpu().numpy() for name, parts in self.columns.items()
+        }
 
     def state(self) -> dict[str, Any]:
         """Both, for `restore`."""

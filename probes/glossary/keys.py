@@ -23,7 +23,7 @@ ENTRIES = (
     ),
     Entry(
         "Rank of keys",
-        ("rank", "rank *", "before rotation", "values", "without position 0*", "exclud*"),
+        ("rank", "rank *", "before rotation", "values", "without first token*", "without position 0*", "exclud*"),
         "How many principal directions the keys (or values) of a head need.",
         "the smallest number of leading eigenvalues of the covariance that sum to 90 % (or 80, 95, 99 %) of its trace",
         "far below the head dimension, keys can be chosen in fewer dimensions. Rotation by position raises it",

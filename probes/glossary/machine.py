@@ -93,7 +93,7 @@ ENTRIES = (
     ),
     Entry(
         "Differs by",
-        ("differs by*",),
+        ("difference (nats)*", "differs by*"),
         "What an export changes.",
         "the largest difference of a log-probability between the pruned model and the checkpoint, read back in a fresh process",
         "rounding of the format: far below 0.01 for full precision",

@@ -114,7 +114,7 @@ class Visitor:
     def whole(self) -> "Visitor":
         """Check that no page has ended in a traceback, each of its numbers is explained, and what looks clickable is."""
         assert not self.at.exception, [(each.message, *each.stack_trace[-3:]) for each in self.at.exception]
-        assert unexplained(self.at) == []
+        assert not (left := unexplained(self.at)), left
         assert dead(self.at) == []
         return self
 
