@@ -61,7 +61,10 @@ def prepared(page, address: str) -> None:
 def page_changes(page) -> list[float]:
     """Seconds from a click on the menu until the chart of the page is drawn."""
     return [
-        seconds(page.get_by_role("link", name=name, exact=True).click, page.locator(chart).wait_for)
+        seconds(
+            page.get_by_test_id("stSidebarNavItems").get_by_role("link", name=name, exact=True).click,
+            page.locator(chart).wait_for,
+        )
         for name, chart in reversed(_PAGES.items())
     ]
 

@@ -70,7 +70,7 @@ def counts(page: Page) -> list[int]:
 def test_the_main_job(open_page):
     page = open_page(f"?{SMALL}")
     load(page)
-    page.get_by_role("link", name="Similarity").click()
+    page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Similarity").click()
     page.get_by_role("button", name="Measure similarity").click()
     expect(page.get_by_role("button", name="Drop the 4 most redundant attention layers")).to_be_visible(timeout=LONG)
     settled(page)
@@ -94,7 +94,7 @@ def test_the_main_job(open_page):
     expect(plan_of(page)).to_have_value(re.compile(r"^a\d+,a\d+,a\d+,a\d+$"))
     assert "plan=a" in page.url
 
-    page.get_by_role("link", name="Drop lab").click()
+    page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Drop lab").click()
     expect(page.get_by_text("Side by side", exact=True)).to_be_visible()
     settled(page)
     length = page.locator(".st-key-answer_length input")

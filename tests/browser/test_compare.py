@@ -14,7 +14,7 @@ def test_answers_are_read_and_voted_on_by_keyboard(open_page, tiny_folder):
     page = open_page(f"?model={tiny_folder}&device=cpu")
     page.get_by_role("button", name=re.compile("^Load ")).first.click()
     expect(page.get_by_text(re.compile(r"is in memory · \d+ layers")).first).to_be_visible()
-    page.get_by_role("link", name="Compare", exact=True).click()
+    page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Compare", exact=True).click()
     for field, words in (("Prompts, one per line", "The capital\nOne, two"), ("Plans, one per line", "b0-2")):
         page.get_by_role("textbox", name=field).fill(words)
         page.get_by_role("textbox", name=field).press("Control+Enter")
