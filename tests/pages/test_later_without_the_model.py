@@ -42,7 +42,8 @@ def test_all_of_it_is_shown(asked, folder, link, restart, tmp_path):
     assert "damage" in visitor.figures() and not visitor.has("ask_drop_scan") and not visitor.errors()
     visitor.go("decide").at.multiselect(key="search_strategies").set_value(["kl"]).run()
     assert "front" in visitor.whole().figures() and not visitor.has("ask_search") and not visitor.errors()
-    assert [row["plan"] for row in visitor.open("decide", "Plans").table("KL")] == ["a1"] and not visitor.errors()
+    plans = {row["plan"] for row in visitor.open("decide", "Plans").table("KL")}
+    assert "a1" in plans and len(plans) == 2 and not visitor.errors(), "what was measured, and what the search chose"
     assert any("There is no folder" in each for each in visitor.open("decide", "Export").errors()), "an export needs the files"
     assert len(visitor.go("compare").table("notice")) == 2 and not visitor.has("ask_answers") and not visitor.errors()
     assert not visitor.bench.executor.residents() and not visitor.bench.jobs.list()

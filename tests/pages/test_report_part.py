@@ -14,6 +14,6 @@ def test_a_report_can_be_downloaded_once_there_is_an_answer(visit):
     assert set(buttons(visitor)) == {"report", "report_plan"}
     assert not any(each.proto.disabled for each in buttons(visitor).values())
     known = visitor.bench.known
-    assert "KL against parameters kept" in _composed(known, visitor.ref, "")
+    assert "KL against non-zero parameters kept" in _composed(known, visitor.ref, "")
     assert "Plotly.newPlot(" in _composed(known, visitor.ref, "a1")
     assert "no answers on" in _composed(known, visitor.ref, "m3")
