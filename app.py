@@ -7,7 +7,7 @@ import streamlit as st
 from pages.flow.order import PLACES
 
 PICTURES = Path(__file__).parent / "pages"  # Streamlit itself would look in the folder that it was started from
-st.set_page_config(page_title="PruneScope", page_icon=str(PICTURES / "icon.png"), layout="wide")
+st.set_page_config(page_title="PruneScope", page_icon=str(PICTURES / "icon.svg"), layout="wide")
 menu = [
     st.Page(f"pages/{name}.py", title=place.title, icon=f":material/{place.icon}:", default=name == "model")
     for name, place in PLACES.items()

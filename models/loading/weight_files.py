@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -141,8 +142,9 @@ def digest(path: Path, progress: Progress = silent) -> str:
         with path.open("rb") as file:
             counted = _CountedFile(file, status.st_size, progress)
             known[str(path)] = [*seen, hashlib.file_digest(counted, "sha256").hexdigest()]
-        # Two processes at once may forget each other's entry; it is then worked out again.
-        write_atomically(memory, json.dumps({name: row for name, row in known.items() if Path(name).exists()}))
+        # Two processes at once may forget each other's entry, a full disk forgets this one: it is then worked out again.
+        with suppress(OSError):
+            write_atomically(memory, json.dumps({name: row for name, row in known.items() if Path(name).exists()}))
     return known[str(path)][2]
 
 

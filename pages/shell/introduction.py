@@ -10,13 +10,12 @@ from charts.keys import key_rank
 from charts.redundancy import similarity
 from charts.scan import drop_scan
 from pages.flow.order import PLACES
-from pages.shell.skeleton import beside
+from pages.shell import skeleton
 from plans.cost import kept
 from plans.plan import EMPTY, parse
 from probes.generation.apart import written
 from probes.tour.shipped import ATTENTIONS, MLPS, shipped
 
-_STILL = {"staticPlot": True}
 _LETTERS = 12  # tokens of an answer that is shown small
 
 
@@ -24,7 +23,7 @@ def introduce(page: str) -> None:
     """Which question the page answers, what to press, and a small picture of a real answer."""
     place = PLACES[page]
     with st.container(border=True, key=f"introduction_{page}"):
-        words, picture = beside(f"introduction_{page}", [1.6, 1])
+        words, picture = skeleton.beside(f"introduction_{page}", [1.6, 1])
         words.markdown(f"{place.asks}\n\nPress **{place.press}**.")
         with picture:
             _picture(page)
@@ -52,9 +51,7 @@ def _picture(page: str) -> None:
         "deviation": lambda: transitions.depth({ATTENTIONS: there["transitions"]}),
         "decide": lambda: tried_charts.tried(tried()),
     }[page]()
-    st.plotly_chart(
-        thumbnail.small(figure), key=f"thumbnail_{page}", config=_STILL, alt=f"What {PLACES[page].title} shows, small",
-    )  # fmt: skip
+    skeleton.picture(thumbnail.small(figure), f"thumbnail_{page}", f"What {PLACES[page].title} shows, small")
 
 
 def tried() -> list[dict]:

@@ -36,8 +36,13 @@ def clickable(figure, name: str, alt: str, place=st, on_select: Callable[[], Non
     _drawn(figure, name, alt, place, on_select=on_select or (lambda: clicked(name)), selection_mode="points")
 
 
+def picture(figure, name: str, alt: str, place=st) -> None:
+    """A chart that only says what one would see here: nothing to click, to hover over or to save."""
+    place.plotly_chart(figure, key=name, alt=alt, config={"staticPlot": True})
+
+
 def _drawn(figure, name: str, alt: str, place, **select) -> None:
-    """The one way to a chart."""
+    """The one way to a chart of an answer."""
     box = place.container(key=f"chart_{name}", gap="xxsmall")
     if said := style.finding(figure):
         box.markdown(f"**{plain(said)}**")

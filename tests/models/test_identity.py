@@ -1,5 +1,7 @@
 """Fingerprints: equal for equal models wherever they lie, cheap to ask for, and never stale."""
 
+import resource
+
 import pytest
 from safetensors.torch import load_file, save_file
 
@@ -70,3 +72,17 @@ def test_spoilt_memory_of_digests_is_forgotten(tiny_folder, monkeypatch, tmp_pat
     (tmp_path / "digests.json").write_text('{"half')
     identity._known.clear()
     assert identify(ModelRef(str(tiny_folder))) == before
+
+
+def test_a_full_disk_stops_no_fingerprint(tiny_folder, monkeypatch, tmp_path):
+    """The system's limit on the size of a file stands for a full disk."""
+    before = identify(ModelRef(str(tiny_folder)))
+    monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
+    identity._known.clear()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        assert identify(ModelRef(str(tiny_folder))) == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
