@@ -21,6 +21,8 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path / "data"))
     config.set_option("client.showErrorDetails", "full")  # a test's report must say what went wrong
     st.cache_resource.clear()
+    # Streamlit looks through every installed package for components, as often as a test opens the app: half a second each.
+    monkeypatch.setattr("streamlit.components.v2.manifest_scanner.scan_component_manifests", list)
     yield
     ended(shell.workbench())
     st.cache_resource.clear()
