@@ -14,14 +14,16 @@ menu = [
 ]
 page = st.navigation(menu)
 from pages import shell  # noqa: E402  this loads torch, and the menu should not wait for it
+from pages.serving import metrics  # noqa: E402
 from pages.shell import door, sidebar  # noqa: E402
 
-st.logo(str(PICTURES / "logo.svg"), size="large")
-st.html(PICTURES / "look.css")
-door.opened()
-shell.finite_link()
-shell.take_link()
-sidebar.draw()
-st.title(page.title, anchor=False)
-shell.tell_load_error()
-page.run()
+with metrics.PAGES.labels(page.title).time():
+    st.logo(str(PICTURES / "logo.svg"), size="large")
+    st.html(PICTURES / "look.css")
+    door.opened()
+    shell.finite_link()
+    shell.take_link()
+    sidebar.draw()
+    st.title(page.title, anchor=False)
+    shell.tell_load_error()
+    page.run()

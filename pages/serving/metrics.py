@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import psutil
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,10 @@ from starlette.responses import Response
 
 from pages import shell
 
+PAGES = Histogram(
+    "prunescope_page_seconds", "From a visitor's click, once this process takes it up, until the page is drawn.", ["page"],
+    buckets=(0.03, 0.1, 0.3, 1, 3, 10), registry=None,
+)  # fmt: skip
 _STATES = ("queued", "running", "done", "failed", "cancelled")
 
 
@@ -25,6 +29,7 @@ def text() -> bytes:
     """All numbers as they are now, in Prometheus' text format; a registry of its own, so that nothing is counted twice."""
     registry = CollectorRegistry()
     registry.register(_Now())
+    registry.register(PAGES)
     return generate_latest(registry)
 
 

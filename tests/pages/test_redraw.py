@@ -1,5 +1,6 @@
 """What a look costs: it parses once, reads each answer once, and never tokenizes, loads or computes in the page's thread."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -8,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from cache.store import Store
 from models import lease
+from pages.serving import metrics
 from plans.plan import parse
 from probes import HIDDEN, PROBES
 from tests.pages.visitor import Visitor
@@ -138,3 +140,13 @@ def test_a_look_computes_and_leases_nothing(answered, monkeypatch):
     for page in views(answered):
         assert not answered.errors(), page
     assert (len(answered.bench.jobs.list()), len(answered.bench.store.entries())) == before
+
+
+def test_the_server_counts_how_long_it_draws_each_page(visit):
+    def drawn():
+        return float(re.search(r'page_seconds_count\{page="Similarity"\} (.*)', metrics.text().decode())[1])
+
+    visitor = visit("similarity")
+    before = drawn()
+    visitor.look().look()
+    assert drawn() == before + 2
