@@ -1,10 +1,15 @@
 """What tests of the store share: a process of its own, and changes behind the store's back."""
 
 import copy
+import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from cache.store import Store
 
@@ -16,6 +21,29 @@ def child(code: str, *arguments: object) -> subprocess.Popen:
     """Run code in a process of its own; it prints to us line by line."""
     command = [sys.executable, "-u", "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[None]:
+    """A folder becomes a disk of its own, of so many bytes; the test is skipped where this person may not mount one."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], capture_output=True).returncode:
+        pytest.skip("this machine may not mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full."""
+    with path.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return
 
 
 def tamper(store: Store, statement: str, *values: object) -> None:

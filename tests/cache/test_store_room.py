@@ -1,15 +1,12 @@
 """The store with too little room: its own limit, a full disk, a damaged or locked database."""
 
 import logging
-import os
 import sqlite3
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from cache.store import LARGEST, Store, StoreError
-from tests.cache.stores import MIB, child, tamper
+from tests.cache.stores import MIB, child, fill, small_disk, tamper
 
 
 def test_an_answer_over_the_limit_is_an_error(tmp_path):
@@ -73,34 +70,17 @@ def test_a_full_disk_is_a_sentence_and_the_answers_survive(tmp_path):
     store.put("small", b"x", {})
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount")
 def test_a_really_full_disk(tmp_path):
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", tmp_path], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("this machine may not mount")
-    store = Store(tmp_path / "answers")
-    try:
+    with small_disk(tmp_path, MIB * 4):
+        store = Store(tmp_path / "answers")
         store.put("before", bytes(MIB), {"n": 1})
         with pytest.raises(StoreError, match="could not be written: the disk is full"):
             store.put("large", bytes(4 * MIB), {})
-        (tmp_path / "rest").write_bytes(b"")
         fill(tmp_path / "rest")
         assert store.read("before").payload == bytes(MIB) and store.about("before") == {"n": 1}
         assert store.delete("before"), "forgetting is how one gets out of a full disk"
         assert store.entries() == []
-    finally:
         store.close()
-        subprocess.run(["umount", "-l", tmp_path], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return
 
 
 def test_a_write_that_fails_in_the_system_is_a_sentence(tmp_path):

@@ -25,6 +25,7 @@ from probes import PROBES
 from probes.__main__ import main
 from probes.answer import by_lease, find, open_store, submit
 from probes.question import Question, probe_named, resolve
+from tests.cache.stores import MIB, fill, small_disk
 from tests.probes.shell import SMALL
 from tests.probes.shell import run as ask
 from texts.corpus import CorpusRef
@@ -415,6 +416,17 @@ def test_a_process_answers(tiny_folder):
     done = process(tiny_folder, "--json", "-")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["result"]["kl"] > 0
+
+
+def test_a_process_on_a_full_disk_finds_what_is_known(tiny_folder, own_data):
+    own_data.mkdir()
+    with small_disk(own_data, 16 * MIB):
+        first = process(tiny_folder, "--json", "-")
+        fill(own_data / "rest")
+        again = process(tiny_folder, "--json", "-")
+        assert again.stderr == "" and json.loads(again.stdout)["result"] == json.loads(first.stdout)["result"]
+        unknown = process(tiny_folder, "--windows", "3")
+        assert unknown.returncode == 2 and "disk is full" in unknown.stderr and unknown.stderr.count("\n") == 1
 
 
 def test_a_process_tells_a_failed_job_in_one_line(spoilt):
