@@ -29,6 +29,7 @@ from probes.terminal import progress_bar
 from refusal import Progress, Refusal
 from texts.corpus import BUNDLED, NAMES, CorpusRef
 from texts.files import not_utf8, read_bytes
+from texts.hub import fetching
 
 _LARGEST = 64 * 10**6  # bytes of a file that is given as a parameter
 # Commands of layers above this one, by the name of their module: only a shell that is asked for one imports it.
@@ -209,7 +210,8 @@ def _answer(question: Question, progress: Progress) -> Answer:
 
 def _resolved(question: Question, known: Known, progress: Progress) -> Asked:
     """The question with what follows from it; its model is downloaded if it was never seen here."""
-    resolve(question, lambda _: "")  # so that what is wrong with plan, text and parameters is told before any download
+    # What is wrong with plan, text and parameters is told before the model is downloaded.
+    fetching(lambda: resolve(question, lambda _: ""), progress)
     try:
         known.identify(question.model)
     except Refusal:

@@ -24,6 +24,7 @@ from probes.question import Asked, Question, resolve
 from probes.terminal import progress_bar
 from refusal import Progress, Refusal, plural, silent
 from texts.corpus import BUNDLED, NAMES, CorpusRef
+from texts.hub import fetching
 
 
 def command(parser: argparse.ArgumentParser, arguments: list[str]) -> str:
@@ -158,6 +159,7 @@ def _windows(text: Mapping[str, Any] | None) -> str:
 def _resolved(order: Order, known: Known, progress: Progress) -> Asked:
     """The plan as a question, from which follows what it learns; `fidelity` stands for all that apply a plan."""
     question = Question("fidelity", order.ref, order.text, str(order.plan))
-    resolve(question, lambda _: "")  # so that what is wrong with the text is told before any download
+    # What is wrong with the text is told before the model is downloaded.
+    fetching(lambda: resolve(question, lambda _: ""), progress)
     fetch(order.ref, progress)
     return resolve(question, known.identify)

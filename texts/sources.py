@@ -153,7 +153,7 @@ def _text(name: str) -> str:
 
         return "\n\n".join(topics[topic] for topic in sorted(topics))
     if name in HUB_TEXTS:
-        return hub_text(name)
+        return _lent[name] if name in _lent else hub_text(name)
     if name.startswith(OWN):
         return _kept(name.removeprefix(OWN))
     path = Path(os.path.expanduser(name))  # Path.expanduser would raise where "~somebody" has no home

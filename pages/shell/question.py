@@ -69,6 +69,14 @@ def load_clicked() -> None:
         st.session_state.load_error = str(refusal)
 
 
+def fetch_clicked(text: str) -> None:
+    """Callback: bring a text of the hub here."""
+    try:
+        counted(person(), f"text {text}", lambda: _active(workbench().fetch(text, person().name)))
+    except (Refusal, StoreError) as refusal:
+        st.session_state.load_error = str(refusal)
+
+
 def asked_here(probe: str, plan: str = "", params: dict | None = None) -> Asked:
     """A question about the model and text in the URL, resolved."""
     return resolve(Question(probe, model_ref(), corpus_ref(), plan, params or {}), workbench().known.identify)

@@ -4,8 +4,8 @@ import streamlit as st
 
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell.progress import watch_loading
-from pages.shell.question import StoreError, load_clicked
+from pages.shell.progress import watch_job, watch_loading
+from pages.shell.question import StoreError, fetch_clicked, load_clicked
 from pages.shell.state import linked, model_ref, set_plan, warn_of_link
 from pages.shell.words import plain, refused
 from pages.shell.workbench import workbench
@@ -14,6 +14,7 @@ from plans.plan import parse
 from plans.registry import help_text, placeholder
 from refusal import Refusal, plural
 from texts.corpus import NAMES, text_digest
+from texts.hub import HUB_TEXTS, NotFetched
 
 _FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
 
@@ -82,13 +83,15 @@ def _text_fields(known: Anatomy | None) -> None:
     names = [*NAMES, *({st.session_state.get("corpus")} - {*NAMES, None, ""})]
     st.selectbox(
         "Corpus", names, key="corpus", bind="query-params", accept_new_options=True, label_visibility="collapsed",
-        help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` need a network. "
+        help="`prose` is included and `python-docs` is part of Python; `wikitext-2-raw` and `c4-validation` are fetched once. "
         "Or write the path of a .txt or .jsonl file on this machine; you can paste text of your own on the Model page.",
     )  # fmt: skip
     name = st.session_state.corpus or ""
-    if name and name not in NAMES:  # one of the hub is looked for when it is needed
+    if name and (name not in NAMES or name in HUB_TEXTS):
         try:
             text_digest(name)
+        except NotFetched as absent:
+            _fetch(absent.name)
         except Refusal as refusal:
             refused(refusal)
     left, right = st.columns(2)
@@ -99,6 +102,18 @@ def _text_fields(known: Anatomy | None) -> None:
         habit = "expects a BOS token first; without it, its numbers mean little" if known.expects_bos else (
             "was not trained with a BOS token before plain text")  # fmt: skip
         st.caption(f":orange[⚠] {plain(st.session_state.model)} {habit}.")
+
+
+def _fetch(name: str) -> None:
+    """A text of the hub: a button that fetches it, or how far that is."""
+    job = workbench().fetched(name)
+    if job is not None and job.active:
+        watch_job(job.key)
+        return
+    if job is not None and job.state == "failed":
+        refused(job.error)
+    st.button(f"Fetch {name}", key="fetch_text", on_click=fetch_clicked, args=(name,), width="stretch")
+    st.caption("This text comes from the Hugging Face hub and is kept once it was fetched.")
 
 
 def _plan_fields(known: Anatomy | None) -> None:

@@ -27,6 +27,7 @@ from probes.generation.writing import Writing
 from probes.known import Known
 from probes.question import Asked
 from refusal import Progress, Refusal
+from texts.hub import fetch_text
 
 _log = logging.getLogger(__name__)
 _LIVES = 50  # answers remembered; the oldest go first
@@ -116,6 +117,15 @@ class Workbench:
         """The latest job that loaded or loads a model."""
         return self.jobs.get(_load_key(ref))
 
+    def fetch(self, text: str, owner: str = "") -> Job:
+        """Bring a text of the hub to this machine; a job like any other, in a queue of its own."""
+        elsewhere = "another process is fetching this text"
+        return self.jobs.submit(_text_key(text), f"Fetch {text}", partial(fetch_text, text), elsewhere, owner, "network")
+
+    def fetched(self, text: str) -> Job | None:
+        """The latest job that fetched or fetches a text."""
+        return self.jobs.get(_text_key(text))
+
     def book(self, ref: ModelRef) -> Book:
         """What people wrote about the plans of a model.
 
@@ -189,6 +199,10 @@ class Workbench:
 
 def _load_key(ref: ModelRef) -> str:
     return f"load {canonical(asdict(ref))}"
+
+
+def _text_key(name: str) -> str:
+    return f"text {name}"
 
 
 @st.cache_resource(show_spinner=False)

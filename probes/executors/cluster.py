@@ -23,6 +23,7 @@ from probes.generation.writing import Writing, Written
 from probes.known import Known
 from probes.question import Asked, Question, resolve
 from refusal import Progress, Refusal, silent
+from texts.hub import HUB_TEXTS
 from texts.sources import OWN, read_text
 
 
@@ -94,7 +95,7 @@ class Cluster:
 
 def _texts(*names: str) -> dict[str, str]:
     """Texts that are kept on this machine alone, by name."""
-    return {name: read_text(name) for name in names if name.startswith(OWN)}
+    return {name: read_text(name) for name in names if name.startswith(OWN) or name in HUB_TEXTS}
 
 
 def _looked_at(asked: Asked, stored: bytes) -> tuple[bytes, dict[str, Any]]:

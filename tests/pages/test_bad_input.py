@@ -174,10 +174,14 @@ def test_a_window_that_cannot_be_cut(visit, link, tmp_path, page, ask, content, 
     works(visitor, link)
 
 
-def test_a_text_that_needs_a_network(visit, link):
+def test_a_text_that_needs_a_network(visit, link, monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # a hub that does not answer is asked for half a minute
     visitor = visit("similarity")
     visitor.at.selectbox(key="corpus").select("wikitext-2-raw").run()
-    told(visitor.whole(), "prose")
+    told(visitor.whole(), "is not on this machine yet")
+    told(visitor.click("fetch_text").wait(), "hub cannot be reached")
     works(visitor, link)
 
 

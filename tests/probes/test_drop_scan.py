@@ -34,20 +34,20 @@ def run(subject, windows, plan="", params=NONE, **more):
     return PROBE.run(subject, corpus_of(windows), plan, params, **more)
 
 
-def naive(subject, windows, plan):
+def naive(subject, windows, plan, dense=None):
     """One plan cut and compared as the fidelity probe does it."""
-    return fidelity.PROBE.run(subject, corpus_of(windows), parse(plan), NoParams())
+    return fidelity.PROBE.run(subject, corpus_of(windows), parse(plan), NoParams(), dense=dense)
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_scan_is_cutting_and_comparing_each_drop(name):
     subject, windows = subject_of(tiny_model(name)), tokens(2, 16)
-    found, dense = run(subject, windows), naive(subject, windows, "")
+    found, dense, kept = run(subject, windows), naive(subject, windows, ""), DenseSide(subject, windows)
     assert found.base_kl == 0 and found.base_agreement == 1 and found.tokens == 30
     assert found.base_loss == pytest.approx(math.log(dense.perplexity), abs=1e-5)
     for part in PARTS:
         for layer in range(5):
-            one, alone = getattr(found, part), naive(subject, windows, f"{part[0]}{layer}")
+            one, alone = getattr(found, part), naive(subject, windows, f"{part[0]}{layer}", kept)
             assert one.kl[layer] == pytest.approx(alone.kl, abs=1e-5)
             assert one.loss[layer] == pytest.approx(math.log(alone.perplexity / dense.perplexity), abs=1e-5)
             assert one.agreement[layer] == pytest.approx(alone.top1_agreement, abs=1e-9)

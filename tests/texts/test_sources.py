@@ -11,6 +11,7 @@ import pytest
 
 from refusal import Refusal
 from texts import sources
+from texts.hub import NotFetched, fetch_text, fetching
 from texts.sources import BUNDLED, NAMES, forget_texts, keep_text, label, read_text, text_digest
 
 PROSE = "4e1ec3026acaac368c62e8481d42b889e9b6b3f8c35b69e3bd9975f9c8aaecb1"
@@ -179,7 +180,7 @@ def test_text_that_is_not_kept(name, data):
 def test_hub_text_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(Refusal, match="pip install datasets`, or choose prose, which needs nothing"):
-        read_text("wikitext-2-raw")
+        fetch_text("wikitext-2-raw")
 
 
 class _Datasets:
@@ -198,13 +199,18 @@ class _Datasets:
 def test_hub_text_without_network(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", _Datasets(None))
     with pytest.raises(Refusal, match="cannot be reached"):
-        read_text("c4-validation")
+        fetch_text("c4-validation")
 
 
 def test_hub_text_is_fetched_once(monkeypatch, tmp_path):
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
     library = _Datasets([json.loads('{"text": " = A = \\n"}'), {"text": " prose \n"}])
     monkeypatch.setitem(sys.modules, "datasets", library)
-    assert read_text("wikitext-2-raw") == read_text("wikitext-2-raw") == " = A = \n prose \n"
+    with pytest.raises(NotFetched, match="is not on this machine yet"):
+        text_digest("wikitext-2-raw")
+    said: list[str] = []
+    fetching(lambda: read_text("wikitext-2-raw"), lambda *step: said.append(step[2]))
+    fetch_text("wikitext-2-raw")
+    assert read_text("wikitext-2-raw") == " = A = \n prose \n" and said == ["1 row read", "2 rows read"]
     assert library.asked == [("Salesforce/wikitext", "wikitext-2-raw-v1", "validation")]
     assert text_digest("wikitext-2-raw") == hashlib.sha256(Path(tmp_path / "texts/wikitext-2-raw.txt").read_bytes()).hexdigest()
