@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+_SLOW = ("test_evaluate.py", "test_worker.py", "test_drop_scan.py", "test_bad_input.py")  # files that take a minute or more
 _TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}: {{ message['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant: {% endif %}"
@@ -22,12 +23,16 @@ _TEMPLATE = (
 def pytest_collection_modifyitems(items):
     """Where several processes share the work, all that reads the bundled model goes to one of them, and each file to one.
 
-    So the model is unpacked once and is in memory once, and what a file prepares for its tests is prepared once.
+    So the model is unpacked once and is in memory once, and what a file prepares for its tests is prepared once. What takes
+    longest comes first, so that no process has a long file left when the others have none.
     """
-    browser = Path(__file__).parent / "browser"
+    here, place = Path(__file__).parent, {}
     for item in items:
-        bundled = item.get_closest_marker("real") or browser in item.path.parents
+        bundled = item.get_closest_marker("real") or here / "browser" in item.path.parents
         item.add_marker(pytest.mark.xdist_group("bundled" if bundled else item.nodeid.partition("::")[0]))
+        slow = here / "serving" in item.path.parents or item.path.parent == here or item.path.name in _SLOW
+        place[item] = 0 if bundled else 1 if slow else 2
+    items.sort(key=place.__getitem__)
 
 
 @pytest.fixture(scope="session", autouse=True)

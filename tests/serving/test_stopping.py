@@ -121,7 +121,7 @@ def test_what_runs_at_a_sigterm_goes_on_after_the_restart(server, page, tiny_fol
     assert again == line and more > windows
 
 
-@pytest.mark.parametrize("server", [{}, {"PRUNESCOPE_EXECUTOR": "worker"}], ids=["threads", "worker"], indirect=True)
+@pytest.mark.parametrize("server", [{"PRUNESCOPE_EXECUTOR": "worker"}], ids=["worker"], indirect=True)
 def test_sums_of_many_windows_go_on_after_their_last_one(server, page, tiny_folder, text, monkeypatch):
     """The first window that is told after the restart comes after all that were summed before."""
     link = f"similarity?model={tiny_folder}&corpus={text}&windows=5000&length=64&device=cpu"
