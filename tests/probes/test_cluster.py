@@ -77,6 +77,12 @@ def hosts():
     return found
 
 
+def running(process):
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def models(served):
     return {each.ref for each in served.residents()}
 
@@ -178,12 +184,15 @@ def test_a_killed_process_says_so_and_the_next_question_starts_another(served, q
 def test_a_node_that_dies_says_so_and_the_next_question_goes_elsewhere(cluster, served, question):
     """The model that may take a GPU is on the node that has one."""
     other = asked(replace(question, plan="m1", model=replace(question.model, device="auto")), served)
-    steps = []
+    steps, over = [], threading.Event()
 
     def remove(done, total, text=""):
         steps.append(text)
         if len(steps) == 1:
+            there = hosts()
             cluster.remove_node(cluster.second, allow_graceful=False)
+            while all(map(running, there)):  # a process may outlive its node for a moment, and finish
+                over.wait(0.1)
 
     served.load(other.question.model, silent)
     with pytest.raises(Refusal, match=r"process on the cluster .* has ended, or its node has"):
@@ -196,5 +205,5 @@ def test_what_it_has_begun_ends_with_it(served):
     there, over = hosts(), threading.Event()
     assert there
     served.end()
-    while any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in there):
+    while any(map(running, there)):
         assert not over.wait(0.1)
