@@ -16,7 +16,7 @@ from probes.executors.remote import Message
 from refusal import Progress, Refusal
 
 POLL = 0.5  # seconds between two words to somebody who waits, who can then cancel
-PATIENCE = 5.0  # seconds in which a process has to say that it runs
+PATIENCE = 5.0  # seconds in which a process has to say that it runs, and Ray to use room that was made
 
 
 @dataclass(eq=False)
@@ -65,7 +65,7 @@ class Places:
         Parameters
         ----------
         begin : bool
-            Whether a model without a place gets one.
+            Whether a model without a place gets one, and this counts as its use; else somebody only looks.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Places:
         finally:
             with self._lock:
                 place.users -= 1
-                place.since = time.monotonic()
+                place.since = time.monotonic() if begin else place.since
             if not place.up:
                 self._give_back(ref, place, only_idle=True)  # cancelled while it waited for room
 
@@ -128,8 +128,11 @@ class Places:
         """Until the place is there and answers; idle places make room for it."""
         if place.up:
             return
+        made = -PATIENCE
         while not place.group.wait(1):  # whole seconds: it takes less for none
-            self._make_room(place)
+            if time.monotonic() - made >= PATIENCE:  # Ray takes a moment to see what was given back
+                self._make_room(place)
+                made = time.monotonic()
             if not possible(place.needs, self._ray):
                 self._reserve_again(ref, place)
             progress(0, 0, f"waiting for {said(place.needs)} on the cluster")
