@@ -25,5 +25,6 @@ with metrics.PAGES.labels(page.title).time():
     shell.take_link()
     sidebar.draw()
     st.title(page.title, anchor=False)
+    shell.warn_of_unknown()
     shell.tell_load_error()
     page.run()

@@ -3,6 +3,7 @@
 from pages.serving.people import Person, beyond, may_forget, person, tell_reach
 from pages.shell.around import around
 from pages.shell.introduction import introduce, next_page
+from pages.shell.link import finite_link, linked, take_link, warn_of_link, warn_of_unknown
 from pages.shell.progress import POLL, cancel_button, draw_progress, watch_loading
 from pages.shell.question import (
     StoreError,
@@ -28,17 +29,13 @@ from pages.shell.state import (
     corpus_ref,
     current_plan,
     field,
-    finite_link,
-    linked,
     menu_first,
     model_ref,
     picked,
     point_plan,
     row_plan,
     set_plan,
-    take_link,
     toggle,
-    warn_of_link,
 )
 from pages.shell.words import plain, refused
 from pages.shell.workbench import Live, workbench
@@ -97,6 +94,7 @@ __all__ = [
     "toggle",
     "tried",
     "warn_of_link",
+    "warn_of_unknown",
     "watch_loading",
     "workbench",
 ]  # fmt: skip

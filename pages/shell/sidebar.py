@@ -4,9 +4,10 @@ import streamlit as st
 
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
+from pages.shell.link import linked, warn_of_link
 from pages.shell.progress import watch_job, watch_loading
 from pages.shell.question import StoreError, fetch_clicked, load_clicked
-from pages.shell.state import linked, model_ref, set_plan, warn_of_link
+from pages.shell.state import model_ref, set_plan
 from pages.shell.words import plain, refused
 from pages.shell.workbench import workbench
 from plans.cost import shape_of

@@ -1,6 +1,5 @@
 """What the URL and the fields say: model, text and plan, and what a click on a chart does to the plan."""
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,7 +8,6 @@ import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 from models.subject import ModelRef
-from pages.shell.words import plain
 from plans.operation import Shape
 from plans.plan import EMPTY, Plan, parse
 from refusal import Refusal
@@ -105,61 +103,3 @@ def picked(chart: str) -> list[Any]:
     if not custom:
         return []
     return list(custom) if isinstance(custom, list | tuple) else [custom[place] for place in sorted(custom, key=int)]
-
-
-def finite_link() -> None:
-    """Make numbers of a link finite that no computer holds, as 1e309: a field ends in a traceback of Streamlit's otherwise.
-
-    What they become is beyond every field's range, and is told as such.
-    """
-    wild = {name: sign for name, given in st.query_params.items() if "prompt" not in name and (sign := _infinite(given))}
-    for name, sign in wild.items():
-        st.query_params[name] = f"{sign}1e308"
-    if wild:  # fields are filled from the link as it was when this run began
-        st.rerun()
-
-
-def _infinite(text: str) -> str:
-    """The sign of an infinite number; empty: it is something else."""
-    try:
-        number = float(text)
-    except ValueError:
-        return ""
-    return ("-" if number < 0 else "+") if math.isinf(number) else ""
-
-
-_TAKEN = {"plan": str, "layer": int, "head": int}
-
-
-def take_link() -> None:
-    """Put what a link inside the app brings along into its fields, as ``take_plan=a25``; before any is drawn.
-
-    A field that was drawn before keeps its value, whatever the address says, so such a link cannot name the field itself.
-    """
-    for name, kind in _TAKEN.items():
-        given = st.query_params.get(f"take_{name}")
-        if given is not None:
-            del st.query_params[f"take_{name}"]
-            with suppress(ValueError):
-                st.session_state[name] = kind(given)
-
-
-def linked(fields: tuple[str, ...]) -> dict[str, str]:
-    """What a link says about fields that are drawn for the first time."""
-    return {name: st.query_params[name] for name in fields if name in st.query_params and name not in st.session_state}
-
-
-def _same(taken: Any, given: str) -> bool:
-    """Whether a field holds what a link says, however that writes a number."""
-    if isinstance(taken, float) and not isinstance(taken, bool):
-        with suppress(ValueError):
-            return float(given) == taken
-    return str(taken).lower() == given.lower()
-
-
-def warn_of_link(asked: dict[str, str]) -> None:
-    """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
-    for name, given in asked.items():
-        taken = st.session_state.get(name)
-        if taken is not None and not _same(taken, given):
-            st.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))

@@ -1,10 +1,20 @@
 """The sidebar is the address: a link restores the view, a wrong one is told, and the plan can be undone."""
 
+import ast
 import json
 
 import pytest
 
-from tests.pages.visitor import Visitor
+from pages.levels.plans import MORE
+from pages.shell.link import SETTINGS
+from pages.shell.state import KEPT
+from tests.pages.visitor import APP, Visitor, unmarked
+
+BOUND = {"bind='query-params'", "**KEPT", "**shell.KEPT"}
+# Functions that make the name of a bound field out of what they are given: its place among the arguments, and what follows it.
+NAMED_BY = {"_choice": (3, ""), "base_plan": (0, "_base")}
+# Modules whose fields' names are in a table.
+TABLED = {"pages/levels/plans.py": {*MORE}, "pages/keys/low_rank.py": {"dims", "top"}}
 
 
 def test_a_link_restores_model_text_and_plan(tiny_folder):
@@ -158,3 +168,72 @@ def test_a_name_of_a_link_that_no_model_has_is_told(model):
     visitor = Visitor(model=model)
     visitor.click("load").wait()
     assert visitor.errors()
+
+
+def bound(call):
+    """The name of a field that a link can set, as an expression; None: the call draws no such field."""
+    keywords = {each.arg: each.value for each in call.keywords if each.arg}
+    written = {f"{each.arg}={ast.unparse(each.value)}" if each.arg else f"**{ast.unparse(each.value)}" for each in call.keywords}
+    return keywords.get("key") if written & BOUND else None
+
+
+def names_in(path, module):
+    """Names that a link can set, in a module of the pages; those that are no text in it are left out, and counted."""
+    found, unread = set(), 0
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call):
+            key, called = bound(node), ast.unparse(node.func)
+            if isinstance(key, ast.Constant):
+                found.add(key.value)
+            elif key is not None:
+                unread += 1
+            if called in NAMED_BY and len(node.args) > NAMED_BY[called][0]:
+                place, ending = NAMED_BY[called]
+                found.add(node.args[place].value + ending)
+            if called == "st.query_params.get" and isinstance(node.args[0], ast.Constant):
+                found.add(node.args[0].value)
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "st.query_params":
+            found |= {node.slice.value} if isinstance(node.slice, ast.Constant) else set()
+    return found | TABLED.get(path, set()), unread
+
+
+def test_every_name_that_a_link_can_set_is_known():
+    root, found, unread = APP.parent, set(), {}
+    assert KEPT["bind"] == "query-params"
+    for path in [root / "app.py", *root.glob("pages/**/*.py")]:
+        name = path.relative_to(root).as_posix()
+        names, unread[name] = names_in(name, ast.parse(path.read_text(encoding="utf-8")))
+        found |= names
+    assert found == SETTINGS
+    # One field each whose name is no text: a new one needs its line above, or what a link says of it would be called unknown.
+    assert {name for name, count in unread.items() if count} == {*TABLED, "pages/levels/steps.py", "pages/shell/begin.py"}
+    assert max(unread.values()) == 1
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"windws": 2}, "a setting that PruneScope does not know: windws. It is ignored."),
+        ({"b<b>": 1, "a": 1}, "settings that PruneScope does not know: a, b<b>. They are ignored."),
+        ({"x" * 900: 1}, f"does not know: {'x' * 40}…. It is ignored."),
+    ],
+    ids=range(3),
+)
+@pytest.mark.parametrize("page", ["model", "similarity", "drop_lab"])
+def test_a_setting_of_a_link_that_no_page_knows_is_told_once(page, given, says):
+    visitor = Visitor(page, **given)
+    assert [says in unmarked(each.value) for each in visitor.at.warning] == [True]
+    assert not set(given) & set(visitor.at.query_params)
+    assert not visitor.look().at.warning
+
+
+def test_settings_of_other_pages_are_not_told(visit):
+    visit()
+    assert not visit("drop_lab", step=3, search_share=20, comparison="x", tour_step="2", take_plan="a1").at.warning
+
+
+@pytest.mark.parametrize("name, given", [("drift_steps", "5000"), ("step", "-2"), ("layer", "many"), ("step", "9" * 5000)])
+def test_a_link_inside_the_app_brings_nothing_that_a_field_does_not_take(visit, name, given):
+    visit()
+    visitor = visit("deviation", plan="a1", **{f"take_{name}": given})
+    assert f"take_{name}" not in visitor.at.query_params and visitor.has("ask_generation_drift")

@@ -1,0 +1,107 @@
+"""What a link says: numbers made finite, what it brings along, and what of it is told because nothing knows it."""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import streamlit as st
+
+from pages.shell.words import plain
+from probes.deviation.generation_drift import LONGEST
+
+_NAME = 40  # letters of a name that are shown
+# Every name by which a link can set something, on whatever page; tests/pages/test_links.py finds the same in the sources.
+SETTINGS = frozenset(
+    """
+    model revision dtype device corpus windows length bos plan
+    without_first scan_base level layer head against dims top context whole grid_dims grid_top basis
+    prompt answer_length temperature seed chat speed_batch speed_prompt speed_new tried_by
+    plan2 plan3 plan4 T tokens drift_prompts drift_steps chat_turn text_read curve_prompt band estimates norm part drift_plan
+    drift_prompt step way choice_plan
+    comparison compare compare_plans compare_length compare_temperature compare_seed compare_chat compare_order compare_item
+    compare_stacked
+    decide search_base search_unit search_share search_points search_again search_generations search_offspring search_draws
+    search_continuation search_seed plans_filter task_tasks task_limit task_fewshot task_chat export_folder
+    tour_step glossary_find
+    """.split()
+)
+
+
+def finite_link() -> None:
+    """Make numbers of a link finite that no computer holds, as 1e309: a field ends in a traceback of Streamlit's otherwise.
+
+    What they become is beyond every field's range, and is told as such.
+    """
+    wild = {name: sign for name, given in st.query_params.items() if "prompt" not in name and (sign := _infinite(given))}
+    for name, sign in wild.items():
+        st.query_params[name] = f"{sign}1e308"
+    if wild:  # fields are filled from the link as it was when this run began
+        st.rerun()
+
+
+def _infinite(text: str) -> str:
+    """The sign of an infinite number; empty: it is something else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    return ("-" if number < 0 else "+") if math.isinf(number) else ""
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    """A number as a link writes it; ValueError where its field does not take it."""
+    numbers = range(low, high + 1)
+    return lambda text: numbers[numbers.index(int(text))]
+
+
+_TAKEN = {
+    "plan": str, "layer": int, "head": int, "step": _within(0, LONGEST), "drift_prompts": str,
+    "drift_steps": _within(1, LONGEST), "chat_turn": "true".__eq__,
+}  # fmt: skip
+
+
+def take_link() -> None:
+    """Put what a link inside the app brings along into its fields, as ``take_plan=a25``; before any is drawn.
+
+    A field that was drawn before keeps its value, whatever the address says, so such a link cannot name the field itself.
+    """
+    for name, kind in _TAKEN.items():
+        given = st.query_params.get(f"take_{name}")
+        if given is not None:
+            del st.query_params[f"take_{name}"]
+            with suppress(ValueError):
+                st.session_state[name] = kind(given)
+
+
+def linked(fields: tuple[str, ...]) -> dict[str, str]:
+    """What a link says about fields that are drawn for the first time."""
+    return {name: st.query_params[name] for name in fields if name in st.query_params and name not in st.session_state}
+
+
+def _same(taken: Any, given: str) -> bool:
+    """Whether a field holds what a link says, however that writes a number."""
+    if isinstance(taken, float) and not isinstance(taken, bool):
+        with suppress(ValueError):
+            return float(given) == taken
+    return str(taken).lower() == given.lower()
+
+
+def warn_of_link(asked: dict[str, str]) -> None:
+    """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
+    for name, given in asked.items():
+        taken = st.session_state.get(name)
+        if taken is not None and not _same(taken, given):
+            st.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))
+
+
+def warn_of_unknown() -> None:
+    """Say once which settings of a link no page knows, and take them out of the address."""
+    unknown = sorted(set(st.query_params) - SETTINGS)
+    if not unknown:
+        return
+    named = ", ".join(name if len(name) <= _NAME else f"{name[:_NAME]}…" for name in unknown)
+    what, ends = ("a setting", "It is ignored.") if len(unknown) == 1 else ("settings", "They are ignored.")
+    st.warning(plain(f"The link has {what} that PruneScope does not know: {named}. {ends}"))
+    for name in unknown:
+        del st.query_params[name]
