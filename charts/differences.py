@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from measures.text import first_divergence, unmatched
 
-# An answer stands for itself; a strip is coloured by numbers and can be framed.
+# An answer stands for itself; in the drift of two models a token can be framed.
 STYLE = """<style>
 .answer, .drift {line-height: 1.9; font-size: 1rem; white-space: pre-wrap; overflow-wrap: anywhere}
 .answer {line-height: 1.75; min-height: 6rem}
@@ -15,9 +15,8 @@ STYLE = """<style>
 .answer .unsure {border-bottom: 2px dotted rgba(128, 128, 128, .9)}
 .answer .end, .drift .end {opacity: .55; font-size: .8em}
 .drift .chosen {outline: 2px solid #6366F1; outline-offset: 1px}
-.drift .span {border-bottom: 3px solid #6366F1}
 </style>"""
-_END = " ⟨end of text⟩"
+END = " ⟨end of text⟩"
 
 
 def marks(ids: Sequence[int], other: Sequence[int]) -> list[list[str]]:
@@ -43,7 +42,7 @@ def marks(ids: Sequence[int], other: Sequence[int]) -> list[list[str]]:
     return found
 
 
-def token(piece: str, kinds: Sequence[str] = (), ends: bool = False, title: str = "", ground: str = "") -> str:
+def token(piece: str, kinds: Sequence[str] = (), ends: bool = False, title: str = "") -> str:
     """One token as HTML.
 
     Parameters
@@ -56,13 +55,10 @@ def token(piece: str, kinds: Sequence[str] = (), ends: bool = False, title: str 
         It is the end-of-text token, which is shown as such.
     title : str
         What its tooltip says.
-    ground : str
-        A colour behind it.
     """
     classes = [*kinds, "end"] if ends else kinds
-    look = f' style="background: {ground}"' if ground else ""
     tooltip = f' title="{html.escape(title, quote=True)}"' if title else ""
-    return f'<span class="{" ".join(classes)}"{look}{tooltip}>{html.escape(_END if ends else piece)}</span>'
+    return f'<span class="{" ".join(classes)}"{tooltip}>{html.escape(END if ends else piece)}</span>'
 
 
 def text(tokens: Sequence[str], kind: str) -> str:

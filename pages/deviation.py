@@ -61,8 +61,8 @@ def _measured_at(plans: list[str], params: dict[str, dict]) -> list[str]:
     ]  # fmt: skip
 
 
-def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
-    """The three questions, asked of every plan; a button each while something is missing."""
+def _ask(chat: bool, plans: list[str]) -> tuple[dict[str, list[Answer | None]], dict]:
+    """The three questions, asked of every plan; a button each while something is missing. And what names the texts."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         temperature = _temperature()
         last = st.segmented_control(
@@ -80,13 +80,14 @@ def _ask(chat: bool, plans: list[str]) -> dict[str, list[Answer | None]]:
     if known := _measured_at(plans, params):
         measured.caption(f"Measured at T = {', '.join(known)}.")
     params = {probe: given | {"temperature": temperature} for probe, given in params.items()}
-    return {
+    answers = {
         name: shell.ask_each(probe, button, what, plans, params[probe]) if probe in params else [None] * len(plans)
         for name, (probe, button, what) in _QUESTIONS.items()
     }
+    return answers, params["generation_drift"]
 
 
-def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
+def _draw(plans: list[str], answers: dict[str, list[Answer | None]], texts: dict) -> None:
     """What is known, the verdict first."""
     found = {
         name: {plan: answer.result if answer else None for plan, answer in zip(plans, each, strict=True)}
@@ -101,7 +102,7 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]]) -> None:
     layer_part.story(found["transitions"], found["drift"], answers)
     steps, choice, alone = st.tabs(["In the text", "Multiple choice", "Each sublayer alone"], key="part", bind="query-params")
     with steps:
-        step_part.draw(found["drift"])
+        step_part.draw(found["drift"], texts)
     with choice:
         choice_part.draw(found["choice"])
         layer_part.provenance(answers["choice"])
@@ -118,7 +119,7 @@ st.caption(
 )
 plans = plan_fields.fields(anatomy)
 if plans:
-    _draw(plans, _ask(anatomy.chat, plans))
+    _draw(plans, *_ask(anatomy.chat, plans))
 else:
     st.info("There is no plan to measure yet: write one in the sidebar, or add one of the plans above.")
     shell.introduce("deviation")

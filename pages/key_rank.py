@@ -75,6 +75,7 @@ def _heads(result: KeyRankResult, level: float) -> None:
         lambda: low_rank.pick("heads", layer=int, head=int),
     )  # fmt: skip
     left.caption("Click a cell to see its spectrum.")
+    shell.around("key_rank", result.layers, layer=layer)
     with st.expander("Every head as a table"):
         pre, post = (charts.ranks(result, states, level) for states in ("pre", "post"))
         shell.table(

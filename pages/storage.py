@@ -32,7 +32,8 @@ def _forget(keys: list[str] | None) -> None:
         st.session_state.forget_error = str(error)
 
 
-def _entries() -> None:
+def _entries(above) -> None:
+    """The answers that are stored; as long as there are none, what the page is for stands above everything."""
     store = shell.workbench().store
     everything = store.entries()
     entries = [entry for entry in everything if _is_answer(entry.about)]
@@ -45,6 +46,8 @@ def _entries() -> None:
     _foreign()
     if not entries:
         st.info("Nothing is stored yet. Every answer is kept here and never computed twice.")
+        with above:
+            shell.introduce("storage")
         return
     rows = []
     for entry in entries:
@@ -195,6 +198,7 @@ def _lives() -> None:
         button.button("Stop", key=f"end_{i}", on_click=live.stop, disabled=not (me.operator or me.name == live.owner))
 
 
+top = st.container()
 st.header("Models", anchor=False)
 _models()
 st.header("Jobs", anchor=False)
@@ -203,7 +207,7 @@ st.header("Answers", anchor=False)
 if problem := st.session_state.pop("forget_error", None):
     shell.refused(problem)
 try:
-    _entries()
+    _entries(top)
 except StoreError as error:
     shell.refused(error)
 st.header("Report", anchor=False)

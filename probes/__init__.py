@@ -3,7 +3,7 @@
 from probes.anatomy import ANATOMY, COST
 from probes.base import Probe
 from probes.choice import choice_subspace
-from probes.deviation import fidelity, generation_drift, transitions
+from probes.deviation import fidelity, generation_drift, step_layers, transitions
 from probes.generation import answers
 from probes.keys import key_rank, low_rank_attention
 from probes.redundancy import similarity
@@ -13,8 +13,8 @@ from probes.speed import speed
 from probes.tasks import evaluate
 
 _MODULES = (
-    similarity, key_rank, low_rank_attention, transitions, generation_drift, choice_subspace, fidelity, answers, drop_scan,
-    search, stability, speed, evaluate,
+    similarity, key_rank, low_rank_attention, transitions, generation_drift, step_layers, choice_subspace, fidelity, answers,
+    drop_scan, search, stability, speed, evaluate,
 )  # fmt: skip
 PROBES: dict[str, Probe] = {module.PROBE.name: module.PROBE for module in _MODULES}
 HIDDEN: dict[str, Probe] = {probe.name: probe for probe in (ANATOMY, COST)}  # asked by the way, without a page of their own

@@ -118,24 +118,24 @@ def worst(result: DriftResult, prompt: int, count: int = 5) -> list[tuple[int, i
     return found
 
 
-def strip(result: DriftResult, prompt: int, chosen: int | None = None, span: tuple[int, int] | None = None) -> str:
-    """The dense model's text as HTML, each token on a redder ground, the higher the KL of the pruned model there.
+def tokens(result: DriftResult, prompt: int) -> list[dict[str, str | bool]]:
+    """The dense model's text, to be clicked token by token.
 
-    Parameters
-    ----------
-    chosen : int, optional
-        A step that is framed.
-    span : (start, stop), optional
-        Steps that are underlined.
+    Returns
+    -------
+    list of dict
+        ``text`` as it is shown (a mark where there is nothing to see), ``said``: its numbers in words, ``ground``: a colour,
+        the redder the higher the KL of the pruned model, ``ends``: it is the end-of-text token.
     """
     kl, pieces = result.forced["kl"][prompt], result.dense_pieces[prompt]
-    marked = range(*span) if span else range(0)
-    spans = []
-    for i, piece in enumerate(pieces):
-        kinds = (["chosen"] if i == chosen else []) + (["span"] if i in marked else [])
-        ends = i == len(pieces) - 1 and result.dense_ended[prompt]
-        spans.append(differences.token(piece, kinds, ends, _title(result, prompt, i), style.pale(style.DROP, _shade(kl[i]))))
-    return differences.text(spans, "drift")
+    last = len(pieces) - 1 if result.dense_ended[prompt] else None
+    return [
+        {
+            "text": differences.END if i == last else piece.replace("\n", "⏎\n") or "∅", "said": _said(result, prompt, i),
+            "ground": style.pale(style.DROP, _shade(kl[i])), "ends": i == last,
+        }
+        for i, piece in enumerate(pieces)
+    ]  # fmt: skip
 
 
 def _shade(kl: float) -> float:
@@ -143,12 +143,11 @@ def _shade(kl: float) -> float:
     return 0.0 if not np.isfinite(kl) else _STRONGEST * min(1.0, float(np.log1p(kl) / np.log1p(LOUD)))
 
 
-def _title(result: DriftResult, prompt: int, i: int) -> str:
+def _said(result: DriftResult, prompt: int, i: int) -> str:
     rank, dense, pruned = (each[prompt, i] for each in (result.rank, result.dense_probability, result.probability))
     return (
-        f"step {i + 1}: KL {style.number(result.forced['kl'][prompt, i])} nats\n"
-        f"probability of this token: dense {dense:.1%}, pruned {pruned:.1%}\n"
-        f"the pruned model {ranked(rank)}"
+        f"step {i + 1}: KL {style.number(result.forced['kl'][prompt, i])} nats · probability of this token: dense {dense:.1%}, "
+        f"pruned {pruned:.1%} · the pruned model {ranked(rank)}"
     )
 
 

@@ -92,6 +92,11 @@ def alone(
     return rows(columns, ["layer", "layer"], f"alone-{norm}", finding=_extremes(columns))
 
 
+def loudest(result: TransitionsResult) -> int:
+    """The layer whose attention or MLP, changed alone, changes the probabilities most."""
+    return int(np.maximum(result.attention.kl, result.mlp.kl).argmax())
+
+
 def _extremes(columns: dict[str, list[Curve]]) -> str:
     """The sublayers that change the probabilities least and most, in words."""
     found = [

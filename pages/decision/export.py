@@ -19,6 +19,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     if settings().demo:
         st.info("This is a demo and does not write checkpoints. Run PruneScope yourself to export a plan.")
         return
+    above = st.container()
     if plan:
         try:
             _order(plan)
@@ -27,7 +28,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     else:
         st.info("The plan is empty, so there is nothing to export. Pick a plan from the search or the table.")
     try:
-        _there()
+        _there(above)
     except Refusal as refusal:
         shell.refused(refusal)
 
@@ -109,12 +110,14 @@ def _watch(order: Order) -> None:
     shell.cancel_button(job, right, "export_cancel")
 
 
-def _there() -> None:
-    """What lies in the export folder, and where it runs."""
+def _there(above) -> None:
+    """What lies in the export folder, and where it runs; as long as nothing does, what this is for stands above."""
     found = exports()
     st.markdown("**Exports on this server**")
     if not found:
         st.caption("None yet.")
+        with above:
+            shell.introduce("export")
         return
     shell.table([_row(each) for each in found], key="exports", alt="Exports on this server")
 

@@ -51,7 +51,8 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     if plan and not settings().demo:
         _note(book, notes.get(str(plan), Noted(str(plan), parent=_parent(str(plan)))))
     if not listed:
-        st.info("No plan has been measured yet. Run a search, or drop something in the drop lab and measure it.")
+        shell.introduce("plans")
+        st.info("No plan has been measured yet.")
         return
     _table(listed)
     _compare(found, [row.noted.plan for row in listed], notes, shape)

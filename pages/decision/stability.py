@@ -28,6 +28,7 @@ def draw(base: str, given: dict) -> None:
         "longer.",
         plan=base,
         params=params,
+        page="stability",
     )  # fmt: skip
     if answer is None:
         return

@@ -44,11 +44,12 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
         shell.refused(refusal)
         return
     if not plan:
+        shell.introduce("tasks")
         st.info("The plan is empty. Drop something, or pick a plan, to compare it with the dense model.")
         return
     answer = shell.ask(
         "evaluate", "Run the tasks", "Runs the dense model once and keeps its answers, then runs the plan.",
-        plan=str(plan), params=_given(),
+        plan=str(plan), params=_given(), page="tasks",
     )  # fmt: skip
     if answer is not None:
         _shown(answer.result)

@@ -82,3 +82,19 @@ PLACES = {
     "tour": Place("Tour", "tour"),
     "glossary": Place("Glossary", "dictionary"),
 }  # fmt: skip
+
+# What tabs and a page of tables say before there is anything in them; there is no picture to show.
+PARTS = {
+    "plans": "Which plan is best? Every plan measured on this model is listed here with what it saves and what it costs, and "
+    "any two can be compared. Press **Search** in the first tab, or **Measure this plan** in the drop lab.",
+    "speed": "Is the pruned model faster on this machine, and how much memory does it need? It runs in turns with the dense "
+    "one, and each ratio comes with an interval. Press **Measure the speed**.",
+    "tasks": "Does the pruned model still solve the tasks that the dense one solves? Both answer the same items, and the "
+    "difference comes with a paired interval. Press **Run the tasks**.",
+    "export": "How do you get a checkpoint that other programs load? Choose a format and a folder name; what is written is "
+    "read back and compared with the pruned model. Press **Export**.",
+    "stability": "Would another text have led to the same drops? The selection is repeated on other windows, on another text, "
+    "with BOS and in the chat template. Press **Repeat the selection**.",
+    "storage": "What is stored on this machine, and what is running? Every answer is listed here with its size and age until "
+    "somebody forgets it. Ask something first: press **Measure similarity** on the Similarity page.",
+}

@@ -12,9 +12,11 @@ from pages.lab import keep
 from pages.shell import KEPT
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_new_tokens
+from probes.deviation.generation_drift import LONGEST
 from probes.generation.writing import Writing
 from refusal import Refusal, plural
 from settings import settings as operator_settings
+from texts.prompts import as_lines
 
 _PROMPT = "What is the capital of France?"
 # What an answer depends on, in words; the text only counts where a plan learns from it.
@@ -136,9 +138,25 @@ def _answers(live: shell.Live) -> None:
     st.caption("Red edge: first differing token. Amber: not in the other answer. Dotted underline: probability below ½.")
     if live.over.is_set():
         keep.draw(live)
+        _lead_on(live, first_divergence([token.id for token in tokens[0]], [token.id for token in tokens[-1]]))
         with st.expander("Every step as a table"):
             labels = ["dense", *("pruned" if len(names) == 2 else str(plan) for plan in live.plans[1:])]
             shell.table(answers.rows(tokens, labels), key="steps", alt="Every step")
+
+
+def _lead_on(live: shell.Live, apart: int | None) -> None:
+    """A link to where this prompt is looked at step by step, at the step where the greedy answers part."""
+    if not live.plans[-1]:
+        return
+    how = live.writing.settings
+    step = apart + 1 if apart is not None and how.temperature == 0 else 0  # there, both texts are greedy
+    st.page_link(
+        "pages/deviation.py", label="Where do the two part? → Deviation", icon=":material/ssid_chart:",
+        query_params={
+            "take_drift_prompts": as_lines([live.writing.prompt.strip()]), "take_drift_steps": str(min(how.length, LONGEST)),
+            "take_chat_turn": str(how.chat).lower(), "take_step": str(step if step <= LONGEST else 0),
+        },
+    )  # fmt: skip
 
 
 def _marked(live: shell.Live, pairs: list[tuple[int, int]]) -> tuple[int, int]:

@@ -19,12 +19,13 @@ def draw(plan: Plan) -> None:
     params = _fields()
     there: dict[str, Answer] = {}
     if not plan:
+        shell.introduce("speed")
         st.caption("The plan is empty. Drop something to compare its speed with the dense model's.")
     else:
         answer = shell.ask(
             "speed", "Measure the speed", "Runs the dense and the pruned model in turns; other load on this machine "
                                           "distorts the result.",
-            str(plan), params,
+            str(plan), params, "speed",
         )  # fmt: skip
         if answer is not None:
             there[str(plan)] = answer

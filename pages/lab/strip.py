@@ -1,6 +1,5 @@
 """The strip: every attention, MLP and block as a cell to click, tinted by how redundant it was measured to be."""
 
-from functools import cache
 from pathlib import Path
 
 import streamlit as st
@@ -11,16 +10,8 @@ from pages import shell
 from plans.drops import Drops, dropped
 from plans.plan import Plan
 
-_HERE = Path(__file__).parent
 _HTML = """<div class="strip"><div class="grid" role="grid" aria-label="Layers: attention, MLP and block of each"
 aria-rowcount="4" aria-multiselectable="true"></div><p class="readout" aria-hidden="true"></p></div>"""
-
-
-@cache
-def _component():
-    """Registered once in a process; style and script travel inside the page, so nothing is fetched."""
-    style_sheet, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("strip.css", "strip.js"))
-    return st.components.v2.component("prunescope_strip", html=_HTML, css=style_sheet, js=script)
 
 
 def draw(layers: int, plan: Plan) -> None:
@@ -35,7 +26,7 @@ def draw(layers: int, plan: Plan) -> None:
         parts = (frozenset(each for each in message[part] if each in range(layers)) for part in ("attention", "mlp"))
         shell.set_plan(shell.current_plan().put(Drops(*parts)))
 
-    _component()(
+    shell.component("strip", _HTML, Path(__file__).parent)(
         key="strip", on_dropped_change=changed,
         data={
             "layers": layers, "rows": picture.rows(layers, measure), "read": last["number"],

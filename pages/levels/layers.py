@@ -80,6 +80,8 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
         if any(found.parallel for found in there.values()) else "",
     ]  # fmt: skip
     st.caption(" ".join(filter(None, remarks)))
+    found = next(iter(there.values()))
+    shell.around("alone", found.layers, charts.loudest(found))
     with st.expander("Every sublayer as a table"):
         rows = charts.table(layers, norm)
         kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}

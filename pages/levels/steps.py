@@ -6,8 +6,9 @@ import streamlit as st
 
 from charts.deviation import generation_drift as charts
 from pages import shell
+from pages.levels import one_step, tokens
 from pages.shell import KEPT
-from probes.deviation.generation_drift import DriftResult
+from probes.deviation.generation_drift import LONGEST, DriftResult
 from refusal import plural
 
 _TITLE = 44  # letters of a prompt in a list
@@ -23,7 +24,7 @@ def settings(has_template: bool) -> dict:
             help="Both models continue each prompt greedily.",
         )  # fmt: skip
         row = st.container(horizontal=True, vertical_alignment="bottom")
-        row.number_input("Steps", 1, 1024, 32, key="drift_steps", width=120, **KEPT, help="Maximum per prompt.")
+        row.number_input("Steps", 1, LONGEST, 32, key="drift_steps", width=120, **KEPT, help="Maximum per prompt.")
         row.toggle(
             "Chat template", has_template, key="chat_turn", disabled=not has_template, **KEPT,
             help="Send each prompt as a user turn." if has_template else "This tokenizer has no chat template.",
@@ -61,8 +62,8 @@ def _choice(place, label: str, options: list[str], key: str, width: int, **more)
     return place.selectbox(label, options, key=key, width=width, **KEPT, **more)
 
 
-def draw(results: dict[str, DriftResult | None]) -> None:
-    """The text of one prompt under one plan."""
+def draw(results: dict[str, DriftResult | None], given: dict) -> None:
+    """The text of one prompt under one plan; ``given`` are the parameters of the question that the results answer."""
     there = {plan: result for plan, result in results.items() if result}
     if not there:
         st.caption("Measure the steps first.")
@@ -72,7 +73,8 @@ def draw(results: dict[str, DriftResult | None]) -> None:
     result = there[plan]
     names = _names(result.prompts)
     prompt = names.index(_choice(row, "Prompt", names, "drift_prompt", 420, on_change=_jump, args=(0,)))
-    _along(result, prompt)
+    step = _along(result, prompt)
+    one_step.draw(plan, list(results), given | {"prompt": prompt, "step": step})
     _free(result, prompt, plan)
 
 
@@ -80,18 +82,20 @@ def _prepare(count: int, worst: int) -> None:
     """Fill the field of the step: what a link or a person chose, within this text, else the worst step (from 0)."""
     state = st.session_state
     if "step" in state or "step" not in st.query_params:
-        state.step = min(state.get("step") or worst + 1, count)
+        state.step = min(state.get("step") or worst + 1, count)  # 0: as a link inside the app says that it names none
 
 
-def _along(result: DriftResult, prompt: int) -> None:
-    """The dense text, coloured, and what both models would say at one step."""
+def _along(result: DriftResult, prompt: int) -> int:
+    """The dense text, coloured, and what both models would say at one step, which is handed back, from 0."""
     count, spans = len(result.dense_pieces[prompt]), charts.worst(result, prompt)
     st.markdown("**The dense model's text, as the pruned one sees it**")
     strip, row = st.container(border=True), st.container(horizontal=True, vertical_alignment="bottom")
     _prepare(count, spans[0][2] if spans else 0)
     step = row.number_input("Step", 1, count, key="step", width=110, **KEPT) - 1
-    strip.html(charts.strip(result, prompt, step, next((each[:2] for each in spans if each[2] == step), None)))
-    strip.caption(f"The redder, the larger the KL: full red at {charts.LOUD:g} nats. Hover a token for its numbers.")
+    with strip:
+        span = next((each[:2] for each in spans if each[2] == step), (0, 0))
+        tokens.draw(result, prompt, step, span, lambda place: _jump(place + 1))
+        st.caption(f"The redder, the larger the KL: full red at {charts.LOUD:g} nats. Click a token to look at its step.")
     for place, (start, stop, peak) in enumerate(spans):
         row.button(
             f"{start + 1}–{stop}" if stop - start > 1 else str(stop), key=f"worst_{place}", on_click=_jump, args=(peak + 1,),
@@ -100,6 +104,7 @@ def _along(result: DriftResult, prompt: int) -> None:
         )  # fmt: skip
     row.caption("the worst spans" if spans else "no differences here")
     _at_step(result, prompt, step)
+    return step
 
 
 def _at_step(result: DriftResult, prompt: int, step: int) -> None:

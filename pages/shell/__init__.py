@@ -22,7 +22,7 @@ from pages.shell.question import (
     tried,
 )
 from pages.shell.quota import counted
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, metrics, provenance, table
+from pages.shell.skeleton import CHART, age, beside, chart, clickable, component, metrics, provenance, table
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -61,6 +61,7 @@ __all__ = [
     "chart",
     "clickable",
     "clicked",
+    "component",
     "corpus_ref",
     "cost",
     "counted",

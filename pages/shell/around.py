@@ -6,7 +6,7 @@ from pages.shell.state import current_plan
 from plans.plan import parse
 
 
-def around(page: str, layers: int, first: int = 0) -> None:
+def around(page: str, layers: int, first: int = 0, layer: int | None = None) -> None:
     """A field for a layer, and links to the other pages about it; that to the page itself is left out.
 
     Parameters
@@ -15,9 +15,14 @@ def around(page: str, layers: int, first: int = 0) -> None:
         Of the model.
     first : int
         The layer that the field begins with.
+    layer : int, optional
+        The layer, where the page has chosen one already; then there is no field.
     """
-    row = st.container(horizontal=True, vertical_alignment="bottom", key=f"around_{page}")
-    layer = row.number_input("About layer", 0, layers - 1, first, key=f"around_{page}_layer", width=120)
+    row = st.container(horizontal=True, vertical_alignment="center" if layer is not None else "bottom", key=f"around_{page}")
+    if layer is None:
+        layer = row.number_input("About layer", 0, layers - 1, first, key=f"around_{page}_layer", width=120)
+    else:
+        row.markdown(f"About layer {layer}:", width="content")
     if page != "key_rank":
         row.page_link("pages/key_rank.py", label="Its heads", icon=":material/key:", query_params={"take_layer": str(layer)})
     if page != "scan":

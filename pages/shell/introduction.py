@@ -9,7 +9,7 @@ from charts.generation import answers
 from charts.keys import key_rank
 from charts.redundancy import similarity
 from charts.scan import drop_scan
-from pages.flow.order import PLACES
+from pages.flow.order import PARTS, PLACES
 from pages.shell import skeleton
 from plans.cost import kept
 from plans.plan import EMPTY, parse
@@ -20,7 +20,10 @@ _LETTERS = 12  # tokens of an answer that is shown small
 
 
 def introduce(page: str) -> None:
-    """Which question the page answers, what to press, and a small picture of a real answer."""
+    """Which question the page answers, what to press, and a small picture of a real answer; of a part, the words alone."""
+    if page in PARTS:
+        st.markdown(PARTS[page])
+        return
     place = PLACES[page]
     with st.container(border=True, key=f"introduction_{page}"):
         words, picture = skeleton.beside(f"introduction_{page}", [1.6, 1])

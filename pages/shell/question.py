@@ -92,7 +92,7 @@ def ask(probe: str, button: str, what: str, plan: str = "", params: dict | None 
     params : dict, optional
         Parameters of the probe; what is not named has its default.
     page : str, optional
-        The page that has nothing else to show: what it is for stands above the button.
+        The page, or part of one, that has nothing else to show: what it is for stands above the button.
     """
     above = st.container()
     answer = ask_each(probe, button, what, [plan], params)[0]

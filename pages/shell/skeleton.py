@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -67,6 +69,13 @@ def _drawn(figure, name: str, alt: str, place, **select) -> None:
             required=True,
             width="stretch",
         )
+
+
+@cache
+def component(name: str, html: str, folder: Path) -> Callable[..., Any]:
+    """An element of our own, registered once in a process; its style and script travel inside the page: nothing is fetched."""
+    style_sheet, script = ((folder / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    return st.components.v2.component(f"prunescope_{name}", html=html, css=style_sheet, js=script)
 
 
 def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:

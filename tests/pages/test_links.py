@@ -173,7 +173,7 @@ def test_a_name_of_a_link_that_no_model_has_is_told(model):
 def bound(call):
     """The name of a field that a link can set, as an expression; None: the call draws no such field."""
     keywords = {each.arg: each.value for each in call.keywords if each.arg}
-    written = {f"{each.arg}={ast.unparse(each.value)}" if each.arg else f"**{ast.unparse(each.value)}" for each in call.keywords}
+    written = {(f"{each.arg}=" if each.arg else "**") + ast.unparse(each.value) for each in call.keywords}
     return keywords.get("key") if written & BOUND else None
 
 
