@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from charts.choice import choice_subspace
-from charts.deviation import fidelity, generation_drift, transitions
+from charts.deviation import fidelity, generation_drift, step_layers, transitions
 from charts.generation import answers
 from charts.keys import key_rank, low_rank_attention, spectra
 from charts.redundancy import similarity, spans
@@ -67,6 +67,13 @@ def _drift(result: Any, plan: Plan) -> list[Shown]:
         )
         found.append((f"Answers to “{asked}”", f'<div class="sides">{sides}</div>'))
     return found
+
+
+def _step(result: Any, plan: Plan) -> list[Shown]:
+    return [
+        ("The whole plan over depth, at one step of a text", transitions.depth({str(plan): result}, band=False)),
+        ("In words", f"<p>{html.escape(step_layers.sentence(result))}</p>"),
+    ]
 
 
 def _choice(result: Any, plan: Plan) -> list[Shown]:
@@ -138,6 +145,7 @@ PARTS: dict[str, Parts] = {
     "low_rank_attention": _low_rank,
     "transitions": _transitions,
     "generation_drift": _drift,
+    "step_layers": _step,
     "choice_subspace": _choice,
     "fidelity": _fidelity,
     "answers": lambda result, plan: beside_dense(result, None, plan),

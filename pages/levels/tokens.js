@@ -69,6 +69,7 @@ class Text {
   }
 
   pressed(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     const last = this.spans.length - 1;
     const to = { ArrowLeft: this.at - 1, ArrowRight: this.at + 1, Home: 0, End: last }[event.key];
     if (event.key === "Enter" || event.key === " ") this.take(this.spans[this.at]);

@@ -165,9 +165,34 @@ def test_where_a_plan_hurts(open_page):
     expect(page.get_by_text("Verdict", exact=True)).to_be_visible()
     for chart in ("depth", "steps_chart", "alternatives"):
         expect(page.locator(f".st-key-{chart} .js-plotly-plot")).to_be_visible()
+    _walk_the_text(page)
+    page.get_by_role("button", name="Find the layer").click()
+    expect(page.locator(".st-key-step_depth .js-plotly-plot")).to_be_visible(timeout=LONG)
+    settled(page)
+    expect(page.locator(".st-key-around_step").get_by_role("link", name="Its heads")).to_be_visible()
     page.get_by_role("tab", name="Each sublayer alone").click()
     expect(page.locator(".st-key-alone .js-plotly-plot")).to_be_visible()
     assert "plan2=m16" in page.url
+
+
+def _walk_the_text(page: Page) -> None:
+    """Tokens go to their step, by mouse and by keyboard; the one in focus keeps it."""
+    tokens = page.get_by_role("listbox", name="The dense model's text").get_by_role("option")
+    expect(tokens).to_have_count(6)
+    expect(tokens.nth(2)).to_have_css("cursor", "pointer")
+    tokens.nth(2).click()
+    step = page.locator(".st-key-step input")
+    expect(step).to_have_value("3")
+    settled(page)
+    expect(tokens.nth(2)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".readout")).to_contain_text("Step 3: KL")
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    expect(step).to_have_value("5")
+    settled(page)
+    expect(tokens.nth(4)).to_be_focused()
+    assert tokens.nth(4).evaluate("token => token.matches(':focus-visible')")
+    expect(page.locator("[role=option][tabindex='0']")).to_have_count(1)
 
 
 def test_a_pasted_link_restores_the_view(open_page):

@@ -75,25 +75,24 @@ def test_the_worst_spans_do_not_overlap_and_fall():
     assert charts.worst(result, 1) == [(0, 3, int(np.nanargmax(result.forced["kl"][1])))]
 
 
-def test_the_strip_is_the_text_escaped_and_the_redder_the_worse():
+def test_the_tokens_are_the_text_and_the_redder_the_worse():
     result = drifted(size=1.0, seed=1)
-    result.dense_pieces[0][1] = "<b>&"
-    body = charts.strip(result, 0, chosen=3, span=(2, 5)).replace(differences.STYLE, "")
-    assert re.sub(r"<[^>]+>", "", body) == "".join(result.dense_pieces[0]).replace("&", "&amp;").replace("<", "&lt;").replace(
-        ">", "&gt;"
-    )
-    shades = [float(each) for each in re.findall(r"rgba\([^)]*, ([\d.]+)\)", body)]
+    result.dense_pieces[0][1:4] = ["<b>&", "\n", ""]
+    found = charts.tokens(result, 0)
+    shown = ["⏎\n" if piece == "\n" else piece or "∅" for piece in result.dense_pieces[0]]
+    assert [each["text"] for each in found] == shown and shown[1:4] == ["<b>&", "⏎\n", "∅"]
+    shades = [float(re.search(r", ([\d.]+)\)", each["ground"])[1]) for each in found]
     order = np.argsort(result.forced["kl"][0])
-    assert (np.diff(np.array(shades)[order]) >= 0).all() and max(shades) <= 0.65
-    kinds = re.findall(r'class="([^"]*)"', body)[1:]
-    assert [i for i, each in enumerate(kinds) if "chosen" in each] == [3]
-    assert [i for i, each in enumerate(kinds) if "span" in each] == [2, 3, 4]
-    assert "probability of this token: dense " in body
+    assert (np.diff(np.array(shades)[order]) >= 0).all() and 0 < max(shades) <= 0.65
+    assert all(
+        re.match(rf"step {i}: KL .+ nats · probability of this token: dense ", each["said"]) for i, each in enumerate(found, 1)
+    )
 
 
 def test_the_end_of_a_text_is_told():
-    body = charts.strip(RESULTS["a1"], 1)
-    assert body.count("⟨end of text⟩") == 1 and charts.strip(RESULTS["a1"], 0).count("⟨end of text⟩") == 0
+    ended, cut_off = ([each["ends"] for each in charts.tokens(RESULTS["a1"], prompt)] for prompt in (1, 0))
+    assert ended == [False] * 4 + [True] and not any(cut_off)
+    assert "⟨end of text⟩" in charts.tokens(RESULTS["a1"], 1)[-1]["text"]
 
 
 def test_both_texts_are_marked_where_they_part():

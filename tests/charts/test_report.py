@@ -20,6 +20,7 @@ TEXT = "The capital of France is Paris, and the capital of the arts. " * 9
 ITEM = '{"question": "1 + 1 =", "options": ["2", "3"], "answer": 0}'
 SMALL = ["--corpus", "prose.txt", "--windows", "2", "--length", "16"]
 MORE = {"generation_drift": ["--length", "3", "--prompts", "A <b>bold</b> & new</script> word"]}
+MORE |= {"step_layers": [*MORE["generation_drift"], "--step", "2"]}
 MORE |= {"choice_subspace": ["--items", ITEM], "speed": ["--prompt", "8", "--new", "2", "--rounds", "5"]}
 MORE |= {"search": ["--windows", "4", "--points", "1", "--draws", "1", "--strategies", "kl,random"]}
 MORE |= {"answers": ["--length", "3", "--prompts", "A <b>bold</b> & new</script> word"]}
@@ -34,7 +35,7 @@ def asked(tiny_folder, monkeypatch, tmp_path, capsys):
     (tmp_path / "prose.txt").write_text(TEXT)
 
     def ask(probe, plan=""):
-        words = SMALL if probe not in ("generation_drift", "answers") else SMALL[:4]  # --length is theirs
+        words = SMALL if probe not in ("generation_drift", "step_layers", "answers") else SMALL[:4]  # --length is theirs
         assert main([probe, "--model", str(tiny_folder), "--plan", plan, *words, *MORE.get(probe, [])]) == 0
         capsys.readouterr()
 

@@ -26,6 +26,7 @@ PARAMS = {
     "low_rank_attention": {"dims": "0.5", "top": "0.5"},
     "transitions": {"last": False},
     "generation_drift": {"prompts": "Why is the sky blue?\nOne two", "length": 6},
+    "step_layers": {"prompts": "Why is the sky blue?\nOne two", "length": 6},
     "speed": {"prompt": 8, "new": 2, "rounds": 5},
     "choice_subspace": {"items": "\n".join(map(json.dumps, _ITEMS))},
     "answers": {"prompts": "Why is the sky blue?\nOne two", "length": 6},

@@ -64,6 +64,7 @@ BFLOAT16: dict[str, tuple[float, str]] = {
     "transitions.mlp.h_cosine": (0.003, "0.0004"),
     "transitions.cumulative.h_cosine": (0.01, "0.002; over the whole depth"),
     "transitions.cumulative.kl": (0.04, "0.007; as fidelity.kl"),
+    "step_layers.cumulative.h_cosine": (0.01, "0.002; as transitions"),
     "key_rank.spectra_*": (0.04, "0.009; shares of variance"),
     "key_rank.effective_rank_pre": (0.01, "0.0024; exp of the entropy of these shares"),
     "low_rank_attention.dense_perplexity": (0.04, "0.009; as fidelity.perplexity"),

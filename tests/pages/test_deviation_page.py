@@ -1,6 +1,8 @@
 """The deviation page: ask, read the verdict, look at a step, compare plans, restore all that by a link."""
 
+import json
 import re
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -204,8 +206,75 @@ def test_steps_can_be_walked_and_the_worst_is_shown_first(deviation):
     assert other != step and f"Step {other}: KL " in visitor.texts()
     visitor.click("worst_0")
     assert visitor.at.session_state["step"] == step
-    [strip] = [body for body in shown(visitor) if "outline" in body and body.count("title=") == 4]
-    assert len(re.findall(r'class="[^"]*chosen', strip)) == 1
+    assert text(visitor)["chosen"] == step - 1 and text(visitor)["span"] == [0, 4]
+    assert [each["said"].startswith(f"step {i}: KL ") for i, each in enumerate(text(visitor)["tokens"], 1)] == [True] * 4
+
+
+def text(visitor):
+    """What the text of tokens is given to draw."""
+    [proto] = [each.proto for each in visitor.at.get("bidi_component")]
+    return json.loads(proto.json)
+
+
+def click(visitor, place):
+    """A click on a token, as a browser tells of it."""
+    [proto] = [each.proto for each in visitor.at.get("bidi_component")]
+    said = json.dumps([{"event": "chosen", "value": place}])
+    return visitor.told(f"$$STREAMLIT_INTERNAL_KEY_{proto.id}__events", json_trigger_value=said)
+
+
+def test_a_click_on_a_token_goes_to_its_step(deviation):
+    visitor = deviation().click("ask_generation_drift").wait()
+    for place in (2, 0, 3, 3):
+        click(visitor, place)
+        assert visitor.at.session_state["step"] == place + 1 and text(visitor)["chosen"] == place
+        assert f"Step {place + 1}: KL " in visitor.texts()
+    for place in (4, -1, "1", None, True, [1]):
+        assert click(visitor, place).at.session_state["step"] == 4, "a place that no token has was taken"
+
+
+def test_a_step_leads_to_its_layer_and_the_layer_to_the_other_pages(deviation):
+    visitor = deviation(plan="b2", plan2="").click("ask_generation_drift").wait()
+    click(visitor, 1)
+    assert "At which layer does this step go wrong?" in visitor.texts() and "step_depth" not in visitor.figures()
+    visitor.click("ask_step_layers").wait()
+    assert "b2" in names(visitor.figures()["step_depth"])
+    assert "Where 1 − cos grows most at this step: hidden states in layer 2, from 0 to " in visitor.texts()
+    assert "About layer 2:" in visitor.texts()
+    [asked] = [each.about["question"] for each in visitor.answers if each.about["question"]["probe"] == "step_layers"]
+    assert (asked["params"]["prompt"], asked["params"]["step"], asked["params"]["length"]) == (0, 1, 4)
+    assert asked["params"]["prompts"] == "the capital of France" and asked["params"]["chat"] == "off"
+    links = visitor.links()
+    assert links["Its heads"] == "key_rank?take_layer=2" and "What dropping it costs" in links
+    assert links["The answer without its block"] == "drop_lab?take_plan=b2"
+    click(visitor, 2)
+    assert visitor.has("ask_step_layers") and "step_depth" not in visitor.figures(), "another step is another question"
+    click(visitor, 1)
+    assert "step_depth" in visitor.figures() and not visitor.has("ask_step_layers")
+
+
+def test_the_costliest_sublayer_leads_to_the_other_pages(deviation):
+    visitor = deviation(plan2="").click("ask_transitions").wait()
+    worst = max(visitor.table("KL reversed"), key=lambda row: row["KL"])["part"]
+    field = visitor.at.number_input(key="around_alone_layer")
+    assert field.value == int(worst[1:]) and visitor.links()["Its heads"] == f"key_rank?take_layer={worst[1:]}"
+    field.set_value(3).run()
+    assert visitor.links()["The answer without its MLP"].startswith("drop_lab?take_plan=a1%2Cm3")
+
+
+def test_a_prompt_is_brought_along_from_the_drop_lab(deviation, visit):
+    lab = visit("drop_lab", plan="b1-3", prompt="the capital\nof France", answer_length=6, chat="false").click("answer").wait()
+    link = lab.links()["Where do the two part? → Deviation"]
+    page, _, query = link.partition("?")
+    assert page == "deviation"
+    there = visit("deviation", plan="b1-3", **dict(parse_qsl(query)))
+    state = there.at.session_state
+    assert state["drift_prompts"] == '{"prompt": "the capital\\nof France"}' and state["drift_steps"] == 6
+    assert state["chat_turn"] is False and not any(name.startswith("take_") for name in there.at.query_params)
+    there.click("ask_generation_drift").wait()
+    [apart] = re.findall(r"First difference at token (\d+)\.", lab.texts())
+    assert state["step"] == int(apart) and f"First difference at step {apart} " in there.texts()
+    assert "Where do the two part? → Deviation" not in visit("drop_lab", plan="").click("answer").wait().links()
 
 
 def test_the_texts_of_both_stand_beside_each_other(deviation):

@@ -8,7 +8,6 @@ import threading
 from dataclasses import replace
 
 import pytest
-from streamlit.proto.WidgetStates_pb2 import WidgetStates
 
 from models.anatomy import anatomy
 from models.generate import Writer
@@ -86,19 +85,10 @@ def field(visitor, name):
     return next(each for each in (*visitor.at.selectbox, *visitor.at.text_input) if each.key.startswith(f"{name} "))
 
 
-def reports(visitor, widget, **value):
-    """What a browser tells of a widget, where AppTest has no way to say it."""
-    states = WidgetStates()
-    states.CopyFrom(visitor.at._tree.get_widget_states())
-    states.widgets.add(id=widget, **value)
-    visitor.at._run(states)
-    return visitor.whole()
-
-
 def strip_says(visitor, **message):
     """The strip tells what it shows as dropped."""
     [proto] = [each.proto for each in visitor.at.get("bidi_component")]
-    return reports(visitor, proto.id, json_value=json.dumps({"dropped": message}))
+    return visitor.told(proto.id, json_value=json.dumps({"dropped": message}))
 
 
 def test_the_strip_shows_the_plan_and_makes_it(lab):
@@ -181,9 +171,9 @@ def test_two_clicks_lead_to_the_difference_and_a_third_to_the_answers_of_both(la
 
 def test_a_comparison_with_any_plan_and_with_what_is_none(lab):
     other = lab.at.selectbox(key="lab_other").id
-    reports(lab, other, string_value="x9")
+    lab.told(other, string_value="x9")
     assert any("'x9' is not part of a plan" in each for each in lab.errors())
-    reports(lab, other, string_value="b3")
+    lab.told(other, string_value="b3")
     assert lab.click("lab_switch").plan == "b3"
 
 

@@ -1,9 +1,11 @@
 """What a newcomer meets: the menu in the order of the work, what a page is for, what comes next, how far a load is."""
 
+import re
+
 import pytest
 
-from pages.flow.order import PLACES
-from tests.pages.visitor import APP, FILES, Visitor
+from pages.flow.order import PARTS, PLACES
+from tests.pages.visitor import APP, FILES, Visitor, unmarked
 
 ASKING = [name for name, place in PLACES.items() if place.asks]
 
@@ -69,3 +71,33 @@ def test_a_page_shows_how_far_the_load_is(link, page, monkeypatch):
     finally:
         gate.set()
         visitor.wait()
+
+
+def parts(visitor):
+    """Each part of a page that says what it is for, opened."""
+    yield "storage", visitor.go("storage")
+    yield "stability", visitor.go("decide")
+    for tab in ("Plans", "Speed", "Tasks", "Export"):
+        yield tab.lower(), visitor.open("decide", tab)
+
+
+def test_a_part_without_an_answer_says_what_it_is_for_and_what_to_press(visit):
+    visitor, seen, buttons = visit("similarity", plan="a1", windows=4, length=16), set(), set()
+    pressed = {button.label for page in ("similarity", "drop_lab") for button in visitor.go(page).at.button}
+    for part, page in parts(visitor):
+        assert unmarked(PARTS[part]) in page.texts(), part
+        assert PARTS[part].count("? ") == 1 and PARTS[part].rpartition("ress **")[0].count(". ") <= 2
+        buttons |= {button.label for button in page.at.button}
+        seen.add(part)
+    assert seen == set(PARTS)
+    named = {label for text in PARTS.values() for label in re.findall(r"\*\*(.+?)\*\*", text)}
+    assert named <= buttons | pressed and len(named) == 7
+
+
+def test_a_part_with_an_answer_says_it_no_more(visit):
+    visitor = visit("drop_lab", plan="a1", windows=4, length=16).click("ask_fidelity").wait()
+    assert PARTS["speed"] in visitor.texts()
+    assert (
+        PARTS["storage"] not in visitor.go("storage").texts()
+        and PARTS["plans"] not in visitor.go("decide").open("decide", "Plans").texts()
+    )

@@ -33,6 +33,15 @@ def cells(visitor: Visitor) -> int:
     return next(len(trace["x"]) for trace in visitor.figures()["grid"]["data"] if "customdata" in trace)
 
 
+def test_the_chosen_layer_leads_to_its_drops(measured):
+    pick(measured, "heads", 2, 1)
+    assert "About layer 2:" in measured.texts() and "Its heads" not in measured.links()
+    assert "What dropping it costs" in measured.links()
+    assert measured.links()["The answer without its attention"] == "drop_lab?take_plan=a2"
+    measured.at.number_input(key="layer").set_value(3).run()
+    assert measured.links()["The answer without its block"] == "drop_lab?take_plan=b3"
+
+
 def test_run_choose_a_level_click_a_head(visit):
     visitor = visit("key_rank")
     assert not visitor.figures() and visitor.has("ask_key_rank") and not visitor.has("ask_low_rank_attention")

@@ -17,7 +17,7 @@ from tests.pages.visitor import Visitor
 ASKS = {
     "similarity": ["ask_similarity"],
     "key_rank": ["ask_key_rank", "ask_low_rank_attention"],
-    "deviation": ["ask_transitions", "ask_generation_drift", "ask_choice_subspace"],
+    "deviation": ["ask_transitions", "ask_generation_drift", "ask_choice_subspace", "ask_step_layers"],
     "drop_lab": ["ask_fidelity"],
     "scan": ["ask_drop_scan"],
     "decide": ["ask_search"],

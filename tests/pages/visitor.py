@@ -101,9 +101,13 @@ class Visitor:
         """Click points of a chart or rows of a table, as a browser reports it."""
         found = [each.proto.id for each in (*self.at.get("plotly_chart"), *self.at.dataframe)]
         name = next(each for each in found if each.endswith(f"-{key}"))
+        return self.told(name, string_value=json.dumps({"selection": selection}))
+
+    def told(self, widget: str, **value: Any) -> "Visitor":
+        """What a browser tells of a widget, where AppTest has no way to say it."""
         states = WidgetStates()
         states.CopyFrom(self.at._tree.get_widget_states())
-        states.widgets.add(id=name, string_value=json.dumps({"selection": selection}))
+        states.widgets.add(id=widget, **value)
         self.at._run(states)
         return self.whole()
 

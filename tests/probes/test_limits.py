@@ -36,6 +36,7 @@ def ask(tiny_folder, monkeypatch, tmp_path):
         ("WINDOWS", 3, {}, "at most 3 windows per question, not 4. Ask for fewer"),
         ("TOKENS", 127, {}, "at most 127 tokens per question; 4 windows of 32 are 128. Ask for fewer windows, or shorter"),
         ("NEW_TOKENS", 7, {"probe": "generation_drift", "length": 8}, "at most 7 tokens after a prompt, not 8"),
+        ("NEW_TOKENS", 7, {"probe": "step_layers", "length": 8}, "at most 7 tokens after a prompt, not 8"),
         ("NEW_TOKENS", 7, {"probe": "answers", "length": 8}, "at most 7 tokens after a prompt, not 8"),
         ("NEW_TOKENS", 7, {"probe": "speed", "new": 8}, "at most 7 tokens after a prompt, not 8"),
         ("NEW_TOKENS", 7, {"probe": "search", "continuation": 8}, "at most 7 tokens after a prompt, not 8"),
@@ -63,7 +64,7 @@ def test_what_a_plan_learns_from_counts_where_nothing_else_is_read(ask, monkeypa
 
 def test_every_probe_that_writes_is_limited():
     writers = {name for name, probe in PROBES.items() if probe.writes}
-    assert writers == {"answers", "generation_drift", "speed", "search"}
+    assert writers == {"answers", "generation_drift", "step_layers", "speed", "search"}
     for probe in PROBES.values():
         assert set(probe.writes) <= set(probe.params.__dataclass_fields__) and probe.holds(probe.params()) >= 0
 

@@ -35,6 +35,7 @@ ITEM = json.dumps({"question": "1 + 1 =", "options": ["2", "3"], "answer": 0})
 SHORTER = {  # for a tiny model
     "choice_subspace": ["--param", f"items={ITEM}"],
     "generation_drift": ["--param", "length=3"],
+    "step_layers": ["--param", "length=3", "--param", "step=2"],
     "evaluate": ["--limit", "2"],
     "search": ["--windows", "4", "--strategies", "kl,greedy", "--points", "1"],
     "stability": ["--windows", "4", "--other", ""],
