@@ -22,8 +22,10 @@ with metrics.PAGES.labels(page.title).time():
     st.html(PICTURES / "look.css")
     door.opened()
     shell.finite_link()
-    shell.take_link()
+    brought = shell.take_link()
     sidebar.draw()
+    if brought:
+        st.rerun()
     st.title(page.title, anchor=False)
     shell.warn_of_unknown()
     shell.tell_load_error()

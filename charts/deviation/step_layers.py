@@ -8,7 +8,7 @@ from probes.deviation.transitions import TransitionsResult
 _SPACES = {"hidden states": "h_cosine", "logits": "z_cosine", "probabilities": "p_cosine"}
 
 
-def parting(result: TransitionsResult, space: str = "p_cosine") -> int | None:
+def parting(result: TransitionsResult, space: str = "h_cosine") -> int | None:
     """The layer in which 1 − cosine of a space grows most, from 0; None where it grows in none."""
     grown = -np.diff(getattr(result.cumulative, space))
     return int(grown.argmax()) if len(grown) and grown.max() > 0 else None
@@ -19,9 +19,9 @@ def sentence(result: TransitionsResult) -> str:
     said = []
     for name, space in _SPACES.items():
         layer = parting(result, space)
-        if layer is None:
-            said.append(f"{name} nowhere")
-        else:
+        if layer is not None:
             before, after = (style.number(1 - getattr(result.cumulative, space)[depth]) for depth in (layer, layer + 1))
             said.append(f"{name} in layer {layer}, from {before} to {after}")
+    if not said:
+        return "At this step the two models do not part in any layer."
     return f"Where 1 − cos grows most at this step: {'; '.join(said)}."

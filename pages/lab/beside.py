@@ -149,13 +149,15 @@ def _lead_on(live: shell.Live, apart: int | None) -> None:
     if not live.plans[-1]:
         return
     how = live.writing.settings
-    step = apart + 1 if apart is not None and how.temperature == 0 else 0  # there, both texts are greedy
+    brought = {
+        "drift_prompts": as_lines([live.writing.prompt.strip()]), "drift_steps": min(how.length, LONGEST),
+        "chat_turn": str(how.chat).lower(),
+    }  # fmt: skip
+    if apart is not None and apart < LONGEST and how.temperature == 0:  # there, both texts are greedy
+        brought["step"] = apart + 1
     st.page_link(
         "pages/deviation.py", label="Where do the two part? → Deviation", icon=":material/ssid_chart:",
-        query_params={
-            "take_drift_prompts": as_lines([live.writing.prompt.strip()]), "take_drift_steps": str(min(how.length, LONGEST)),
-            "take_chat_turn": str(how.chat).lower(), "take_step": str(step if step <= LONGEST else 0),
-        },
+        query_params={f"take_{name}": str(value) for name, value in brought.items()},
     )  # fmt: skip
 
 

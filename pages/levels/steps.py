@@ -82,7 +82,7 @@ def _prepare(count: int, worst: int) -> None:
     """Fill the field of the step: what a link or a person chose, within this text, else the worst step (from 0)."""
     state = st.session_state
     if "step" in state or "step" not in st.query_params:
-        state.step = min(state.get("step") or worst + 1, count)  # 0: as a link inside the app says that it names none
+        state.step = min(state.get("step") or worst + 1, count)
 
 
 def _along(result: DriftResult, prompt: int) -> int:

@@ -1,4 +1,4 @@
-"""From a layer to what else is known of it: its heads, its drops, and the answer without it."""
+"""From a layer to what else is known of it: its heads, its drops, and the answer without it, or with it back."""
 
 import streamlit as st
 
@@ -27,8 +27,11 @@ def around(page: str, layers: int, first: int = 0, layer: int | None = None) -> 
         row.page_link("pages/key_rank.py", label="Its heads", icon=":material/key:", query_params={"take_layer": str(layer)})
     if page != "scan":
         row.page_link("pages/scan.py", label="What dropping it costs", icon=":material/radar:")
+    plan = current_plan()
     for letter, name in (("a", "attention"), ("m", "MLP"), ("b", "block")):
+        part = parse(f"{letter}{layer}")
+        gone = plan | part == plan
         row.page_link(
-            "pages/drop_lab.py", label=f"The answer without its {name}", icon=":material/content_cut:",
-            query_params={"take_plan": str(current_plan() | parse(f"{letter}{layer}"))},
+            "pages/drop_lab.py", label=f"The answer {f'with its {name} back' if gone else f'without its {name}'}",
+            icon=":material/content_cut:", query_params={"take_plan": str(plan - part if gone else plan | part)},
         )  # fmt: skip

@@ -1,14 +1,13 @@
 """What a link says: numbers made finite, what it brings along, and what of it is told because nothing knows it."""
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from pages.shell.words import plain
-from probes.deviation.generation_drift import LONGEST
 
 _NAME = 40  # letters of a name that are shown
 # Every name by which a link can set something, on whatever page; tests/pages/test_links.py finds the same in the sources.
@@ -49,29 +48,31 @@ def _infinite(text: str) -> str:
     return ("-" if number < 0 else "+") if math.isinf(number) else ""
 
 
-def _within(low: int, high: int) -> Callable[[str], int]:
-    """A number as a link writes it; ValueError where its field does not take it."""
-    numbers = range(low, high + 1)
-    return lambda text: numbers[numbers.index(int(text))]
+_TAKEN = ("plan", "layer", "head", "step", "drift_prompts", "drift_steps", "chat_turn")
 
 
-_TAKEN = {
-    "plan": str, "layer": int, "head": int, "step": _within(0, LONGEST), "drift_prompts": str,
-    "drift_steps": _within(1, LONGEST), "chat_turn": "true".__eq__,
-}  # fmt: skip
-
-
-def take_link() -> None:
+def take_link() -> bool:
     """Put what a link inside the app brings along into its fields, as ``take_plan=a25``; before any is drawn.
 
-    A field that was drawn before keeps its value, whatever the address says, so such a link cannot name the field itself.
+    A field that was drawn before keeps its value, whatever the address says, so such a link cannot name the field itself. The
+    plan is drawn on every page; what else is brought is forgotten, and filled anew from the address.
+
+    Returns
+    -------
+    bool
+        The page has to begin again once the sidebar is drawn, which puts its own fields back into the address: fields are
+        filled from the link as it was when a run began.
     """
-    for name, kind in _TAKEN.items():
-        given = st.query_params.get(f"take_{name}")
-        if given is not None:
-            del st.query_params[f"take_{name}"]
-            with suppress(ValueError):
-                st.session_state[name] = kind(given)
+    brought = {name: given for name in _TAKEN if (given := st.query_params.get(f"take_{name}")) is not None}
+    for name, given in brought.items():
+        del st.query_params[f"take_{name}"]
+        if name == "plan":
+            st.session_state.plan = given
+        else:
+            st.session_state.pop(name, None)
+            with suppress(StreamlitAPIException):  # the field is on the page that the link leads from
+                st.query_params[name] = given
+    return bool(set(brought) - {"plan"})
 
 
 def linked(fields: tuple[str, ...]) -> dict[str, str]:

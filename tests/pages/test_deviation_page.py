@@ -246,7 +246,8 @@ def test_a_step_leads_to_its_layer_and_the_layer_to_the_other_pages(deviation):
     assert asked["params"]["prompts"] == "the capital of France" and asked["params"]["chat"] == "off"
     links = visitor.links()
     assert links["Its heads"] == "key_rank?take_layer=2" and "What dropping it costs" in links
-    assert links["The answer without its block"] == "drop_lab?take_plan=b2"
+    assert links["The answer with its block back"] == "drop_lab?take_plan="
+    assert links["The answer with its attention back"] == "drop_lab?take_plan=m2"
     click(visitor, 2)
     assert visitor.has("ask_step_layers") and "step_depth" not in visitor.figures(), "another step is another question"
     click(visitor, 1)
@@ -271,10 +272,21 @@ def test_a_prompt_is_brought_along_from_the_drop_lab(deviation, visit):
     state = there.at.session_state
     assert state["drift_prompts"] == '{"prompt": "the capital\\nof France"}' and state["drift_steps"] == 6
     assert state["chat_turn"] is False and not any(name.startswith("take_") for name in there.at.query_params)
+    assert there.at.query_params["drift_prompts"] == state["drift_prompts"], "the address does not restore the view"
     there.click("ask_generation_drift").wait()
     [apart] = re.findall(r"First difference at token (\d+)\.", lab.texts())
+    assert dict(parse_qsl(query))["take_step"] == apart
     assert state["step"] == int(apart) and f"First difference at step {apart} " in there.texts()
     assert "Where do the two part? → Deviation" not in visit("drop_lab", plan="").click("answer").wait().links()
+
+
+def test_what_a_link_brings_replaces_what_the_page_had_before(deviation):
+    visitor = deviation().click("ask_generation_drift").wait().go("drop_lab")
+    visitor.at.query_params.update({"take_drift_prompts": "of France", "take_drift_steps": "3", "take_step": "2"})
+    state = visitor.go("deviation").at.session_state
+    assert (state["drift_prompts"], state["drift_steps"]) == ("of France", 3) and visitor.has("ask_generation_drift")
+    visitor.click("ask_generation_drift").wait()
+    assert state["step"] == 2 and "Step 2: KL " in visitor.texts() and not visitor.at.warning
 
 
 def test_the_texts_of_both_stand_beside_each_other(deviation):

@@ -232,8 +232,11 @@ def test_settings_of_other_pages_are_not_told(visit):
     assert not visit("drop_lab", step=3, search_share=20, comparison="x", tour_step="2", take_plan="a1").at.warning
 
 
-@pytest.mark.parametrize("name, given", [("drift_steps", "5000"), ("step", "-2"), ("layer", "many"), ("step", "9" * 5000)])
-def test_a_link_inside_the_app_brings_nothing_that_a_field_does_not_take(visit, name, given):
+@pytest.mark.parametrize(
+    "name, given, taken", [("drift_steps", "5000", 32), ("drift_steps", "many", 32), ("chat_turn", "x", True)]
+)
+def test_what_a_link_inside_the_app_brings_and_a_field_does_not_take_is_told(visit, name, given, taken):
     visit()
     visitor = visit("deviation", plan="a1", **{f"take_{name}": given})
-    assert f"take_{name}" not in visitor.at.query_params and visitor.has("ask_generation_drift")
+    assert f"take_{name}" not in visitor.at.query_params and visitor.at.session_state[name] == taken
+    assert [f"{name}={given}, which is not valid" in unmarked(each.value) for each in visitor.at.warning] == [True]

@@ -25,6 +25,11 @@ def run(subject, plan, prompt=0, step=0, dense=None, **params):
                      dense=dense)  # fmt: skip
 
 
+def turned(one, other):
+    """The cosine of two vectors."""
+    return cosine(one.double().numpy(), other.double().numpy())
+
+
 @torch.inference_mode()
 def test_it_is_what_plain_transformers_gives():
     """The model itself writes the text; without attention 2 it is the same model with a zero in its place."""
@@ -41,11 +46,11 @@ def test_it_is_what_plain_transformers_gives():
     assert found.layers == LAYERS and found.tokens == 1
     for depth in range(LAYERS):  # the last of `hidden_states` is after the final norm
         h, changed = (each.hidden_states[depth][0, -1] for each in (dense, pruned))
-        assert found.cumulative.h_cosine[depth] == pytest.approx(float(cosine(h.double(), changed.double())), abs=1e-7), depth
+        assert found.cumulative.h_cosine[depth] == pytest.approx(turned(h, changed), abs=1e-7), depth
         p, q = (model.lm_head(model.model.norm(each)).double().softmax(-1) for each in (h, changed))
-        assert found.cumulative.p_cosine[depth] == pytest.approx(float(cosine(p, q)), abs=1e-6), depth
-    z, changed = (each.logits[0, -1].double() for each in (dense, pruned))
-    assert found.cumulative.z_cosine[-1] == pytest.approx(float(cosine(z, changed)), abs=1e-6)
+        assert found.cumulative.p_cosine[depth] == pytest.approx(turned(p, q), abs=1e-6), depth
+    z, changed = (each.logits[0, -1] for each in (dense, pruned))
+    assert found.cumulative.z_cosine[-1] == pytest.approx(turned(z, changed), abs=1e-6)
     assert found.cumulative.h_cosine[:3] == [1, 1, 1] and found.cumulative.h_cosine[3] < 1 - 1e-6
 
 
@@ -127,8 +132,10 @@ def test_the_layer_is_where_a_space_parts_most():
     found.cumulative.h_cosine[:] = [1, 1, 0.9, 0.89, 0.88]
     found.cumulative.z_cosine[:] = [1, 1, 1, 1, 1]
     found.cumulative.p_cosine[:] = [1, 0.99, 0.98, 0.5, 0.6]
-    assert charts.parting(found) == 2 and charts.parting(found, "h_cosine") == 1 and charts.parting(found, "z_cosine") is None
+    assert [charts.parting(found, f"{space}_cosine") for space in "hzp"] == [1, None, 2] and charts.parting(found) == 1
     assert charts.sentence(found) == (
-        "Where 1 − cos grows most at this step: hidden states in layer 1, from 0 to 0.100; logits nowhere; probabilities in "
-        "layer 2, from 0.0200 to 0.500."
+        "Where 1 − cos grows most at this step: hidden states in layer 1, from 0 to 0.100; probabilities in layer 2, from "
+        "0.0200 to 0.500."
     )
+    found.cumulative.h_cosine[:] = found.cumulative.p_cosine[:] = [1] * 5
+    assert charts.sentence(found) == "At this step the two models do not part in any layer."
