@@ -1,5 +1,6 @@
 """What heat maps share: a colour bar, cells that answer to the mouse, a frame around one, marks on others."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,8 +9,8 @@ import plotly.graph_objects as go
 from charts import style
 from charts.colours import between, ink
 
-UNSEEN = 0.01  # opacity: none at all would not answer to the mouse
-_UNSEEN = {"marker": {"opacity": UNSEEN}}
+_SIDE, _LONGEST = 520, 760  # pixels of a map of layers by layers
+_CELL = 6  # pixels that a layer gets as long as there is room
 _WHITE, _INK = "#FFFFFF", "#14171F"  # seen on every colour of a map
 
 
@@ -19,28 +20,45 @@ def colour_bar(title: str, length: int, **rest: object) -> dict:
     return common | {"lenmode": "pixels", "len": length, "x": 0, "xanchor": "left", "y": 1} | rest
 
 
-def targets(x: Sequence[float], y: Sequence[float], customdata: Sequence[Sequence], size: float = 6) -> go.Scatter:
-    """Almost invisible squares on the cells: a click on a heat map itself does not reach Python.
+def targets(x: Sequence[float], y: Sequence[float], customdata: Sequence[Sequence]) -> go.Scatter:
+    """Places that answer to the mouse: a click on a heat map itself does not reach Python.
+
+    They are texts without letters: nothing is drawn, and the nearest place answers, which is the one of the cell under the
+    mouse. Of markers that are larger than their cells, plotly would take any.
 
     Parameters
     ----------
     x, y : sequences as long as there are cells
     customdata : sequence of sequences
         What a click hands over; the last element is the hover text.
-    size : float
-        Pixels.
     """
-    return go.Scatter(
-        x=x,
-        y=y,
-        mode="markers",
-        marker={"symbol": "square", "size": size, "opacity": UNSEEN, "color": style.MUTED},
-        customdata=customdata,
-        hovertemplate=f"%{{customdata[{len(customdata[0]) - 1}]}}<extra></extra>",
-        showlegend=False,
-        selected=_UNSEEN,
-        unselected=_UNSEEN,
-    )
+    template = f"%{{customdata[{len(customdata[0]) - 1}]}}<extra></extra>"
+    return go.Scatter(x=x, y=y, mode="text", customdata=customdata, hovertemplate=template, showlegend=False)
+
+
+def side(layers: int) -> int:
+    """How wide and high a map of layers by layers is where there is room, in pixels."""
+    return max(_SIDE, min(_LONGEST, _CELL * layers))
+
+
+def layers_by_layers(
+    figure: go.Figure, layers: int, across: tuple[str, tuple], down: tuple[str, tuple], revision: str, finding: str
+) -> go.Figure:
+    """The layout of a map of layers by layers, in place: as high as wide, and narrower where the page is.
+
+    Parameters
+    ----------
+    across, down : (str, (float, float))
+        Title and range of the axes.
+    revision, finding : str
+        As in `style.frame`.
+    """
+    figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], automargin=False, title_standoff=16))
+    figure.update_yaxes(style.layer_axis(layers, down[0], range=down[1], automargin=False))
+    margin, pixels = {"l": 64, "r": 8, "t": 100, "b": 64}, side(layers)
+    widest, reach = pixels + 72, pixels / layers  # a cell answers up to its corners, and nothing beyond its neighbours
+    height = pixels + margin["t"] + margin["b"]
+    return style.frame(figure, height, revision, finding=finding, widest=widest, margin=margin, hoverdistance=math.ceil(reach))
 
 
 def digits(values: np.ndarray, texts: np.ndarray, low: float, high: float, size: int) -> go.Scatter:

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from charts import cells, style
+from charts import style
 from charts.generation.answers import as_csv
 from charts.report import page
 
@@ -41,8 +41,7 @@ def _tells(trace: Any) -> bool:
     """Whether a trace holds numbers: not digits over a map, places to click, or an entry of the legend."""
     if trace.type == "heatmap":
         return True
-    unseen = trace.marker.opacity == cells.UNSEEN
-    return not (unseen or getattr(trace, "mode", "") == "text" or all(each is None for each in trace.x))
+    return getattr(trace, "mode", "") != "text" and any(each is not None for each in trace.x)
 
 
 def _rows(figure: go.Figure, trace: Any) -> Iterator[dict[str, Any]]:

@@ -33,7 +33,9 @@ _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
 
 
-def frame(figure: go.Figure, height: int, revision: str, top: int = 44, finding: str = "", **layout: object) -> go.Figure:
+def frame(
+    figure: go.Figure, height: int, revision: str, top: int = 44, finding: str = "", widest: int = 0, **layout: object
+) -> go.Figure:
     """Give a figure the common layout, in place.
 
     Parameters
@@ -47,6 +49,8 @@ def frame(figure: go.Figure, height: int, revision: str, top: int = 44, finding:
         Pixels above the plot, where the legend is: 64 have room for two rows of it.
     finding : str
         What the chart shows, in one sentence; `finding` reads it back.
+    widest : int
+        Pixels beyond which the chart does not grow, though there is room; 0: it takes all. `widest` reads it back.
     layout
         What this chart has otherwise.
 
@@ -70,7 +74,7 @@ def frame(figure: go.Figure, height: int, revision: str, top: int = 44, finding:
         "hovermode": "closest",
         # Its default is half of the paper, which is transparent black here: a grey box.
         "modebar": {"bgcolor": "rgba(0, 0, 0, 0)", "color": LINE, "activecolor": MUTED},
-        "meta": {"finding": finding},
+        "meta": {"finding": finding, "widest": widest},
     }
     figure.update_layout(common | layout)
     return figure
@@ -79,6 +83,11 @@ def frame(figure: go.Figure, height: int, revision: str, top: int = 44, finding:
 def finding(figure: go.Figure) -> str:
     """What a chart shows, in one sentence of plain text; it may be empty."""
     return (figure.layout.meta or {}).get("finding", "")
+
+
+def widest(figure: go.Figure) -> int:
+    """Pixels beyond which a chart does not grow; 0: it takes all the room."""
+    return (figure.layout.meta or {}).get("widest", 0)
 
 
 def axis(title: str | None = None, **rest: object) -> dict:

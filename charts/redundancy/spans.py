@@ -14,7 +14,6 @@ MEASURES = {
     "angular_last": "angular distance, last token",
     "cosine": "cosine",
 }
-_PLOT = 520  # pixels of the square in which the cells lie
 
 
 def states(
@@ -58,8 +57,8 @@ def states(
     dropped = [(stop, start) for start, stop in style.runs(plan)]
     _marks(figure, [(stop, start) for start, stop in best], dropped, result.layers)
     across, down = (0.5, result.layers + 0.5), (result.layers - 0.5, -0.5)
-    _square(figure, result.layers, ("to the input of layer", across), ("from the input of layer", down))
-    return _framed(figure, f"states-{measure}", _least(values, measure))
+    axes = ("to the input of layer", across), ("from the input of layer", down)
+    return cells.layers_by_layers(figure, result.layers, *axes, f"states-{measure}", _least(values, measure))
 
 
 def spans(
@@ -101,9 +100,8 @@ def spans(
     _cells(figure, shown, title, measure == "cosine" and not rowwise, scale if rowwise else style.NEAR_TO_FAR, y0=1)
     _targets(figure, _by_length(pairs), pairs, plan, layers, texts)
     _marks(figure, _by_length(best.values()), _by_length(style.runs(plan)), layers)
-    across, up = (-0.5, layers - 0.5), (0.5, layers + 0.5)
-    _square(figure, layers, ("first layer dropped", across), ("number of layers dropped", up))
-    return _framed(figure, f"spans-{measure}-{rowwise}", _least(values, measure))
+    axes = ("first layer dropped", (-0.5, layers - 0.5)), ("number of layers dropped", (0.5, layers + 0.5))
+    return cells.layers_by_layers(figure, layers, *axes, f"spans-{measure}-{rowwise}", _least(values, measure))
 
 
 def _by_length(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -168,7 +166,7 @@ def _targets(
         for (start, stop), end, text in zip(pairs, ends, texts, strict=True)
     ]
     x, y = zip(*places, strict=True)
-    figure.add_trace(cells.targets(x, y, customdata, max(3, _PLOT / layers)))
+    figure.add_trace(cells.targets(x, y, customdata))
 
 
 def _guides(figure: go.Figure, plan: Plan) -> None:
@@ -181,7 +179,7 @@ def _guides(figure: go.Figure, plan: Plan) -> None:
 
 def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[int, int]], layers: int) -> None:
     """Squares on the best spans, crosses on the plan's: above the targets, but not in the way of the mouse."""
-    size = max(4, min(7, 0.5 * _PLOT / layers))
+    size = max(4, min(7, 0.5 * cells.side(layers) / layers))
     square = cells.square(size, size / 5)
     cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
     for name, places, look in (("best of its length", best, square), (style.DROPPED, dropped, cross)):
@@ -190,23 +188,9 @@ def _marks(figure: go.Figure, best: list[tuple[int, int]], dropped: list[tuple[i
             figure.add_scatter(x=x, y=y, mode="markers", marker=look, name=name, hoverinfo="skip", **style.UNFADED)
 
 
-def _square(figure: go.Figure, layers: int, across: tuple[str, tuple], up: tuple[str, tuple]) -> None:
-    """Title and range of both axes, with cells as high as wide, flush with the top left corner."""
-    figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], constrain="domain", constraintoward="left"))
-    figure.update_yaxes(style.layer_axis(layers, up[0], range=up[1], constrain="domain", constraintoward="top"))
-    figure.update_yaxes(scaleanchor="x", automargin=False)
-    # With a constrained domain plotly takes the tick labels for no height and would write the title over them.
-    figure.update_xaxes(automargin=False, title_standoff=32)
-
-
 def _least(values: np.ndarray, measure: str) -> str:
     """The best span of a quarter of the layers, in words."""
     length = max(1, (len(values) - 1) // 4)
     start, stop = _best(values, length, measure)
     many = f"spans of {length} layers" if length > 1 else "single layers"
     return f"Of all {many}, {style.span(start, stop)} changes least: {MEASURES[measure]} {style.number(values[start, stop])}"
-
-
-def _framed(figure: go.Figure, revision: str, finding: str) -> go.Figure:
-    margin = {"l": 64, "r": 8, "t": 100, "b": 64}
-    return style.frame(figure, _PLOT + 170, revision, finding=finding, margin=margin)

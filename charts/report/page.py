@@ -57,7 +57,9 @@ def shown(title: str, part: go.Figure | list[dict] | str) -> str:
 def figure(made: go.Figure) -> str:
     """A figure as a div and a script that draws it; texts in it cannot end the script."""
     config = {"displaylogo": False, "responsive": True, "scrollZoom": False}
-    return made.to_html(full_html=False, include_plotlyjs=False, config=config)
+    drawn = made.to_html(full_html=False, include_plotlyjs=False, config=config)
+    widest = style.widest(made)
+    return f'<div style="max-width: {widest}px">{drawn}</div>' if widest else drawn
 
 
 def table(rows: list[dict]) -> str:

@@ -17,7 +17,6 @@ MEASURES = {
     "agreement": ("agreement of the likeliest token", "tokens that keep their likeliest next token"),
 }
 _SYMBOL = {"attention": "circle", "mlp": "square", "block": "diamond"}
-_PLOT = 480  # pixels of the square in which the cells lie
 
 
 def damage(result: DropScanResult, plan: Plan, measure: str = "kl", log: bool = True) -> go.Figure:
@@ -153,18 +152,16 @@ def skips(result: DropScanResult, plan: Plan, mode: str = "future") -> go.Figure
             [later for _, later in places],
             [s for s, _ in places],
             [_cell(effects, s, later, mode, s in dropped) for s, later in places],
-            max(3, _PLOT / layers),
         )
     )
     if shown := [s for s in sorted(dropped) if math.isfinite(effects[s, s])]:
         cross = {"symbol": "x", "size": 10, "color": style.DROP, "line": {"color": "#FFFFFF", "width": 1.5}}
         figure.add_scatter(x=shown, y=shown, mode="markers", marker=cross, name=style.DROPPED, hoverinfo="skip")
-    _square(figure, layers)
-    margin = {"l": 64, "r": 8, "t": 100, "b": 64}
-    return style.frame(figure, _PLOT + 170, f"skips-{mode}", finding=_widest(effects), margin=margin)
+    axes = ("later layer", (-0.5, layers - 0.5)), ("skipped layer", (layers - 0.5, -0.5))
+    return cells.layers_by_layers(figure, layers, *axes, f"skips-{mode}", _most(effects))
 
 
-def _widest(effects: np.ndarray) -> str:
+def _most(effects: np.ndarray) -> str:
     """The layer without which later ones change most, in words."""
     later = {s: row[s + 1 :][np.isfinite(row[s + 1 :])] for s, row in enumerate(effects)}
     means = {s: float(row.mean()) for s, row in later.items() if len(row)}
@@ -181,13 +178,3 @@ def _cell(effects: np.ndarray, skipped: int, later: int, mode: str, dropped: boo
         f"at most,<br>on {tokens}<br>"
     )
     return [f"b{skipped}", text + style.invitation(dropped)]
-
-
-def _square(figure: go.Figure, layers: int) -> None:
-    """Cells as high as wide, flush with the top left corner."""
-    ends = [-0.5, layers - 0.5]
-    figure.update_xaxes(style.layer_axis(layers, "later layer", range=ends, constrain="domain", constraintoward="left"))
-    figure.update_yaxes(style.layer_axis(layers, "skipped layer", range=ends[::-1], constrain="domain", constraintoward="top"))
-    figure.update_yaxes(scaleanchor="x", automargin=False)
-    # With a constrained domain plotly takes the tick labels for no height and would write the title over them.
-    figure.update_xaxes(automargin=False, title_standoff=32)

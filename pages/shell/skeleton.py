@@ -50,7 +50,8 @@ def _drawn(figure, name: str, alt: str, place, **select) -> None:
         box.markdown(f"**{plain(said)}**")
     kind = st.session_state.get(f"{name}_camera") or _CAMERA[0]
     camera = {"toImageButtonOptions": {"format": kind.lower(), "filename": name}}
-    box.plotly_chart(figure, key=name, alt=alt, config=CHART | camera, **select)
+    width = style.widest(figure) or "stretch"
+    box.plotly_chart(figure, key=name, alt=alt, width=width, config=CHART | camera, **select)
     with box.popover("Save", type="tertiary", icon=":material/download:"):
         # Made when they are clicked: the HTML holds all of plotly.
         st.download_button(

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import serving
+from cache.store import Store
+from probes.generation.comparison import keep
+from tests.browser import answers
 
 # Part of a complaint → why it is not ours.
 IGNORED: list[tuple[str, str]] = [
@@ -34,6 +37,17 @@ def _share_the_model(data):
     (data / "models").mkdir(exist_ok=True)
     if not (data / "browser" / "models").exists():
         (data / "browser" / "models").symlink_to(data / "models", target_is_directory=True)
+
+
+@pytest.fixture(scope="session")
+def answered(server, data, tiny_folder):
+    """A link with a gap for the page, to a tiny model of which all is measured and nothing is in memory."""
+    store, comparisons = (Store(data / "browser" / name) for name in ("answers", "comparisons"))
+    answers.fill(store, tiny_folder)
+    made = keep(comparisons, answers.comparison(tiny_folder))
+    for each in (store, comparisons):
+        each.close()
+    return f"{server}/{{}}{answers.link(tiny_folder)}&comparison={made}"
 
 
 @pytest.fixture

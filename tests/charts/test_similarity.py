@@ -1,10 +1,12 @@
 """Charts of the similarity probe: valid, labelled, clickable, and right about what they show."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
+from charts import style
 from charts.redundancy import similarity
 from plans.drops import Drops, dropped
 from plans.operation import Shape
@@ -137,10 +139,13 @@ def test_colours_span_what_is_there_even_if_it_is_one_cell():
             assert layers == 1 or heat.zmax == pytest.approx(max(values), rel=1e-3)
 
 
-def test_targets_cover_the_cells_unseen():
-    few, many = (_targets(similarity.states(similar(layers), Plan())).marker for layers in (5, 80))
-    assert few.size > many.size >= 3
-    assert few.opacity <= 0.02
+@pytest.mark.parametrize("layers", [5, 30, 126])
+def test_places_to_click_are_not_drawn_and_reach_the_corners_of_their_cells(layers):
+    for figure in (similarity.states(similar(layers), Plan()), similarity.spans(similar(layers), Plan())):
+        assert _targets(figure).mode == "text" and _targets(figure).text is None
+        margin, cell = figure.layout.margin, (style.widest(figure) - figure.layout.margin.l - figure.layout.margin.r) / layers
+        assert cell * layers == figure.layout.height - margin.t - margin.b, "a cell is as high as wide where there is room"
+        assert cell * math.sqrt(0.5) <= figure.layout.hoverdistance <= cell + 1
 
 
 def test_the_spans_of_the_plan_are_crossed_in_both_maps():

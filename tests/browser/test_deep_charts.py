@@ -1,0 +1,55 @@
+"""Charts of a model of 126 layers, on a phone and on a desk: labels do not touch, and the mouse reads what lies under it."""
+
+import pytest
+
+pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
+
+from charts.report import page as report
+from tests.browser.test_looks import LOOKS
+from tests.charts.test_saved import figures
+
+WIDTHS = (420, 1400)
+MAPS = ("states", "spans", "skips", "heads")
+# Where point number `share` × all of a chart is, with its place in the window; of a map a little off the middle of its cell.
+POINT = """([name, share, off]) => {
+    const chart = document.querySelector(`#${name} .js-plotly-plot`);
+    const trace = chart._fullData.find(each => each.hoverinfo !== "skip" && each.customdata);
+    const at = Math.floor(share * trace.x.length), x = chart._fullLayout[trace.xaxis.replace("x", "xaxis")];
+    const y = chart._fullLayout[trace.yaxis.replace("y", "yaxis")];
+    chart.scrollIntoView({ block: "center" });
+    chart.removeAllListeners("plotly_hover");
+    chart.on("plotly_hover", event => { window.hovered = event.points.map(each => JSON.stringify(each.customdata)) });
+    window.hovered = [];
+    const { left, top } = chart.getBoundingClientRect();
+    const across = left + x._offset + x.d2p(trace.x[at] + off), down = top + y._offset + y.d2p(trace.y[at] + off);
+    return [across, down, JSON.stringify(trace.customdata[at])];
+}"""
+
+
+@pytest.fixture(scope="module", params=WIDTHS)
+def deep(request, browser, tmp_path_factory):
+    file = tmp_path_factory.mktemp("deep") / "charts.html"
+    drawn = [f'<section id="{name.replace(" ", "-")}">{report.figure(each)}</section>' for name, each in figures(126).items()]
+    file.write_text(report.document("126 layers", drawn))
+    context = browser.new_context(viewport={"width": request.param, "height": 900})
+    context.add_init_script(path=LOOKS)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('.plotly-graph-div')].every(each => each.querySelector('.main-svg'))")
+    page.evaluate("looks.still()")
+    yield page
+    context.close()
+
+
+def test_labels_do_not_touch(deep):
+    assert deep.evaluate("looks.charts()") == []
+    assert deep.evaluate("document.documentElement.scrollWidth") <= deep.viewport_size["width"]
+
+
+@pytest.mark.parametrize("name", [*MAPS, "importance", "scan", "sizes", "contributions"])
+def test_the_mouse_reads_what_lies_under_it(deep, name):
+    for share in (0.02, 0.37, 0.7, 0.99):
+        x, y, said = deep.evaluate(POINT, [name, share, 0.4 if name in MAPS else 0])
+        deep.mouse.move(x - 1, y)
+        deep.mouse.move(x, y)
+        deep.wait_for_function("said => window.hovered.includes(said)", arg=said, timeout=5_000)

@@ -1,0 +1,37 @@
+"""Every page of the app with its answer, for checks of them all."""
+
+from urllib.parse import quote
+
+from playwright.sync_api import Page, expect
+
+# A page, or a part of one, and what stands on it once its answer is drawn.
+VIEWS = {
+    "": ".st-key-chart_sizes .main-svg",
+    "similarity": ".st-key-chart_importance .main-svg",
+    "scan": ".st-key-chart_damage .main-svg",
+    "key_rank": ".st-key-chart_by_layer .main-svg",
+    "deviation": ".st-key-chart_alternatives .main-svg",
+    "deviation?part=Multiple choice": ".st-key-chart_each_item .main-svg",
+    "deviation?part=Each sublayer alone": ".st-key-chart_alone .main-svg",
+    "drop_lab": ".st-key-chart_speed_ratios .main-svg",
+    "compare": ".st-key-compare_csv",
+    "compare?compare=Blind vote": ".st-key-vote_left",
+    "decide?decide=Search": ".st-key-chart_front .main-svg",
+    "decide?decide=Plans": ".st-key-pair_table",
+    "decide?decide=Speed": ".st-key-chart_speed_ratios .main-svg",
+    "decide?decide=Tasks": ".st-key-ask_evaluate",
+    "decide?decide=Export": ".st-key-export_folder",
+    "storage": ".st-key-bundle_take",
+    "tour": ".st-key-chart_tour_importance .main-svg",
+    "glossary": ".st-key-glossary_find",
+}
+
+
+def visit(page: Page, link: str, view: str) -> Page:
+    """Open one and wait until it is drawn; ``link`` has a gap for it."""
+    page.goto(link.format(f"{quote(view, safe='?=')}{'&' if '?' in view else '?'}"))
+    expect(page.locator(VIEWS[view]).first).to_be_visible()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    return page
