@@ -50,27 +50,29 @@ without = st.toggle(
 )  # fmt: skip
 means = result.without_first if without else result
 
-with st.container(border=True):
-    kind, count, take, length, span = st.columns([1.6, 1, 3, 1, 2.4], vertical_alignment="bottom")
-    kind.selectbox("Drop", list(_KINDS), key="take_kind", help="Highest mean cosine first.")
-    count.number_input("How many", 1, 2 * result.layers, 4, key="take_count")
-    chosen, asked_for, adds = st.session_state.take_kind, int(st.session_state.take_count), "Also drop" if plan else "Drop"
-    given, clamped = presets.reached(lambda n: most_redundant(means, _KINDS[chosen], n), asked_for)
-    take.button(
-        f"{adds} the {plural(given, f'most redundant {chosen} layer')}", key="take", type="primary",
-        on_click=_take, args=(means,), width="stretch", help="Adds them to what the plan does already.",
-    )  # fmt: skip
-    length.number_input("Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Consecutive blocks.")
-    best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
-    span.button(
-        f"{adds} {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
-        width="stretch", help=(
-            "Adds the span of this length whose input and output are most similar: angular distance "
-            f"{best['angular']:.3f}."
-        ),
-    )  # fmt: skip
-    if clamped:
-        st.caption(clamped)
+# Not columns: in a narrow window they would cut the buttons' labels.
+box = st.container(border=True)
+row = box.container(horizontal=True, gap="medium")
+parts, length = (row.container(horizontal=True, vertical_alignment="bottom", width="content") for _ in range(2))
+parts.selectbox("Drop", list(_KINDS), key="take_kind", help="Highest mean cosine first.", width=190)
+parts.number_input("How many", 1, 2 * result.layers, 4, key="take_count", width=120)
+chosen, asked_for, adds = st.session_state.take_kind, int(st.session_state.take_count), "Also drop" if plan else "Drop"
+given, clamped = presets.reached(lambda n: most_redundant(means, _KINDS[chosen], n), asked_for)
+parts.button(
+    f"{adds} the {plural(given, f'most redundant {chosen} layer')}", key="take", type="primary", on_click=_take, args=(means,),
+    help="Adds them to what the plan does already.",
+)  # fmt: skip
+length.number_input(
+    "Span of", 1, result.layers, min(4, result.layers), key="span_length", help="Consecutive blocks.", width=120
+)
+best = best_spans(means.cosine, means.angular)[st.session_state.span_length - 1]
+length.button(
+    f"{adds} {style.span(best['start'], best['stop'])}", key="take_span", on_click=_take_span, args=(best,),
+    help="Adds the span of this length whose input and output are most similar: angular distance "
+    f"{best['angular']:.3f}.",
+)  # fmt: skip
+if clamped:
+    box.caption(clamped)
 
 importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
 with importance:

@@ -75,21 +75,12 @@ def _entries(above) -> None:
 
 def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:
     chosen = [entries[i].key for i in event.selection.rows if i < len(entries)]
-    one, model, button, every = st.columns([1.4, 1.6, 1.4, 1.2], vertical_alignment="bottom")
-    one.button(
-        f"Forget {len(chosen)} selected", key="forget", disabled=not chosen, on_click=_forget, args=(chosen,),
-        width="stretch",
-    )  # fmt: skip
-    name = model.selectbox("Model", sorted({row["model"] for row in rows}), key="forget_model_name")
-    of_model = [entry.key for entry, row in zip(entries, rows, strict=True) if row["model"] == name]
-    button.button(
-        f"Forget {plural(len(of_model), 'answer')} on it",
-        key="forget_model",
-        on_click=_forget,
-        args=(of_model,),
-        width="stretch",
-    )
-    with every.popover("Forget everything", width="stretch"):
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.button(f"Forget {len(chosen)} selected", key="forget", disabled=not chosen, on_click=_forget, args=(chosen,))
+    name = row.selectbox("Model", sorted({each["model"] for each in rows}), key="forget_model_name", width=260)
+    of_model = [entry.key for entry, each in zip(entries, rows, strict=True) if each["model"] == name]
+    row.button(f"Forget {plural(len(of_model), 'answer')} on it", key="forget_model", on_click=_forget, args=(of_model,))
+    with row.popover("Forget everything"):
         st.write("Every answer will have to be computed again, and pasted or uploaded texts are deleted.")
         st.button("Yes, forget everything", key="forget_all", type="primary", on_click=_forget, args=(None,))
 

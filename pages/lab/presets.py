@@ -60,16 +60,16 @@ def draw(layers: int, current: Plan) -> None:
     """A chooser of presets; one click makes the preset what the plan drops. What it thins out stays."""
     answer = shell.known("similarity")
     known = presets(answer.result if answer else None)
-    name, count, use = st.columns([3, 1, 1], vertical_alignment="bottom")
-    chosen = name.selectbox(
-        "Preset", list(known), key="preset", help="Measure similarity to get presets from its rankings as well."
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    chosen = row.selectbox(
+        "Preset", list(known), key="preset", width=320, help="Measure similarity to get presets from its rankings as well."
     )
-    many = count.number_input("How many", 1, layers, min(4, layers), key="preset_count")
+    many = row.number_input("How many", 1, layers, min(4, layers), key="preset_count", width=120)
     plan = known[chosen](int(many), layers) | current.without(Drops.name)
     does = "Replaces what the plan drops" if dropped(current) else "Drops these"
-    use.button(
+    row.button(
         "Replace drops" if dropped(current) else "Drop these", key="preset_use", on_click=shell.set_plan, args=(plan,),
-        width="stretch", help=f"{does}; what it prunes or attends to stays. The plan is then {plan}.",
+        help=f"{does}; what it prunes or attends to stays. The plan is then {plan}.",
     )  # fmt: skip
     if clamped := reached(lambda n: known[chosen](n, layers), int(many))[1]:
         st.caption(clamped)

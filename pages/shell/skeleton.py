@@ -63,7 +63,7 @@ def _drawn(figure, name: str, alt: str, place, **select) -> None:
             on_click="ignore", width="stretch",
         )  # fmt: skip
         st.segmented_control(
-            "The camera above the chart saves",
+            "The camera in the toolbar saves",
             _CAMERA,
             default=_CAMERA[0],
             key=f"{name}_camera",
