@@ -10,6 +10,7 @@ from charts import style
 from charts.colours import between, ink
 
 _SIDE, _LONGEST = 520, 760  # pixels of a map of layers by layers
+_BAR = 62  # pixels of a colour bar with its labels and title
 _CELL = 6  # pixels that a layer gets as long as there is room
 _WHITE, _INK = "#FFFFFF", "#14171F"  # seen on every colour of a map
 
@@ -55,10 +56,12 @@ def layers_by_layers(
     """
     figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], automargin=False, title_standoff=16))
     figure.update_yaxes(style.layer_axis(layers, down[0], range=down[1], automargin=False))
-    margin, pixels = {"l": 64, "r": 8, "t": 100, "b": 64}, side(layers)
+    margin, pixels = {"l": 64, "r": 8, "t": _BAR + 26, "b": 64}, side(layers)
     widest, reach = pixels + 72, pixels / layers  # a cell answers up to its corners, and nothing beyond its neighbours
     height = pixels + margin["t"] + margin["b"]
-    return style.frame(figure, height, revision, finding=finding, widest=widest, margin=margin, hoverdistance=math.ceil(reach))
+    return style.frame(
+        figure, height, revision, _BAR, finding, widest, margin=margin, hoverdistance=math.ceil(reach)
+    )  # fmt: skip
 
 
 def digits(values: np.ndarray, texts: np.ndarray, low: float, high: float, size: int) -> go.Scatter:

@@ -6,7 +6,7 @@ page, and are told apart with any colour blindness; the tests measure both.
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas  # noqa: F401  plotly takes one that another thread is still importing for a whole one, and fails
 import plotly.graph_objects as go
@@ -31,10 +31,11 @@ NEAR_TO_FAR = ["#BFE08A", "#7CC596", "#3DA79C", "#27829A", "#34598C", "#3E3470"]
 
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
+_BELOW = 80  # pixels of a usual picture that are not plot: a row of the legend, labels and title of the axis
 
 
 def frame(
-    figure: go.Figure, height: int, revision: str, top: int = 44, finding: str = "", widest: int = 0, **layout: object
+    figure: go.Figure, height: int, revision: str, above: int = 8, finding: str = "", widest: int = 0, **layout: object
 ) -> go.Figure:
     """Give a figure the common layout, in place.
 
@@ -45,8 +46,8 @@ def frame(
         Pixels.
     revision : str
         As long as this stays the same, zoom and hidden legend items survive a redraw.
-    top : int
-        Pixels above the plot, where the legend is: 64 have room for two rows of it.
+    above : int
+        Pixels right above the plot for what stands there, as the headings of its parts; the legend comes above them.
     finding : str
         What the chart shows, in one sentence; `finding` reads it back.
     widest : int
@@ -59,8 +60,14 @@ def frame(
     Figure
         The same one.
     """
-    # Anchored to the top edge of the picture: in units of the plot it would drift away from tall charts.
-    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container"}
+    # In units of the plot, because only then does plotly make room for as many rows as it gets; those are few in a wide window.
+    legend = {
+        "orientation": "h",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1 + above / max(60, height - above - _BELOW),
+        "yanchor": "bottom",
+    }
     legend |= {"bgcolor": "rgba(0, 0, 0, 0)"}
     common = {
         "template": go.layout.Template(),  # an unset one would be plotly's own, with its colours
@@ -68,7 +75,7 @@ def frame(
         "uirevision": revision,
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
-        "margin": {"l": 8, "r": 8, "t": top, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": above, "b": 8},
         "legend": legend,
         "hoverlabel": {"align": "left", "namelength": -1},
         "hovermode": "closest",
@@ -106,6 +113,14 @@ def axis(title: str | None = None, **rest: object) -> dict:
 def heading(text: str, standoff: int = 10) -> dict:
     """The title of an axis, ``standoff`` pixels from its labels."""
     return {"title": {"text": text, "standoff": standoff}}
+
+
+def log_axis(values: Iterable[float]) -> dict:
+    """What makes an axis logarithmic: labels at powers of ten, and between them where there are few powers or none."""
+    powers = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
+    decades = max(powers, default=0) - min(powers, default=0)
+    step = {"nticks": 6} if decades < 0.7 else {"dtick": "D2" if decades < 1.7 else 1}
+    return {"type": "log", "tickformat": "~g"} | step
 
 
 def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:

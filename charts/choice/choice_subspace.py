@@ -114,11 +114,10 @@ def each_item(results: dict[str, ChoiceResult], way: str = "letters") -> go.Figu
     figure.add_trace(style.legend_item("choice changed", marker={"symbol": "x", "size": 8, "color": style.MUTED}))
     figure.update_xaxes(style.axis("KL, whole vocabulary (nats)", type="log", range=_range(ends[0]), **_DECADES))
     figure.update_yaxes(style.axis("KL, options alone (nats)", type="log", range=_range(ends[1]), **_DECADES))
-    top = 84 if len(figure.data) > 4 else 60  # four entries of the legend fill a row
     flips = [(plan, flipped(found, way), len(found.questions)) for plan, found in results.items() if found is not None]
     said = [f"{len(rows)} of {count} with {style.plan_name(plan)}" for plan, rows, count in flips]
     finding = f"Items whose choice changes: {', '.join(said)}" if said else ""
-    return style.frame(figure, 320 + top, f"items-{way}", top, finding)
+    return style.frame(figure, 390, f"items-{way}", finding=finding)
 
 
 def _item(result: ChoiceResult, way: str, i: int) -> str:

@@ -57,7 +57,7 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
         figure.add_annotation(x=i + 1, y=kl[i], text=label, **look)
     figure.update_xaxes(style.axis("position in the window (tokens)", showgrid=False, nticks=12, range=ends))
     figure.update_yaxes(style.axis("KL (nats)", rangemode="tozero", nticks=5))
-    return style.frame(figure, 320, f"damage-{window}", finding=_concentrated(kl), hovermode="x", bargap=0.1)
+    return style.frame(figure, 320, f"damage-{window}", 16, finding=_concentrated(kl), hovermode="x", bargap=0.1)
 
 
 def _concentrated(kl: np.ndarray) -> str:

@@ -197,4 +197,4 @@ def alternatives(result: DriftResult, prompt: int, step: int) -> go.Figure:
     dense, pruned = (html.unescape(style.plain(each[prompt][step][0])) for each in (result.dense_top_pieces, result.top_pieces))
     same = bool(result.dense_top_ids[prompt, step][0] == result.top_ids[prompt, step][0])
     finding = f"Likeliest token of both: ‘{dense}’" if same else f"Likeliest token: dense ‘{dense}’, pruned ‘{pruned}’"
-    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", top=36, finding=finding, bargap=0.3)
+    return style.frame(figure, 250, f"alternatives-{prompt}-{step}", above=26, finding=finding, bargap=0.3)

@@ -23,7 +23,7 @@ _GUESS = "dot"  # of estimates
 SPACES = {"h": "hidden states h", "z": "logits z", "p": "probabilities p", "kl": "KL(dense‖pruned)"}
 SMALLEST = 1e-9  # below this a cosine of float32 states is rounding, and a logarithm of it a cliff
 _DEEPEST = 1e-6  # where the axis ends at the latest, however small the values are
-_ROW, _LEGEND_ROW = 140, 25  # pixels
+_ROW = 140  # pixels
 _DECADES = 5  # labelled on a logarithmic axis
 _EMPTY = 0.25  # of an axis, from which on it is cut off at the left
 
@@ -94,10 +94,9 @@ def rows(
     figure.update_annotations(x=0, xanchor="left", yshift=1, font={"size": 13})
     for column, name in enumerate(columns, 1):
         _heading(figure, name, column)
-    entries = sum(trace.showlegend is True for trace in figure.data)
-    top = 42 + _LEGEND_ROW * math.ceil(entries / 2) + (26 if any(columns) else 0)  # on a narrow page two entries fill a row
+    above = 50 if any(columns) else 24
     # In mode "x" the labels of four plans would cover the picture.
-    return style.frame(figure, top + 60 + count * _ROW, revision, top, finding, hoverdistance=40)
+    return style.frame(figure, above + 110 + count * _ROW, revision, above, finding, hoverdistance=40)
 
 
 def rounded(values: np.ndarray, floor: float = SMALLEST) -> list[float | None]:
@@ -174,13 +173,14 @@ def _axes(figure: go.Figure, curves: Sequence[Curve], titles: Sequence[str]) -> 
     count = (last - start + 1) * len(titles)
     figure.update_xaxes(style.layer_axis(count, None, range=[start - pad, last + pad], **ticks))
     for column, title in enumerate(titles, 1):
-        title = f"{title}; no change before {start + 1}" if start > first else title
+        title = f"{title}<br>no change before {start + 1}" if start > first else title
         figure.update_xaxes(style.heading(title), row=len(SPACES), col=column)
     for row, space in enumerate(SPACES, 1):
         spaces = ("kl",) if space == "kl" else ("h", "z", "p")
         title = "nats" if space == "kl" else f"1 − cos({space})"
         low, high = _range(curves, spaces)
-        scale = {"type": "log", "range": [low, high], "dtick": math.ceil((high - low) / _DECADES), "exponentformat": "power"}
+        scale = {"type": "log", "range": [low, high], "exponentformat": "power"}
+        scale["dtick"] = math.ceil((high - low) / _DECADES) if high - low > 1.6 else "D2"
         figure.update_yaxes(style.axis(None, **scale), row=row)
         figure.update_yaxes(style.heading(title), row=row, col=1)
 

@@ -68,8 +68,8 @@ def tried(rows: Sequence[dict], by: str = "parameters") -> go.Figure:
             **style.UNFADED,
         )
     figure.update_xaxes(style.axis(f"{SAVED[by]} kept (%)", nticks=8, range=ends))
-    figure.update_yaxes(style.axis("KL (nats per token)", type="log", dtick="D2", tickformat="~g"))
-    return style.frame(figure, 400, f"tried-{by}", top=68, finding=_lowest(rows, by))
+    figure.update_yaxes(style.axis("KL (nats per token)", **style.log_axis(max(row["kl"], floor) for row in rows)))
+    return style.frame(figure, 400, f"tried-{by}", finding=_lowest(rows, by))
 
 
 def _lowest(rows: Sequence[dict], by: str) -> str:

@@ -33,7 +33,7 @@ def rates(found: Sequence[Rate], names: Sequence[str]) -> go.Figure:
     figure.update_yaxes(style.axis("plan"))
     said = [f"{style.plan_name(names[each.second])} {each.rate:.0%} ({each.says})" for each in found if each.prompts]
     finding = f"Preferred to the dense model: {', '.join(said)}" if said else ""
-    return style.frame(figure, 120 + 50 * len(found), "rates", top=16, finding=finding)
+    return style.frame(figure, 120 + 50 * len(found), "rates", finding=finding)
 
 
 def table(found: Sequence[Rate], names: Sequence[str], strength: Sequence[np.ndarray]) -> list[dict]:

@@ -149,7 +149,7 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
     title = f"dimensions for {100 * level:g} % of the variance"
     figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
-    return style.frame(figure, 380, f"layers-{level}", top=64, finding=_range(result, level), hovermode="x unified")
+    return style.frame(figure, 380, f"layers-{level}", finding=_range(result, level), hovermode="x unified")
 
 
 def _range(result: KeyRankResult, level: float) -> str:

@@ -167,7 +167,7 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
     finding = f"Perplexity with {percent(result.top[least])} of the keys: {', '.join(said)}"
     figure.update_xaxes(style.axis("keys attended to (%)", range=[0, end], nticks=8, showgrid=False))
     figure.update_yaxes(style.axis("perplexity", type="log", tickformat="~g", nticks=6))
-    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", top=92, finding=finding, hovermode="x unified")
+    return style.frame(figure, _height(result) + 60, f"baselines-{dims}", finding=finding, hovermode="x unified")
 
 
 def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
@@ -210,4 +210,4 @@ def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
     figure.update_xaxes(style.layer_axis(last + 1, "layer", range=[-0.5, last + 0.5]))
     highest = max(1.0, float(result.error[:, i, j].max(initial=0)))
     figure.update_yaxes(style.axis("share (1 = all)", range=[0, 1.05 * highest], nticks=6))
-    return style.frame(figure, 340, f"by-layer-{dims}-{top}", top=64, finding=finding, hovermode="x unified")
+    return style.frame(figure, 340, f"by-layer-{dims}-{top}", finding=finding, hovermode="x unified")

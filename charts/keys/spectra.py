@@ -80,7 +80,7 @@ def spectrum(result: KeyRankResult, layer: int, head: int, level: float) -> go.F
     rank = int(ranks(result, "post", level)[layer, head])
     finding = f"{rank} of {result.head_dim} dimensions explain {100 * level:g} % of the variance of these keys"
     finding = finding if rank else "These keys do not vary"
-    return style.frame(figure, 420, f"spectrum-{layer}-{head}", top=64, finding=finding, hovermode="x")
+    return style.frame(figure, 420, f"spectrum-{layer}-{head}", finding=finding, hovermode="x")
 
 
 def _cumulative(spectra: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ def overlap(result: KeyRankResult) -> go.Figure:
     figure.update_yaxes(style.axis("subspace overlap", range=[0, 1.05], nticks=6))
     found, chance = np.mean(result.overlap_post), np.mean(result.chance_post)
     finding = f"The leading directions overlap by {100 * found:.0f} %; random ones would by {100 * chance:.0f} %"
-    return style.frame(figure, 320, "overlap", top=64, finding=finding, hovermode="x unified")
+    return style.frame(figure, 320, "overlap", finding=finding, hovermode="x unified")
 
 
 def overlap_in_words(result: KeyRankResult, text: str, other: str = "") -> str:

@@ -72,7 +72,7 @@ def importance(
     # In mode "x" the whole column of a bar answers to the mouse: the bars worth a click are the shortest.
     revision = f"importance-{log}-{','.join(kinds)}"
     height, least = 80 + 170 * len(kinds), _least(means, kinds)
-    return style.frame(figure, height, revision, top=64, finding=least, hovermode="x", bargap=0.25)
+    return style.frame(figure, height, revision, above=26, finding=least, hovermode="x", bargap=0.25)
 
 
 def _least(means: SimilarityResult | Summary, kinds: Sequence[str]) -> str:
@@ -173,7 +173,8 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
     figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
     figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
     figure.update_xaxes(style.heading("layer"), row=2)
-    scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero"}
+    lengths = [length for kind in KINDS for length in getattr(means, f"{kind}_norm")]
+    scale = style.log_axis(lengths) if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("update norm ÷ stream norm", **scale), row=1)
     figure.update_yaxes(style.axis("cosine(update, stream)", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}", finding=_most(means))

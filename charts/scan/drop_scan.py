@@ -46,11 +46,13 @@ def damage(result: DropScanResult, plan: Plan, measure: str = "kl", log: bool = 
     if any(gone.values()):
         figure.add_trace(style.legend_item(style.DROPPED, marker={"color": style.DROP, "symbol": "x", "size": 9}))
     figure.update_xaxes(style.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
-    scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"nticks": 7}
+    ends = (f"{measure}{end}" for end in ("", "_low", "_high"))
+    values = [value for end in ends for kind in KINDS for value in getattr(getattr(result, kind), end)]
+    scale = style.log_axis(values) if log else {"nticks": 7}
     if measure == "agreement":
         scale |= {"tickformat": ".0%"}
     figure.update_yaxes(style.axis(MEASURES[measure][1], **scale))
-    return style.frame(figure, 440, f"damage-{measure}-{log}", top=64, finding=_least(result, measure))
+    return style.frame(figure, 440, f"damage-{measure}-{log}", finding=_least(result, measure))
 
 
 def _least(result: DropScanResult, measure: str) -> str:

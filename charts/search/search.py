@@ -77,8 +77,8 @@ def front(result: SearchResult, plan: Plan, units: str) -> go.Figure:
             name="the plan", hoverinfo="skip",
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
-    figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", type="log", dtick=1, tickformat="~g"))
-    return style.frame(figure, 460, f"front {result.unit}", top=84, finding=_reach(result, steps, units))
+    figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", **style.log_axis([*result.kl_low, *result.kl_high])))
+    return style.frame(figure, 460, f"front {result.unit}", finding=_reach(result, steps, units))
 
 
 def _reach(result: SearchResult, steps: list[int], units: str) -> str:
@@ -152,10 +152,10 @@ def partial(found: SoFar, units: str) -> go.Figure:
             hovertemplate="%{customdata[1]}<extra></extra>", **style.UNFADED,
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
-    figure.update_yaxes(style.axis("KL on the selection windows, nats per token", type="log", dtick=1, tickformat="~g"))
+    figure.update_yaxes(style.axis("KL on the selection windows, nats per token", **style.log_axis(found.kl)))
     ends = [(found.saved[i], found.kl[i]) for i in steps[-1:]]
     finding = "".join(f"So far: saving {saved:.1%} of all {units} costs a KL of {style.number(kl)} nats" for saved, kl in ends)
-    return style.frame(figure, 380, "partial", top=64, finding=finding)
+    return style.frame(figure, 380, "partial", finding=finding)
 
 
 def table(result: SearchResult) -> list[dict]:

@@ -45,7 +45,7 @@ def rounds(result: SpeedResult) -> go.Figure:
         figure.update_xaxes(style.axis(units[phase], rangemode="tozero", nticks=6), row=1, col=column)
     figure.update_yaxes(style.axis("model", showgrid=False, categoryorder="array", categoryarray=list(_NAMES[::-1])))
     says = "; ".join(f"{name}: {getattr(result, phase).says}" for phase, name in PHASES.items())
-    return style.frame(figure, 230, "rounds", finding=says)
+    return style.frame(figure, 230, "rounds", 26, finding=says)
 
 
 def ratios(results: dict[str, SpeedResult]) -> go.Figure:

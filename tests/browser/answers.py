@@ -14,7 +14,7 @@ from texts.corpus import CorpusRef
 from texts.prompts import as_lines
 
 PLAN, OTHER = "a1,m2", "b2"
-_TEXT = CorpusRef(windows=2, length=32)
+_TEXT = CorpusRef(windows=4, length=32)
 _STEPS, _TOKENS = 3, 8
 _SEARCH = {"points": 1, "generations": 1, "offspring": 2, "draws": 2, "again": 2}
 
@@ -39,7 +39,7 @@ def fill(store: Store, model: Path) -> None:
     asked = [
         Question("anatomy", ref),
         *(Question(probe, ref, _TEXT) for probe in ("similarity", "drop_scan", "key_rank", "low_rank_attention")),
-        *(Question(probe, ref, _TEXT, plan) for probe in ("cost", "fidelity", "speed") for plan in (PLAN, OTHER)),
+        *(Question(probe, ref, _TEXT, plan) for probe in ("cost", "fidelity") for plan in (PLAN, OTHER)),
         Question("transitions", ref, _TEXT, PLAN),
         Question("generation_drift", ref, _TEXT, PLAN, drift),
         Question("choice_subspace", ref, _TEXT, PLAN),

@@ -1,5 +1,7 @@
 """A real server, a real Chromium, and what the browser complained about."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,14 +42,17 @@ def _share_the_model(data):
 
 
 @pytest.fixture(scope="session")
-def answered(server, data, tiny_folder):
+def answered(server, data, tiny_folder, tmp_path_factory):
     """A link with a gap for the page, to a tiny model of which all is measured and nothing is in memory."""
+    model = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("roomy") / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))  # for the items, which are longer
     store, comparisons = (Store(data / "browser" / name) for name in ("answers", "comparisons"))
-    answers.fill(store, tiny_folder)
-    made = keep(comparisons, answers.comparison(tiny_folder))
+    answers.fill(store, model)
+    made = keep(comparisons, answers.comparison(model))
     for each in (store, comparisons):
         each.close()
-    return f"{server}/{{}}{answers.link(tiny_folder)}&comparison={made}"
+    return f"{server}/{{}}{answers.link(model)}&comparison={made}"
 
 
 @pytest.fixture

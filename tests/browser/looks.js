@@ -6,7 +6,7 @@ window.looks = (() => {
 
   const all = (root, what) => [...root.querySelectorAll(what)];
   const box = each => each.getBoundingClientRect();
-  const there = each => box(each).width > 0 && box(each).height > 0 && getComputedStyle(each).visibility !== "hidden";
+  const there = each => box(each).width > 1 && box(each).height > 1 && each.checkVisibility({ visibilityProperty: true });
   const said = each => `“${(each.textContent || each.ariaLabel || each.className || "").trim().slice(0, 50)}”`;
   const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > ROOM && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > ROOM;
 
@@ -15,9 +15,21 @@ window.looks = (() => {
       .map(each => `the page is ${each.scrollWidth} pixels wide in a window of ${each.clientWidth}`);
   }
 
+  // Boxes of the texts in something, without those of icons, whose names are texts too.
+  function texts(root) {
+    const found = [], nodes = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), range = document.createRange();
+    for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+      if (!node.data.trim() || node.parentElement.closest('[data-testid="stIconMaterial"], style') || !there(node.parentElement)) continue;
+      range.selectNodeContents(node);
+      found.push(...range.getClientRects());
+    }
+    return found;
+  }
+
   function cut(root) {
-    return all(root, WORDS).filter(each => !each.closest(FREE)).flatMap(each => [each, ...all(each, "*")])
-      .filter(each => each.clientWidth && !each.closest("svg") && there(each) && each.scrollWidth > each.clientWidth + ROOM)
+    return all(root, WORDS).filter(each => !each.closest(FREE) && there(each)).flatMap(each => [each, ...all(each, "*")])
+      .filter(each => there(each) && !each.closest("svg") && each.scrollWidth > each.clientWidth + ROOM)
+      .filter(each => texts(each).some(text => text.right > box(each).right + ROOM || text.left < box(each).left - ROOM))
       .map(each => `${said(each)} needs ${each.scrollWidth} pixels and has ${each.clientWidth}`);
   }
 
