@@ -56,9 +56,9 @@ def layers_by_layers(
     """
     figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], automargin=False, title_standoff=16))
     figure.update_yaxes(style.layer_axis(layers, down[0], range=down[1], automargin=False))
-    margin, pixels = {"l": 64, "r": 8, "t": _BAR + 26, "b": 64}, side(layers)
+    margin, pixels = {"l": 64, "r": 8, "t": 26, "b": 64}, side(layers)
     widest, reach = pixels + 72, pixels / layers  # a cell answers up to its corners, and nothing beyond its neighbours
-    height = pixels + margin["t"] + margin["b"]
+    height = pixels + _BAR + margin["t"] + margin["b"]
     return style.frame(
         figure, height, revision, _BAR, finding, widest, margin=margin, hoverdistance=math.ceil(reach)
     )  # fmt: skip

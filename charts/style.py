@@ -30,12 +30,12 @@ NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
 NEAR_TO_FAR = ["#BFE08A", "#7CC596", "#3DA79C", "#27829A", "#34598C", "#3E3470"]
 
 _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_LABELS = 16  # on an axis of layers; more of them touch each other on a narrow page
-_BELOW = 80  # pixels of a usual picture that are not plot: a row of the legend, labels and title of the axis
+_LABELS, _LONG_LABELS = 16, 10  # on an axis of layers, below a hundred and above; more of them touch on a narrow page
+_BELOW = 80  # pixels of a usual picture that are not plot: rows of the legend, labels and title of the axis
 
 
 def frame(
-    figure: go.Figure, height: int, revision: str, above: int = 8, finding: str = "", widest: int = 0, **layout: object
+    figure: go.Figure, height: int, revision: str, above: int = 0, finding: str = "", widest: int = 0, **layout: object
 ) -> go.Figure:
     """Give a figure the common layout, in place.
 
@@ -47,7 +47,7 @@ def frame(
     revision : str
         As long as this stays the same, zoom and hidden legend items survive a redraw.
     above : int
-        Pixels right above the plot for what stands there, as the headings of its parts; the legend comes above them.
+        Pixels below the legend for what stands on the plot, as headings of its parts.
     finding : str
         What the chart shows, in one sentence; `finding` reads it back.
     widest : int
@@ -60,14 +60,9 @@ def frame(
     Figure
         The same one.
     """
-    # In units of the plot, because only then does plotly make room for as many rows as it gets; those are few in a wide window.
-    legend = {
-        "orientation": "h",
-        "x": 0,
-        "xanchor": "left",
-        "y": 1 + above / max(60, height - above - _BELOW),
-        "yanchor": "bottom",
-    }
+    # Anchored to the picture, and plotly keeps its rows free, however many they are. Anchored to the plot, it would lie over it
+    # after a window gets narrower: it is drawn before the plot makes room.
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "yref": "container"}
     legend |= {"bgcolor": "rgba(0, 0, 0, 0)"}
     common = {
         "template": go.layout.Template(),  # an unset one would be plotly's own, with its colours
@@ -75,7 +70,7 @@ def frame(
         "uirevision": revision,
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
-        "margin": {"l": 8, "r": 8, "t": above, "b": 8},
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "legend": legend,
         "hoverlabel": {"align": "left", "namelength": -1},
         "hovermode": "closest",
@@ -84,7 +79,20 @@ def frame(
         "meta": {"finding": finding, "widest": widest},
     }
     figure.update_layout(common | layout)
+    _lower(figure, 1 - above / (height - _BELOW))
     return figure
+
+
+def _lower(figure: go.Figure, share: float) -> None:
+    """Let the plots take so much of the height, and what stands on them come down with them."""
+    for axis in figure.select_yaxes():
+        axis.domain = [share * end for end in axis.domain or (0, 1)]
+    for trace in figure.select_traces(selector={"type": "heatmap"}):
+        if trace.colorbar.y is not None and trace.colorbar.yref != "container":
+            trace.colorbar.y *= share
+    for text in figure.select_annotations():
+        if text.yref == "paper":
+            text.y *= share
 
 
 def finding(figure: go.Figure) -> str:
@@ -125,8 +133,9 @@ def log_axis(values: Iterable[float]) -> dict:
 
 def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:
     """An axis of whole numbers that labels at most about sixteen of them."""
-    step = next((step for step in _STEPS if count / step <= _LABELS), _STEPS[-1])
-    return axis(title, tickmode="linear", tick0=0, dtick=step, showgrid=False) | rest
+    most = _LABELS if count <= 100 else _LONG_LABELS
+    step = next((step for step in _STEPS if count / step <= most), _STEPS[-1])
+    return axis(title, tickmode="linear", tick0=0, dtick=step, tickangle=0, showgrid=False) | rest
 
 
 def dropped_layers(plan: Plan, kind: str) -> frozenset[int]:

@@ -68,7 +68,7 @@ def _step(count: int, labels: int) -> int:
 def _cells(figure: go.Figure, result: KeyRankResult, states: str, level: float, place: int, cell: float) -> None:
     title = f"Dimensions for {100 * level:g} % of the variance (of {result.head_dim})"
     # In units of the picture: one that moves the plot after its axes are drawn leaves their titles where they were.
-    bar = cells.colour_bar(title, 260, nticks=6, xpad=0, ypad=0, yref="container", yanchor="top")
+    bar = cells.colour_bar(title, 260, nticks=6, xpad=0, ypad=0, y=0.99, yref="container", yanchor="top")
     found = ranks(result, states, level)
     figure.add_heatmap(
         z=[[value or None for value in row] for row in found.tolist()],

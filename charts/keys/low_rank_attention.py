@@ -166,7 +166,7 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
     said = [f"{name} {style.number(found[least], 4)}" for name, *_, found in lines]
     finding = f"Perplexity with {percent(result.top[least])} of the keys: {', '.join(said)}"
     figure.update_xaxes(style.axis("keys attended to (%)", range=[0, end], nticks=8, showgrid=False))
-    figure.update_yaxes(style.axis("perplexity", type="log", tickformat="~g", nticks=6))
+    figure.update_yaxes(style.axis("perplexity", **style.log_axis([value for *_, found in lines for value in found])))
     return style.frame(figure, _height(result) + 60, f"baselines-{dims}", finding=finding, hovermode="x unified")
 
 

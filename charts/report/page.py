@@ -20,6 +20,7 @@ h3 {font-size: 1rem; margin: 1.5rem 0 .3rem}
 table {border-collapse: collapse; font-size: .85rem; display: block; overflow-x: auto; max-width: 100%}
 th, td {text-align: left; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #e6e8ee; vertical-align: top}
 th {font-weight: 600} td.number {text-align: right; font-variant-numeric: tabular-nums}
+.plotly-graph-div {margin-bottom: 24px} .modebar-container {top: 100% !important; height: 0 !important}
 .sides {display: flex; gap: 1.5rem} .sides > div {flex: 1; min-width: 0}
 .quiet {color: #5b6270; font-size: .85rem; overflow-wrap: anywhere} summary {cursor: pointer}
 """

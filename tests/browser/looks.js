@@ -83,7 +83,7 @@ window.looks = (() => {
     const made = chart.querySelector(".legend"), plot = chart._fullLayout._size, top = box(chart).top + plot.t;
     if (!made || !there(made)) return [];
     const below = box(made).bottom > top + ROOM ? ["the legend lies over the plot"] : [];
-    const others = all(chart, ".annotation-text, .modebar").filter(there).filter(each => over(box(made), box(each)));
+    const others = all(chart, ".annotation-text, .modebar-group").filter(there).filter(each => over(box(made), box(each)));
     return [...below, ...others.map(each => `the legend lies over ${said(each)}`)];
   }
 
