@@ -19,7 +19,7 @@ if not any(found.values()):
     st.caption("No entry has these words. Try fewer of them.")
 for title, entries in found.items():
     if entries:
-        st.subheader(title, anchor=False)
+        st.header(title, anchor=False)
     for entry in entries:
         st.markdown(f"**{shell.plain(entry.term)}**\n\n{entry.help}")
 st.caption("The same texts are behind the question mark of each number and in the header of each column of numbers.")
