@@ -19,6 +19,7 @@ BARRIERS = """async colours => {
     return found.violations.flatMap(each => each.nodes.map(node => `${each.id}: ${node.target} ${node.failureSummary}`));
 }"""
 # A colour on its way from one theme to the other is nobody's choice.
+THEMED = "theme => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === theme"
 FADED = """() => Promise.all(document.getAnimations()
     .filter(each => each.effect.getComputedTiming().endTime !== Infinity).map(each => each.finished.catch(() => null)))"""
 
@@ -38,6 +39,7 @@ def test_nothing_bars_the_way_in_either_theme(reader, answered, view):
     found = {}
     for theme in ("light", "dark"):  # what is not a colour is the same in both
         reader.emulate_media(color_scheme=theme)
+        reader.wait_for_function(THEMED, arg=theme)
         reader.evaluate(FADED)
         found[theme] = reader.evaluate(BARRIERS, theme == "dark")
     assert found == {"light": [], "dark": []}
