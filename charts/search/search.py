@@ -78,7 +78,7 @@ def front(result: SearchResult, plan: Plan, units: str) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
     figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", **style.log_axis([*result.kl_low, *result.kl_high])))
-    return style.frame(figure, 460, f"front {result.unit}", finding=_reach(result, steps, units))
+    return style.frame(figure, 420 + 14 * len(figure.data), f"front {result.unit}", finding=_reach(result, steps, units))
 
 
 def _reach(result: SearchResult, steps: list[int], units: str) -> str:

@@ -1,7 +1,8 @@
 // What is wrong with how a page looks, as sentences; looks.page() of everything, looks.charts() of its charts alone.
 window.looks = (() => {
   const ROOM = 1.5; // pixels that nobody sees
-  const WORDS = 'button, h1, h2, h3, label, a, [role="tab"], [data-testid="stMetricLabel"], [data-testid="stMetricValue"]';
+  const LINES = 'button, h1, h2, h3, label, a, [role="tab"], [data-testid="stMetricLabel"], [data-testid="stMetricValue"]';
+  const WORDS = `${LINES}, [data-testid="stButtonGroup"]`;
   const FREE = '[data-testid="stDataFrame"], pre, .grid, .js-plotly-plot'; // these scroll, or are looked at by charts()
 
   const all = (root, what) => [...root.querySelectorAll(what)];
