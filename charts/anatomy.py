@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from charts import style
+from charts import scales, style
 from plans.drops import LETTERS
 from plans.plan import Plan
 
@@ -56,6 +56,6 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
     shares = {name: sum(row.get(part, 0) for row in rows) / total for part, name, _ in _PARTS}
     most = max(shares, key=shares.get)
     finding = f"{most} holds {100 * shares[most]:.0f} % of the parameters of all layers"
-    figure.update_xaxes(style.layer_axis(len(rows), "layer"))
+    figure.update_xaxes(scales.layer_axis(len(rows), "layer"))
     figure.update_yaxes(style.axis("parameters", nticks=4, exponentformat="SI"))
     return style.frame(figure, 240, "sizes", finding=finding, barmode="stack", bargap=0.2, legend_traceorder="normal")

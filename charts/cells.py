@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from charts import style
+from charts import scales, style
 from charts.colours import between, ink
 
 _SIDE, _LONGEST = 520, 760  # pixels of a map of layers by layers
@@ -54,8 +54,8 @@ def layers_by_layers(
     revision, finding : str
         As in `style.frame`.
     """
-    figure.update_xaxes(style.layer_axis(layers, across[0], range=across[1], automargin=False, title_standoff=16))
-    figure.update_yaxes(style.layer_axis(layers, down[0], range=down[1], automargin=False))
+    figure.update_xaxes(scales.layer_axis(layers, across[0], range=across[1], automargin=False, title_standoff=16))
+    figure.update_yaxes(scales.layer_axis(layers, down[0], range=down[1], automargin=False))
     margin, pixels = {"l": 64, "r": 8, "t": 26, "b": 64}, side(layers)
     widest, reach = pixels + 72, pixels / layers  # a cell answers up to its corners, and nothing beyond its neighbours
     height = pixels + _BAR + margin["t"] + margin["b"]

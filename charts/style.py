@@ -6,7 +6,7 @@ page, and are told apart with any colour blindness; the tests measure both.
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas  # noqa: F401  plotly takes one that another thread is still importing for a whole one, and fails
 import plotly.graph_objects as go
@@ -29,8 +29,6 @@ NAME = {"attention": "Attention", "mlp": "MLP", "block": "Block"}
 # Even steps of lightness, for print and colour blindness; neither end drowns in white or in the dark page.
 NEAR_TO_FAR = ["#BFE08A", "#7CC596", "#3DA79C", "#27829A", "#34598C", "#3E3470"]
 
-_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-_LABELS, _LONG_LABELS = 16, 10  # on an axis of layers, below a hundred and above; more of them touch on a narrow page
 _BELOW = 80  # pixels of a usual picture that are not plot: rows of the legend, labels and title of the axis
 
 
@@ -121,21 +119,6 @@ def axis(title: str | None = None, **rest: object) -> dict:
 def heading(text: str, standoff: int = 10) -> dict:
     """The title of an axis, ``standoff`` pixels from its labels."""
     return {"title": {"text": text, "standoff": standoff}}
-
-
-def log_axis(values: Iterable[float]) -> dict:
-    """What makes an axis logarithmic: labels at powers of ten, and between them where there are few powers or none."""
-    powers = [math.log10(value) for value in values if value > 0 and math.isfinite(value)]
-    decades = max(powers, default=0) - min(powers, default=0)
-    step = {"nticks": 6} if decades < 0.7 else {"dtick": "D2" if decades < 1.7 else 1}
-    return {"type": "log", "tickformat": "~g"} | step
-
-
-def layer_axis(count: int, title: str | None = "layer", **rest: object) -> dict:
-    """An axis of whole numbers that labels at most about sixteen of them."""
-    most = _LABELS if count <= 100 else _LONG_LABELS
-    step = next((step for step in _STEPS if count / step <= most), _STEPS[-1])
-    return axis(title, tickmode="linear", tick0=0, dtick=step, tickangle=0, showgrid=False) | rest
 
 
 def dropped_layers(plan: Plan, kind: str) -> frozenset[int]:

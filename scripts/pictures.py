@@ -99,7 +99,7 @@ def shown(page: Page, picture: Picture) -> None:
 def settled(page: Page) -> None:
     """Wait until the page is drawn; a fault on it is ours."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=_WAIT)
-    expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
+    expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=_WAIT)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     for chart in page.locator(".js-plotly-plot:visible").all():
         expect(chart.locator(".main-svg").first).to_be_visible()

@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from charts import style
+from charts import scales, style
 
 # Up to four plans in one picture: told apart by every eye, by marks and dashes in print, and none is the colour of a part.
 PLANS = ("#CC1FA9", "#5C9917", "#805F53", "#7D26FF")
@@ -171,7 +171,7 @@ def _axes(figure: go.Figure, curves: Sequence[Curve], titles: Sequence[str]) -> 
     ticks = {"tickmode": "auto", "nticks": 10, "dtick": None} if first else {}  # steps count from 1: 5, 10, 15, …
     # Narrower columns have room for fewer numbers.
     count = (last - start + 1) * len(titles)
-    figure.update_xaxes(style.layer_axis(count, None, range=[start - pad, last + pad], **ticks))
+    figure.update_xaxes(scales.layer_axis(count, None, range=[start - pad, last + pad], **ticks))
     for column, title in enumerate(titles, 1):
         title = f"{title}<br>no change before {start + 1}" if start > first else title
         figure.update_xaxes(style.heading(title), row=len(SPACES), col=column)

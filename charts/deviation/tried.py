@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from charts import style
+from charts import scales, style
 from measures.fronts import pareto_front
 from plans.drops import Drops, dropped
 from plans.plan import Plan, parse
@@ -68,7 +68,7 @@ def tried(rows: Sequence[dict], by: str = "parameters") -> go.Figure:
             **style.UNFADED,
         )
     figure.update_xaxes(style.axis(f"{SAVED[by]} kept (%)", nticks=8, range=ends))
-    figure.update_yaxes(style.axis("KL (nats per token)", **style.log_axis(max(row["kl"], floor) for row in rows)))
+    figure.update_yaxes(style.axis("KL (nats per token)", **scales.log_axis(max(row["kl"], floor) for row in rows)))
     return style.frame(figure, 400, f"tried-{by}", finding=_lowest(rows, by))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from charts import cells, style
+from charts import cells, scales, style
 from charts.keys.spectra import POST, PRE, QUERY, VALUE, mean_rank, overlap, overlap_in_words, ranks, shade, spectrum
 from probes.keys.key_rank import KeyRankResult
 
@@ -40,9 +40,9 @@ def heads(result: KeyRankResult, level: float, chosen: tuple[int, int] | None = 
         _targets(figure, result, states, level, place)
         if chosen is not None:
             cells.frame_cell(figure, *reversed(chosen), row=1, col=place)
-    figure.update_xaxes(style.layer_axis(result.heads, "KV head", range=[-0.5, result.heads - 0.5]))
+    figure.update_xaxes(scales.layer_axis(result.heads, "KV head", range=[-0.5, result.heads - 0.5]))
     figure.update_xaxes(dtick=_step(result.heads, 12), automargin=False, title_standoff=24)
-    figure.update_yaxes(style.layer_axis(result.layers, None, range=[result.layers - 0.5, -0.5]))
+    figure.update_yaxes(scales.layer_axis(result.layers, None, range=[result.layers - 0.5, -0.5]))
     figure.update_yaxes(automargin=False)
     figure.update_yaxes(style.heading("layer", 26), col=1)
     figure.update_annotations(yshift=2, font={"size": 14})
@@ -146,7 +146,7 @@ def layers(result: KeyRankResult, level: float) -> go.Figure:
     )
     figure.update_annotations(font={"size": 12, "color": style.MUTED})
     ends = [-0.5, result.layers - 0.5]
-    figure.update_xaxes(style.layer_axis(result.layers, "layer", range=ends))
+    figure.update_xaxes(scales.layer_axis(result.layers, "layer", range=ends))
     title = f"dimensions for {100 * level:g} % of the variance"
     figure.update_yaxes(style.axis(title, range=[0, 1.05 * max(result.head_dim, result.value_dim)], nticks=6))
     return style.frame(figure, 380, f"layers-{level}", finding=_range(result, level), hovermode="x unified")

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from charts import cells, style
+from charts import cells, scales, style
 from probes.keys.low_rank_attention import LowRankResult
 
 MEASURES = ("perplexity", "kl")
@@ -166,7 +166,7 @@ def baselines(result: LowRankResult, dims: float) -> go.Figure:
     said = [f"{name} {style.number(found[least], 4)}" for name, *_, found in lines]
     finding = f"Perplexity with {percent(result.top[least])} of the keys: {', '.join(said)}"
     figure.update_xaxes(style.axis("keys attended to (%)", range=[0, end], nticks=8, showgrid=False))
-    figure.update_yaxes(style.axis("perplexity", **style.log_axis([value for *_, found in lines for value in found])))
+    figure.update_yaxes(style.axis("perplexity", **scales.log_axis([value for *_, found in lines for value in found])))
     return style.frame(figure, _height(result) + 60, f"baselines-{dims}", finding=finding, hovermode="x unified")
 
 
@@ -207,7 +207,7 @@ def by_layer(result: LowRankResult, dims: float, top: float) -> go.Figure:
     finding = (
         f"Fewest of the best keys are found in layer {result.layers[worst]}: {100 * recall[worst]:.0f} %" if len(recall) else ""
     )
-    figure.update_xaxes(style.layer_axis(last + 1, "layer", range=[-0.5, last + 0.5]))
+    figure.update_xaxes(scales.layer_axis(last + 1, "layer", range=[-0.5, last + 0.5]))
     highest = max(1.0, float(result.error[:, i, j].max(initial=0)))
     figure.update_yaxes(style.axis("share (1 = all)", range=[0, 1.05 * highest], nticks=6))
     return style.frame(figure, 340, f"by-layer-{dims}-{top}", finding=finding, hovermode="x unified")

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
-from charts import style
+from charts import scales, style
 from measures.spectra import rank_at
 from probes.keys.key_rank import LEVELS, KeyRankResult
 
@@ -163,7 +163,7 @@ def overlap(result: KeyRankResult) -> go.Figure:
             showlegend=states == "post",
             hoverinfo="skip",
         )
-    figure.update_xaxes(style.layer_axis(result.layers, "layer", range=[-0.5, result.layers - 0.5]))
+    figure.update_xaxes(scales.layer_axis(result.layers, "layer", range=[-0.5, result.layers - 0.5]))
     figure.update_yaxes(style.axis("subspace overlap", range=[0, 1.05], nticks=6))
     found, chance = np.mean(result.overlap_post), np.mean(result.chance_post)
     finding = f"The leading directions overlap by {100 * found:.0f} %; random ones would by {100 * chance:.0f} %"

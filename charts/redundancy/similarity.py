@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from charts import style
+from charts import scales, style
 from charts.redundancy.spans import spans, states
 from plans.drops import LETTERS
 from plans.plan import Plan
@@ -64,7 +64,7 @@ def importance(
     figure.add_trace(style.legend_item("5–95 % of tokens", mode="lines", line={"color": style.MUTED, "width": 1.5}))
     if plan:
         figure.add_trace(style.dropped_item())
-    figure.update_xaxes(style.layer_axis(result.layers, None))
+    figure.update_xaxes(scales.layer_axis(result.layers, None))
     figure.update_xaxes(style.heading("layer"), row=len(kinds))
     scale = {"type": "log", "range": np.log10([low, high]).tolist(), "dtick": 1} if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("1 − cosine", nticks=5, tickformat="~g", **scale))
@@ -171,10 +171,10 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
                 **style.UNFADED,
             )
     figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
-    figure.update_xaxes(style.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
+    figure.update_xaxes(scales.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
     figure.update_xaxes(style.heading("layer"), row=2)
     lengths = [length for kind in KINDS for length in getattr(means, f"{kind}_norm")]
-    scale = style.log_axis(lengths) if log else {"rangemode": "tozero"}
+    scale = scales.log_axis(lengths) if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("update norm ÷ stream norm", **scale), row=1)
     figure.update_yaxes(style.axis("cosine(update, stream)", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}", finding=_most(means))
@@ -221,7 +221,7 @@ def span_curve(result: SimilarityResult, plan: Plan | None = None) -> go.Figure:
     if any(chosen):
         look = {"color": style.DROP, "symbol": "x", "size": 9}
         figure.add_trace(style.legend_item(style.DROPPED, marker=look))
-    figure.update_xaxes(style.layer_axis(result.layers, "consecutive layers dropped", range=[0.5, result.layers + 0.5]))
+    figure.update_xaxes(scales.layer_axis(result.layers, "consecutive layers dropped", range=[0.5, result.layers + 0.5]))
     figure.update_yaxes(style.axis("angular distance", rangemode="tozero", nticks=6))
     shown = {length: result.spans[length - 1] for length in (1, max(1, result.layers // 4), max(1, result.layers // 2))}
     sizes = [f"{style.number(best['angular'])} for {length}" for length, best in shown.items()]

