@@ -1,14 +1,12 @@
 """The main job in a real browser, on the real model."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import Page, expect
 
-SCREENSHOTS = Path(__file__).parent.parent.parent / "screenshots"
 SMALL = "windows=2&length=128&dtype=float32&device=cpu"
 LONG = 120_000  # milliseconds; unpacking the bundled model the first time takes most of it
 
@@ -254,32 +252,6 @@ def test_a_mistake_is_a_sentence(open_page):
     load(page)
     expect(page.get_by_test_id("stAlert").filter(has_text="'x1' is not part of a plan")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 800])
-def test_every_page_can_be_seen(open_page, theme, width):
-    """A picture of each page for people to look at; here only that nothing is cut off sideways."""
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page = open_page(f"?{SMALL}&plan=a7,b25-26", width, theme=theme)
-    load(page)
-    parts = [f"decide?decide={part}" for part in ("Search", "Plans", "Tasks", "Export")]
-    for path in ("model", "similarity", "scan", "key_rank", "deviation", "drop_lab", *parts, "storage"):
-        name, _, part = path.partition("?decide=")
-        page = open_page(f"{'' if name == 'model' else name}?{SMALL}&plan=a7,b25-26&decide={part}", width, theme=theme)
-        settled(page)
-        if name == "similarity":
-            ask = page.get_by_role("button", name="Measure similarity")
-            if ask.count():
-                ask.click()
-            expect(page.locator(".st-key-importance .js-plotly-plot")).to_be_visible(timeout=LONG)
-        if name == "model":
-            expect(page.locator(".st-key-sizes .js-plotly-plot")).to_be_visible()
-        settled(page)
-        page.screenshot(path=SCREENSHOTS / f"{name}{part}-{theme}-{width}.png", full_page=True)
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width, f"{path} is {wide} pixels wide"
-        page.context.close()
 
 
 def test_a_plan_becomes_a_checkpoint(open_page):
