@@ -46,7 +46,7 @@ class LowRank:
     def sentence(self) -> str:
         """What attention looks at, in words."""
         keys = "of the whole text's keys, as Loki's code counts them" if self.whole else "of the keys"
-        return f"attends to {self.top:.4g} {keys}, chosen in {self.dims:.4g} of their dimensions"
+        return f"attends to {100 * self.top:.4g} % {keys}, chosen in {100 * self.dims:.4g} % of their dimensions"
 
 
 def shares(text: str, noun: str) -> list[float]:

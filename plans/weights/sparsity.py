@@ -64,7 +64,7 @@ class Sparsity:
     @property
     def sentence(self) -> str:
         """What is pruned, in words."""
-        amount = f"{self.pruned} of every {self.group}" if self.group else f"{self.ratio:.4g} of the"
+        amount = f"{self.pruned} of every {self.group}" if self.group else f"{100 * self.ratio:.4g} % of the"
         where = {"all": "left", "attention": "of attention", "mlp": "of the MLPs"}[self.modules]
         return f"sets {amount} weights {where} to zero, chosen by {METHODS[self.method]}"
 

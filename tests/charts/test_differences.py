@@ -18,13 +18,13 @@ def test_nothing_is_marked_before_the_other_text_begins():
 
 
 def test_a_token_is_never_markup():
-    html = differences.token("<b>&", ["differs"], title='"<i>"', ground="red")
-    assert html == '<span class="differs" style="background: red" title="&quot;&lt;i&gt;&quot;">&lt;b&gt;&amp;</span>'
+    html = differences.token("<b>&", ["differs"], title='"<i>"')
+    assert html == '<span class="differs" title="&quot;&lt;i&gt;&quot;">&lt;b&gt;&amp;</span>'
     assert differences.token("</s>", ends=True) == '<span class="end"> ⟨end of text⟩</span>'
 
 
 def test_every_mark_has_a_style():
-    for mark in ("differs", "parts", "unsure", "chosen", "span", "end"):
+    for mark in ("differs", "parts", "unsure", "chosen", "end"):
         assert re.search(rf"\.{mark}\b[^{{]*{{", differences.STYLE)
 
 

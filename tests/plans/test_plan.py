@@ -149,13 +149,13 @@ def test_sentences_say_what_a_plan_does():
         "removes the attention of layer 3; sets 2 of every 4 weights left to zero, chosen by Wanda"
     )
     assert parse("b0-4,w:wanda@0.5").sentence(Shape(5)) == (
-        "removes every block; only the embedding, the final norm and the head are left; sets 0.5 of the weights left to "
+        "removes every block; only the embedding, the final norm and the head are left; sets 50 % of the weights left to "
         "zero, chosen by Wanda"
     )
     assert parse("k:0.25/0.5/loki").sentence(SHAPE) == (
-        "attends to 0.5 of the whole text's keys, as Loki's code counts them, chosen in 0.25 of their dimensions"
+        "attends to 50 % of the whole text's keys, as Loki's code counts them, chosen in 25 % of their dimensions"
     )
-    assert parse("k:0.25/0.5").sentence(SHAPE) == "attends to 0.5 of the keys, chosen in 0.25 of their dimensions"
+    assert parse("k:0.25/0.5").sentence(SHAPE) == "attends to 50 % of the keys, chosen in 25 % of their dimensions"
 
 
 def test_layers_beyond_the_model_are_named():
