@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__", "screenshots")
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", "*_cache", "__pycache__")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 NEAR = 0.05  # other processors round otherwise, and a tie may fall to the other side
 
