@@ -110,8 +110,8 @@ def _along(result: DriftResult, prompt: int) -> int:
 def _at_step(result: DriftResult, prompt: int, step: int) -> None:
     """What stands before a step, and what both models would say there."""
     pieces = [html.escape(piece) for piece in result.dense_pieces[prompt][max(0, step - _BEFORE) : step + 1]]
-    start = "…" if step > _BEFORE else ""
-    st.html(f'<div class="drift">{start}{"".join(pieces[:-1])}<span class="chosen"><b>{pieces[-1] or "∅"}</b></span></div>')
+    start, framed = "…" if step > _BEFORE else "", pieces[-1].replace("\n", "⏎") or "∅"
+    st.html(f'<div class="drift">{start}{"".join(pieces[:-1])}<span class="chosen"><b>{framed}</b></span></div>')
     rank, dense, pruned = (each[prompt, step] for each in (result.rank, result.dense_probability, result.probability))
     st.caption(
         f"Step {step + 1}: KL {_kl(result, prompt, step)}. The framed token has {dense:.1%} in the dense model and "
