@@ -23,6 +23,10 @@ except Refusal as refusal:  # before anybody is let in; one line, and no traceba
 from pages.serving import metrics, ready
 from pages.serving.stopping import until_stopped
 
+# A thread that draws a page lets go of Python's lock hundreds of times, whenever it tells the browser something or looks at a
+# file, and would get it back 5 ms later each time while other threads compute.
+sys.setswitchinterval(0.0005)
+
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[Route("/ready", ready.answer), Route("/metrics", metrics.answer)],

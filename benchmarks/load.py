@@ -6,6 +6,7 @@ answer while probes run. It prints a Markdown table for docs/operations.md; exit
 
 import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.server import serving
+from cache.rests import COMPUTING
 
 PLANS = ("a25", "a26", "a25,a26", "m16", "a28,a29", "b20", "m14,m15", "a3")
 _WAIT = 240_000  # ms that anything on a page may take; how long pages took is told anyway
@@ -128,6 +130,7 @@ def run(minutes: float, browsers: int, data: Path) -> dict:
         raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
     seen, alone, held = Seen(), Seen(), []
     with serving(data / "server") as server:
+        os.nice(COMPUTING)  # the browsers of a team are on other machines: here they take what drawing pages leaves
         until = time.monotonic() + 60 * minutes
         threads = [threading.Thread(target=visitor, args=(i, server.address, until, seen, chromium)) for i in range(browsers)]
         for thread in threads:

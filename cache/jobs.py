@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from cache.job import Cancelled, Job, Standing
 from cache.lock import only_one, sweep
 from cache.queue import Turns
-from cache.rests import Rests
+from cache.rests import COMPUTING, Rests, stand_behind
 from cache.store import Store, StoreError
 
 __all__ = ["Cancelled", "Job", "Jobs", "Standing", "sentence"]
@@ -166,6 +166,7 @@ class Jobs:
 
     def _serve(self, device: str) -> None:
         """Run what waits for a device until nothing does."""
+        stand_behind(COMPUTING)
         while True:
             with self._changed:
                 if not self._waiting[device]:

@@ -39,11 +39,8 @@ answers = shell.ask_all(
     "answers", "Generate the answers", "Each model answers every prompt; stored answers are reused.",
     comparison.questions,
 )  # fmt: skip
-read, vote = st.tabs(["Read", "Blind vote"], key="compare", bind="query-params")
-if read.open:
-    with read:
-        reading.draw(comparison, answers)
-if vote.open:
-    with vote:
-        voting.draw(comparison, answers)
+shell.tabs(
+    "compare",
+    {"Read": lambda: reading.draw(comparison, answers), "Blind vote": lambda: voting.draw(comparison, answers)},
+)
 shell.next_page("compare")

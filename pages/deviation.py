@@ -87,6 +87,11 @@ def _ask(chat: bool, plans: list[str]) -> tuple[dict[str, list[Answer | None]], 
     return answers, params["generation_drift"]
 
 
+def _choices(found: dict, answers: list[Answer | None]) -> None:
+    choice_part.draw(found)
+    layer_part.provenance(answers)
+
+
 def _draw(plans: list[str], answers: dict[str, list[Answer | None]], texts: dict) -> None:
     """What is known, the verdict first."""
     found = {
@@ -100,14 +105,14 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]], texts: dict
     verdict_part.draw(plans, found)
     st.header("From hidden states to logits to probabilities", anchor=False)
     layer_part.story(found["transitions"], found["drift"], answers)
-    steps, choice, alone = st.tabs(["In the text", "Multiple choice", "Each sublayer alone"], key="part", bind="query-params")
-    with steps:
-        step_part.draw(found["drift"], texts)
-    with choice:
-        choice_part.draw(found["choice"])
-        layer_part.provenance(answers["choice"])
-    with alone:
-        layer_part.alone(found["transitions"])
+    shell.tabs(
+        "part",
+        {
+            step_part.TEXT: lambda: step_part.draw(found["drift"], texts),
+            "Multiple choice": lambda: _choices(found["choice"], answers["choice"]),
+            "Each sublayer alone": lambda: layer_part.alone(found["transitions"]),
+        },
+    )
     shell.next_page("deviation")
 
 

@@ -9,6 +9,7 @@ from charts.scan import drop_scan as charts
 from pages import shell
 from pages.shell.begin import base_plan
 from plans.operation import Shape
+from plans.plan import Plan
 from probes.scan.drop_scan import DropScanResult
 
 _SCORES = {
@@ -22,6 +23,21 @@ _PARTS = {"attention": "attention", "mlp": "MLP", "block": "block", "joint": "at
 _MODES = {"tokens after those that skip": "future", "tokens that skip": "current"}
 
 shell.menu_first()
+
+
+def _costs(result: DropScanResult, plan: Plan) -> None:
+    """The scan itself."""
+    measure, log = shell.beside("measure", [3, 1])
+    chosen = measure.selectbox(
+        "Measure", list(charts.MEASURES), key="scan_measure", format_func=lambda name: charts.MEASURES[name][0],
+        persist_state="session",
+    )  # fmt: skip
+    logarithmic = log.toggle("Logarithmic", value=True, key="scan_log", disabled=chosen != "kl", persist_state="session")
+    shell.clickable(charts.damage(result, plan, chosen, logarithmic), "damage", "Cost of each drop by layer")
+    st.caption(
+        "Each point is the model without that one part, compared with the dense model on this text: the lower the KL, the less "
+        "the part is needed. Lines are 95 % intervals over windows of text; click a point to drop the part or put it back."
+    )
 
 
 def _agreements(result: DropScanResult) -> None:
@@ -47,9 +63,9 @@ def _agreements(result: DropScanResult) -> None:
     )
 
 
-def _skips(result: DropScanResult) -> None:
+def _skips(result: DropScanResult, plan: Plan) -> None:
     """The heat map of skip effects, and the depth scores."""
-    mode = _MODES[st.selectbox("Measured on", list(_MODES), key="skip_mode")]
+    mode = _MODES[st.selectbox("Measured on", list(_MODES), key="skip_mode", persist_state="session")]
     if not math.isfinite(result.depth[mode][0]):
         st.info("These windows are too short to measure what a skip does to later tokens. Ask for windows of 4 tokens or more.")
         return
@@ -82,21 +98,13 @@ result: DropScanResult = answer.result
 plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)
 
-cost, scores, skipped = st.tabs(["Cost of each drop", "Cheap scores", "Skip effects"])
-with cost:
-    measure, log = shell.beside("measure", [3, 1])
-    chosen = measure.selectbox(
-        "Measure", list(charts.MEASURES), key="scan_measure", format_func=lambda name: charts.MEASURES[name][0]
-    )
-    logarithmic = log.toggle("Logarithmic", value=True, key="scan_log", disabled=chosen != "kl")
-    shell.clickable(charts.damage(result, plan, chosen, logarithmic), "damage", "Cost of each drop by layer")
-    st.caption(
-        "Each point is the model without that one part, compared with the dense model on this text: the lower the KL, the less "
-        "the part is needed. Lines are 95 % intervals over windows of text; click a point to drop the part or put it back."
-    )
-with scores:
-    _agreements(result)
-with skipped:
-    _skips(result)
+shell.tabs(
+    "scan_part",
+    {
+        "Cost of each drop": lambda: _costs(result, plan),
+        "Cheap scores": lambda: _agreements(result),
+        "Skip effects": lambda: _skips(result, plan),
+    },
+)
 shell.around("scan", result.layers)
 shell.next_page("scan")

@@ -7,7 +7,7 @@ from charts.redundancy import similarity as charts
 from pages import shell
 from pages.lab import presets
 from plans.operation import Shape
-from plans.plan import parse
+from plans.plan import Plan, parse
 from probes.redundancy.ranking import best_spans, most_redundant
 from probes.redundancy.similarity import SimilarityResult, Summary
 from refusal import plural
@@ -28,6 +28,57 @@ def _take(means: SimilarityResult | Summary) -> None:
 
 def _take_span(span: dict) -> None:
     shell.set_plan(shell.current_plan() | parse(span["plan"]))
+
+
+def _importance(result: SimilarityResult, plan: Plan, first: bool) -> None:
+    log = st.toggle("Logarithmic", value=True, key="log", persist_state="session")
+    shell.clickable(charts.importance(result, plan, first=first, log=log), "importance", "Importance per layer")
+    st.caption(
+        "Importance is 1 − the mean cosine of the residual stream before and after a part; 0: direction unchanged. Thin "
+        "lines span the 5 % to 95 % quantiles over tokens. Click a bar to drop the part or put it back."
+    )
+
+
+def _states(result: SimilarityResult, plan: Plan, first: bool) -> None:
+    measure = st.selectbox("Measure", list(_MEASURES), key="measure", persist_state="session")
+    figure = charts.states(result, plan, measure=_MEASURES[measure], first=first)
+    shell.clickable(figure, "states", "Distance between the states of any two layers")
+    st.caption(
+        "State l is the stream entering layer l; the last one is before the final norm. A cell shows what dropping the "
+        "span between two states would skip; squares mark the best span of each length. Click a cell to drop it."
+    )
+
+
+def _spans(result: SimilarityResult, plan: Plan, first: bool) -> None:
+    shell.clickable(charts.spans(result, plan, first=first), "spans", "Angular distance by start and length of a span")
+    shell.clickable(charts.span_curve(result, plan), "curve", "Best span by length")
+
+
+def _contributions(result: SimilarityResult, first: bool) -> None:
+    shell.clickable(charts.contributions(result, first=first), "contributions", "Contributions")
+    st.caption(
+        "Above: norm of the update relative to the stream. Below: cosine(update, stream); below 0 the part erases, near 0 it "
+        "writes something new, above 0 it reinforces what is there."
+    )
+
+
+def _ranking(means: SimilarityResult | Summary, plan: Plan, layers: int) -> None:
+    shell.table(
+        [
+            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm,
+             "cosine(update, stream)": turn, "in the plan": plan | parse(item) == plan}
+            for item, value, norm, turn in sorted(
+                (
+                    (f"{kind[0]}{i}", getattr(means, kind)[i], getattr(means, f"{kind}_norm")[i],
+                     getattr(means, f"{kind}_turn")[i])
+                    for kind in ("attention", "mlp", "block") for i in range(layers)
+                ),
+                key=lambda row: -row[1],
+            )
+        ],
+        key="ranking", alt="All parts, most redundant first",
+        column_config={"importance (1 − cosine)": st.column_config.NumberColumn(format="%.6f")},
+    )  # fmt: skip
 
 
 shell.anatomy_or_stop("similarity")
@@ -74,47 +125,16 @@ length.button(
 if clamped:
     box.caption(clamped)
 
-importance, states, spans, added, table = st.tabs(["Importance", "States", "Spans", "Contributions", "Ranking"])
-with importance:
-    log = st.toggle("Logarithmic", value=True, key="log")
-    shell.clickable(charts.importance(result, plan, first=not without, log=log), "importance", "Importance per layer")
-    st.caption(
-        "Importance is 1 − the mean cosine of the residual stream before and after a part; 0: direction unchanged. Thin "
-        "lines span the 5 % to 95 % quantiles over tokens. Click a bar to drop the part or put it back."
-    )
-with states:
-    measure = st.selectbox("Measure", list(_MEASURES), key="measure")
-    figure = charts.states(result, plan, measure=_MEASURES[measure], first=not without)
-    shell.clickable(figure, "states", "Distance between the states of any two layers")
-    st.caption(
-        "State l is the stream entering layer l; the last one is before the final norm. A cell shows what dropping the "
-        "span between two states would skip; squares mark the best span of each length. Click a cell to drop it."
-    )
-with spans:
-    shell.clickable(charts.spans(result, plan, first=not without), "spans", "Angular distance by start and length of a span")
-    shell.clickable(charts.span_curve(result, plan), "curve", "Best span by length")
-with added:
-    shell.clickable(charts.contributions(result, first=not without), "contributions", "Contributions")
-    st.caption(
-        "Above: norm of the update relative to the stream. Below: cosine(update, stream); below 0 the part erases, near 0 it "
-        "writes something new, above 0 it reinforces what is there."
-    )
-with table:
-    shell.table(
-        [
-            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm,
-             "cosine(update, stream)": turn, "in the plan": plan | parse(item) == plan}
-            for item, value, norm, turn in sorted(
-                (
-                    (f"{kind[0]}{i}", getattr(means, kind)[i], getattr(means, f"{kind}_norm")[i],
-                     getattr(means, f"{kind}_turn")[i])
-                    for kind in ("attention", "mlp", "block") for i in range(result.layers)
-                ),
-                key=lambda row: -row[1],
-            )
-        ],
-        key="ranking", alt="All parts, most redundant first",
-        column_config={"importance (1 − cosine)": st.column_config.NumberColumn(format="%.6f")},
-    )  # fmt: skip
+
+shell.tabs(
+    "similarity_part",
+    {
+        "Importance": lambda: _importance(result, plan, not without),
+        "States": lambda: _states(result, plan, not without),
+        "Spans": lambda: _spans(result, plan, not without),
+        "Contributions": lambda: _contributions(result, not without),
+        "Ranking": lambda: _ranking(means, plan, result.layers),
+    },
+)
 shell.around("similarity", result.layers, result.attention_order[0])
 shell.next_page("similarity")

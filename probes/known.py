@@ -1,6 +1,7 @@
 """What is known without the model: its fingerprint, its anatomy, what plans cost, and which plans were tried."""
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,13 +23,22 @@ from refusal import Refusal
 from texts.corpus import text_digest
 
 _KEYS = 50_000
+_LATELY = 100
 
 
 class Known:
-    """What a store tells of models, also of those whose files are not on this machine."""
+    """What a store tells of models, also of those whose files are not on this machine.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    Parameters
+    ----------
+    store : Store
+    lasting : float, optional
+        Seconds for which files that were just looked at are not looked at again: a page asks ten times while it is drawn.
+    """
+
+    def __init__(self, store: Store, lasting: float = 0.0) -> None:
+        self.store, self._lasting = store, lasting
+        self._lately: dict[ModelRef, tuple[float, str]] = {}  # when, and what was found
         self._keys: dict[tuple[str, str], str] = {}  # of questions, by what they are but for the plan, and the plan
 
     def identify(self, ref: ModelRef) -> str:
@@ -39,13 +49,19 @@ class Known:
         Refusal
             Its files are not here, and nothing is known of it.
         """
+        now = time.monotonic()
+        seen, fingerprint = self._lately.get(ref, (-math.inf, ""))
+        if now - seen < self._lasting:
+            return fingerprint
         try:
-            return identify(ref)
+            fingerprint = identify(ref)
         except Refusal:
             about = self.store.about(_name(ref))
             if about is None:
                 raise
             return about["fingerprint"]
+        self._lately = {ref: (now, fingerprint)} if len(self._lately) >= _LATELY else self._lately | {ref: (now, fingerprint)}
+        return fingerprint
 
     def note(self, ref: ModelRef, fingerprint: str) -> None:
         """Remember what a reference means."""

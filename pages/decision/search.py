@@ -194,16 +194,17 @@ def _answer(answer: Answer, plan: Plan) -> None:
     result: SearchResult = answer.result
     shell.provenance(answer)
     _budget(result)
-    picture, found, effort = st.tabs(["Front", "Plans found", "Effort"])
-    with picture:
-        shell.clickable(
-            charts.front(result, plan, UNITS[result.unit]),
-            "front",
-            "KL against what is saved",
-            on_select=lambda: shell.point_plan("front"),
-        )
-        st.caption("Bars are 95 % intervals over windows. Click a point to make it the plan; the dotted line is the front.")
-    with found:
-        _table(result)
-    with effort:
-        _effort(result)
+    shell.tabs(
+        "search_part",
+        {"Front": lambda: _front(result, plan), "Plans found": lambda: _table(result), "Effort": lambda: _effort(result)},
+    )
+
+
+def _front(result: SearchResult, plan: Plan) -> None:
+    shell.clickable(
+        charts.front(result, plan, UNITS[result.unit]),
+        "front",
+        "KL against what is saved",
+        on_select=lambda: shell.point_plan("front"),
+    )
+    st.caption("Bars are 95 % intervals over windows. Click a point to make it the plan; the dotted line is the front.")

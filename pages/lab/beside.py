@@ -9,6 +9,7 @@ from measures.text import first_divergence
 from models.generate import Settings, Token
 from pages import shell
 from pages.lab import keep
+from pages.levels.steps import TEXT
 from pages.shell import KEPT
 from plans.plan import EMPTY, Plan
 from probes.access.limits import refuse_new_tokens
@@ -151,7 +152,7 @@ def _lead_on(live: shell.Live, apart: int | None) -> None:
     how = live.writing.settings
     brought = {
         "drift_prompts": as_lines([live.writing.prompt.strip()]), "drift_steps": min(how.length, LONGEST),
-        "chat_turn": str(how.chat).lower(),
+        "chat_turn": str(how.chat).lower(), "part": TEXT,
     }  # fmt: skip
     if apart is not None and apart < LONGEST and how.temperature == 0:  # there, both texts are greedy
         brought["step"] = apart + 1

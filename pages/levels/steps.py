@@ -11,6 +11,7 @@ from pages.shell import KEPT
 from probes.deviation.generation_drift import LONGEST, DriftResult
 from refusal import plural
 
+TEXT = "In the text"  # the tab that this is drawn in
 _TITLE = 44  # letters of a prompt in a list
 _ALL = "mean of all"
 _BEFORE = 12  # tokens shown before a step

@@ -22,7 +22,7 @@ from pages.shell.question import (
     tried,
 )
 from pages.shell.quota import counted
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, component, metrics, provenance, table
+from pages.shell.skeleton import CHART, age, beside, chart, clickable, component, metrics, provenance, table, tabs
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -89,6 +89,7 @@ __all__ = [
     "set_plan",
     "submit_all",
     "table",
+    "tabs",
     "take_link",
     "tell_load_error",
     "tell_reach",

@@ -1,5 +1,8 @@
 """What stands on a page before it has an answer, and at its end when it has one."""
 
+from functools import cache
+from typing import Any
+
 import streamlit as st
 
 from charts import thumbnail
@@ -42,11 +45,18 @@ def next_page(page: str) -> None:
 
 def _picture(page: str) -> None:
     """Of an answer that came with the app."""
-    there = {name: answer.result for name, answer in shipped().items()}
     if page in ("drop_lab", "compare"):
-        dense, pruned = (written(there[f"answers {name}"], 0)[:_LETTERS] for name in ("dense", "attention"))
+        there = shipped()
+        dense, pruned = (written(there[f"answers {name}"].result, 0)[:_LETTERS] for name in ("dense", "attention"))
         st.html(answers.answer(pruned, dense))
         return
+    skeleton.picture(_chart(page), f"thumbnail_{page}", f"What {PLACES[page].title} shows, small")
+
+
+@cache
+def _chart(page: str) -> Any:
+    """It never changes, and to build it takes longer than the rest of a page without an answer."""
+    there = {name: answer.result for name, answer in shipped().items()}
     figure = {
         "similarity": lambda: similarity.importance(there["similarity"], EMPTY, kinds=("attention", "mlp")),
         "scan": lambda: drop_scan.damage(there["drop_scan"], EMPTY),
@@ -54,7 +64,7 @@ def _picture(page: str) -> None:
         "deviation": lambda: transitions.depth({ATTENTIONS: there["transitions"]}),
         "decide": lambda: tried_charts.tried(tried()),
     }[page]()
-    skeleton.picture(thumbnail.small(figure), f"thumbnail_{page}", f"What {PLACES[page].title} shows, small")
+    return thumbnail.small(figure)
 
 
 def tried() -> list[dict]:

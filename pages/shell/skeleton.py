@@ -28,6 +28,17 @@ def beside(name: str, spec: int | list[float] = 2) -> list:
     return st.container(key=f"beside_{name}").columns(spec)
 
 
+def tabs(key: str, parts: dict[str, Callable[[], object]]) -> None:
+    """Tabs by name, of which only the open one is drawn: charts that nobody sees cost as much as the others.
+
+    Which one is open is part of the link, as ``key``.
+    """
+    for tab, draw in zip(st.tabs(list(parts), key=key, bind="query-params"), parts.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
+
+
 def chart(figure, name: str, alt: str, place=st) -> None:
     """A chart to look at, below a sentence on what it shows, and what can be saved of it."""
     _drawn(figure, name, alt, place)

@@ -13,6 +13,7 @@ import streamlit as st
 from cache.job import Cancelled
 from cache.jobs import Job, Jobs, sentence
 from cache.keys import canonical
+from cache.rests import LIVE, stand_behind
 from models.generate import Token
 from models.subject import ModelRef
 from plans.export.export import Exported, Order
@@ -52,6 +53,7 @@ class Live:
         self._stop.set()
 
     def _run(self, bench: "Workbench") -> None:
+        stand_behind(LIVE)
         try:
             self._write(bench)
         except Cancelled:
@@ -89,7 +91,7 @@ class Workbench:
         self.store = open_store()
         self.jobs = Jobs(self.store)
         self.ledger = open_ledger(self.store)
-        self.known = Known(self.store)
+        self.known = Known(self.store, lasting=0.2)
         self.table = Table(self.known)
         self.executor = executor(self.store, self.known)
         self._exports: dict[str, tuple[Order, list[Exported]]] = {}  # by job, since the app was started

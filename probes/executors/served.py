@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 
 from cache.jobs import sentence
+from cache.rests import COMPUTING, LIVE, stand_behind
 from cache.store import Store, StoreError
 from models.subject import ModelRef
 from plans.export.export import Order
@@ -20,6 +21,8 @@ from refusal import Progress, Refusal
 from texts.corpus import CorpusRef
 
 _log = logging.getLogger(__name__)
+# Requests whose threads leave the processor to others; whoever makes the rest waits for them.
+_BEHIND = {"answer": COMPUTING, "load": COMPUTING, "export": COMPUTING, "write": LIVE}
 Tell = Callable[[Message], None]  # tells something, and waits to be told to go on
 
 
@@ -58,6 +61,7 @@ class Served:
             if not self._told[number].get():
                 raise Stopped
 
+        stand_behind(_BEHIND.get(request["what"], 0))
         try:
             done = getattr(self, f"_{request['what']}")(request, tell)
         except BaseException as error:  # SystemExit too: the parent waits, and tells it to whoever asked

@@ -1,12 +1,17 @@
 """What a job says of itself, and what is left of it when it is over."""
 
 import inspect
+import os
+import sys
 import threading
 import time
 import weakref
 
+import pytest
+
 from cache.job import Job
 from cache.jobs import KEPT, Jobs
+from cache.rests import COMPUTING
 from tests.cache.work import SOON, Gated, quick
 
 
@@ -126,3 +131,22 @@ def test_finished_jobs_are_forgotten_on_request_and_in_time(jobs, store):
         jobs.submit(f"k{number}", "", quick)
     assert jobs.get("b") is running and len(jobs.list()) <= KEPT + 2
     work.let.set()
+
+
+def priority():
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives each thread a priority")
+def test_work_and_its_threads_leave_the_processor_to_the_pages(jobs):
+    page, seen = priority(), []
+
+    def work(progress):
+        seen.append(priority())
+        other = threading.Thread(target=lambda: seen.append(priority()))
+        other.start()
+        other.join()
+
+    assert jobs.submit("k", "k", work).wait(SOON)
+    assert seen == [min(19, page + COMPUTING)] * 2
+    assert priority() == page

@@ -170,7 +170,7 @@ def test_a_text_that_cannot_be_read(visit, link, tmp_path, page, content, says):
 def test_a_window_that_cannot_be_cut(visit, link, tmp_path, page, ask, content, length, says):
     (tmp_path / "own.txt").write_text(content)
     visitor = visit(page, plan="a1", length=length, corpus=tmp_path / "own.txt")
-    told(visitor.click(ask), says)
+    told(visitor.click(ask).wait(), says)
     works(visitor, link)
 
 

@@ -15,6 +15,7 @@ ITEMS = [
     '{"question": "Which of these flies?", "options": ["a stone", "a bird"], "answer": "a bird"}',
 ]
 SHORT = {"drift_prompts": "the capital of France", "drift_steps": 4, "chat_turn": "false"}
+STEPS, CHOICE, ALONE = "In the text", "Multiple choice", "Each sublayer alone"
 ASKS = ("ask_transitions", "ask_generation_drift", "ask_choice_subspace")
 
 
@@ -33,6 +34,11 @@ def fill(visitor, items=ITEMS):
     """Paste items, which are no part of a link."""
     visitor.at.text_area(key="own_items").set_value("\n".join(items)).run()
     return visitor.whole()
+
+
+def part(visitor, name):
+    """One of the tabs below the verdict."""
+    return visitor.open("part", name)
 
 
 def measure(visitor):
@@ -55,13 +61,14 @@ def test_ask_each_question_then_read_the_verdict(deviation):
     visitor = deviation()
     assert all(visitor.has(button) for button in ASKS) and not visitor.figures()
     visitor.click("ask_transitions").wait()
-    assert set(visitor.figures()) == {"depth", "alone"} and not visitor.has("ask_transitions")
+    assert set(visitor.figures()) == {"depth"} and not visitor.has("ask_transitions")
+    assert set(part(visitor, ALONE).figures()) == {"depth", "alone"}
     assert "Not measured yet: steps, choices." in visitor.texts()
-    assert "Measure the steps first." in visitor.texts()
+    assert "Measure the steps first." in part(visitor, STEPS).texts()
     visitor.click("ask_generation_drift").wait()
     assert {"steps_chart", "alternatives"} < set(visitor.figures())
     visitor.click("ask_choice_subspace").wait()
-    assert {"subspaces", "each_item"} < set(visitor.figures())
+    assert {"subspaces", "each_item"} < set(part(visitor, CHOICE).figures())
     assert "Not measured yet" not in visitor.texts() and not any(visitor.has(button) for button in ASKS)
     assert (
         visitor.texts().count("Hidden states ") == 2 and visitor.texts().count("too little text to say whether it suits") == 2
@@ -77,7 +84,7 @@ def test_two_plans_stand_in_the_same_axes(deviation):
         assert {"a1", "b2-3"} < set(names(figure))
         colours = {trace["name"]: trace["line"]["color"] for trace in figure["data"] if trace.get("name") in ("a1", "b2-3")}
         assert len(set(colours.values())) == 2
-    assert visitor.figures()["subspaces"]["layout"]["yaxis"]["ticktext"] == ["a1", "b2-3"]
+    assert part(visitor, CHOICE).figures()["subspaces"]["layout"]["yaxis"]["ticktext"] == ["a1", "b2-3"]
     assert [row["plan"] for row in visitor.table("guessing")] == ["a1", "a1", "b2-3", "b2-3"]
 
 
@@ -109,7 +116,8 @@ def test_without_a_plan_presets_are_offered(visit):
 
 def test_presets_follow_the_ranking_when_it_is_known(visit):
     visitor = visit("similarity").click("ask_similarity").wait()
-    order = [row["part"] for row in visitor.table("cosine(update, stream)") if row["part"][0] == "m"]
+    rows = visitor.open("similarity_part", "Ranking").table("cosine(update, stream)")
+    order = [row["part"] for row in rows if row["part"][0] == "m"]
     visitor.go("deviation").click("add_1")
     assert visitor.plan == ",".join(sorted(order[:3]))
 
@@ -117,7 +125,8 @@ def test_presets_follow_the_ranking_when_it_is_known(visit):
 def test_a_pruned_plan_is_calibrated_and_compared(deviation):
     visitor = deviation(plan="w:wanda@0.5", plan2="").click("ask_transitions").wait()
     assert not visitor.errors()
-    assert "w:wanda@0.5" in names(visitor.figures()["alone"]) and "left out alone" not in names(visitor.figures()["alone"])
+    shown = names(part(visitor, ALONE).figures()["alone"])
+    assert "w:wanda@0.5" in shown and "left out alone" not in shown
 
 
 @pytest.mark.parametrize(
@@ -256,7 +265,7 @@ def test_a_step_leads_to_its_layer_and_the_layer_to_the_other_pages(deviation):
 
 def test_the_costliest_sublayer_leads_to_the_other_pages(deviation):
     visitor = deviation(plan2="").click("ask_transitions").wait()
-    worst = max(visitor.table("KL reversed"), key=lambda row: row["KL"])["part"]
+    worst = max(part(visitor, ALONE).table("KL reversed"), key=lambda row: row["KL"])["part"]
     field = visitor.at.number_input(key="around_alone_layer")
     assert field.value == int(worst[1:]) and visitor.links()["Its heads"] == f"key_rank?take_layer={worst[1:]}"
     field.set_value(3).run()
@@ -300,16 +309,15 @@ def test_every_view_can_be_drawn(deviation):
     visitor = measure(deviation())
     visitor.at.toggle(key="band").set_value(False)
     visitor.at.toggle(key="estimates").set_value(False)
-    visitor.at.toggle(key="norm").set_value(False)
+    part(visitor, ALONE).at.toggle(key="norm").set_value(False)
     visitor.look()
     assert not any("estimate" in name for name in names(visitor.figures()["depth"]))
     visitor.at.selectbox(key="curve_prompt").select_index(1)
-    visitor.at.selectbox(key="drift_plan").select("b2-3")
-    visitor.at.selectbox(key="choice_plan").select("b2-3")
-    visitor.look()
+    part(visitor, CHOICE).at.selectbox(key="choice_plan").select("b2-3").run()
+    part(visitor, STEPS).at.selectbox(key="drift_plan").select("b2-3").run()
     assert "pruned: " in str(visitor.figures()["steps_chart"]) and "<b>Pruned · b2-3</b>" in "".join(shown(visitor))
-    for key, label in (("text_read", "each its own"), ("way", "by the option's text")):
-        visitor.at.segmented_control(key=key).set_value(label).run()
+    for key, label, tab in (("text_read", "each its own", STEPS), ("way", "by the option's text", CHOICE)):
+        part(visitor, tab).at.segmented_control(key=key).set_value(label).run()
         assert not visitor.whole().errors() and visitor.at.session_state[key] == label
 
 
@@ -324,7 +332,7 @@ def test_a_link_restores_the_view(deviation, visit):
     state = other.at.session_state
     assert (state["plan2"], state["step"], state["band"], state["drift_plan"]) == ("b2-3", step, False, "b2-3")
     assert (state["curve_prompt"], state["text_read"]) == ("1. the capital of France", "each its own")
-    assert {"depth", "steps_chart", "alternatives"} < set(other.figures()) and not other.has("ask_transitions")
+    assert {"depth", "steps_chart", "alternatives"} <= set(other.figures()) and not other.has("ask_transitions")
     assert not other.at.warning and f"Step {step}: KL" in other.texts()
 
 

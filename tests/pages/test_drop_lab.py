@@ -497,7 +497,7 @@ def test_a_text_without_windows_to_learn_from_is_told(visit, tmp_path):
     text = tmp_path / "short.txt"
     text.write_text("é" * 40)  # 80 tokens, two windows of 32
     lab = visit("drop_lab", plan="w:wanda@0.5", answer_length=6, corpus=text)
-    lab.click("ask_fidelity")
+    lab.click("ask_fidelity").wait()
     assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())
     lab.click("answer").wait()
     assert any("calibration needs windows after the 2 that are measured" in each for each in lab.errors())

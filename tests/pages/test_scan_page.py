@@ -11,10 +11,15 @@ def scanned(visit):
     return visit("scan").click("ask_drop_scan").wait()
 
 
+def skips(visitor):
+    """The page with another tab open."""
+    return visitor.open("scan_part", "Skip effects")
+
+
 def test_a_click_scans_and_draws(scanned):
-    assert set(scanned.figures()) == {"damage", "skips"}
-    assert "64 tokens in 2 windows" in scanned.texts() and "Depth score" in scanned.texts()
-    rows = scanned.table("Spearman ρ")
+    assert set(scanned.figures()) == {"damage"} and "64 tokens in 2 windows" in scanned.texts()
+    assert set(skips(scanned).figures()) == {"skips"} and "Depth score" in scanned.texts()
+    rows = scanned.open("scan_part", "Cheap scores").table("Spearman ρ")
     assert len(rows) == 20 and all(-1 <= row["Spearman ρ"] <= 1 and row["drops"] in (4, 8) for row in rows)
     assert any("by KL" in row["ranks furthest apart"] for row in rows)
 
@@ -22,15 +27,15 @@ def test_a_click_scans_and_draws(scanned):
 def test_a_point_and_a_cell_drop_what_they_stand_for(scanned):
     assert scanned.point("damage", "m2").plan == "m2"
     assert scanned.figures(), "the scan began with the dense model, so another plan changes no question"
-    assert scanned.point("skips", "b1").plan == "m2,b1"
-    assert scanned.point("damage", "m2").plan == "b1"
+    assert skips(scanned).point("skips", "b1").plan == "m2,b1"
+    assert scanned.open("scan_part", "Cost of each drop").point("damage", "m2").plan == "b1"
 
 
 def test_other_measures_are_a_matter_of_looking(scanned):
     for measure in ("loss", "agreement"):
         scanned.at.selectbox(key="scan_measure").set_value(measure).run()
         assert scanned.whole().figures()["damage"]["layout"]["yaxis"].get("type") != "log"
-    scanned.at.selectbox(key="skip_mode").set_value("tokens that skip").run()
+    skips(scanned).at.selectbox(key="skip_mode").set_value("tokens that skip").run()
     assert "skips" in scanned.whole().figures() and not scanned.has("ask_drop_scan")
 
 
@@ -56,4 +61,5 @@ def test_a_plan_that_cannot_be_scanned_is_told(visit, base, says):
 
 def test_windows_too_short_for_a_future_are_told(visit):
     visitor = visit("scan", length=3).click("ask_drop_scan").wait()
-    assert "damage" in visitor.figures() and "skips" not in visitor.figures() and "too short" in visitor.texts()
+    assert "damage" in visitor.figures()
+    assert not skips(visitor).figures() and "too short" in visitor.texts()

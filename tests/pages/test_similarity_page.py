@@ -17,6 +17,13 @@ def measured(visit):
     return visit("similarity").click("ask_similarity").wait()
 
 
+def ranking(visitor):
+    """The rows of its table, in another tab."""
+    rows = visitor.open("similarity_part", "Ranking").table("cosine(update, stream)")
+    visitor.open("similarity_part", "Importance")
+    return rows
+
+
 def test_load_run_cancel_run_cached(link, slow):
     visitor = Visitor("similarity", **link)
     assert "never been loaded here" in visitor.texts()
@@ -34,7 +41,7 @@ def test_load_run_cancel_run_cached(link, slow):
     assert "Cancelled. Nothing else was lost" in visitor.texts() and not visitor.figures()
 
     visitor.click("ask_similarity").wait()
-    assert set(visitor.figures()) == {"importance", "states", "spans", "curve", "contributions"}
+    assert set(visitor.figures()) == {"importance"}
     assert "64 tokens in 2 windows · float32 on cpu" in visitor.texts()
     [entry] = visitor.answers
 
@@ -73,7 +80,7 @@ def test_a_failed_job_says_why_and_can_be_asked_again(visit, monkeypatch):
 def test_take_the_most_redundant_in_one_click(measured):
     result = measured.answers[0]
     assert result.about["question"]["probe"] == "similarity"
-    order = [row["part"] for row in measured.table("cosine(update, stream)") if row["part"][0] == "a"]
+    order = [row["part"] for row in ranking(measured) if row["part"][0] == "a"]
     measured.at.number_input(key="take_count").set_value(2).run()
     measured.click("take")
     assert parse(measured.plan) == parse(",".join(order[:2]))
@@ -84,7 +91,7 @@ def test_take_the_most_redundant_in_one_click(measured):
 def test_take_of_each_kind(measured, chosen, letter):
     measured.at.selectbox(key="take_kind").select(chosen)
     measured.at.number_input(key="take_count").set_value(1).run()
-    first = next(row["part"] for row in measured.table("cosine(update, stream)") if row["part"][0] == letter)
+    first = next(row["part"] for row in ranking(measured) if row["part"][0] == letter)
     assert measured.click("take").plan == first
 
 
@@ -121,14 +128,16 @@ def test_take_the_best_span(measured):
 
 @pytest.mark.parametrize("chart, item", [("importance", "a2"), ("importance", "b1"), ("states", "b1-2"), ("spans", "b0-1")])
 def test_a_click_on_a_chart_drops_and_a_second_one_puts_back(measured, chart, item):
+    measured.open("similarity_part", chart.capitalize())
     assert measured.point(chart, item).plan == item
     assert measured.point(chart, item).plan == ""
 
 
 def test_clicks_add_up(measured):
-    measured.point("importance", "a2").point("importance", "m0").point("states", "b1-2")
+    measured.point("importance", "a2").point("importance", "m0")
+    measured.open("similarity_part", "States").point("states", "b1-2")
     assert measured.plan == "m0,b1-2"
-    assert measured.point("importance", "b2").plan == "m0,b1"
+    assert measured.open("similarity_part", "Importance").point("importance", "b2").plan == "m0,b1"
 
 
 def test_a_click_beside_everything_changes_nothing(measured):
@@ -139,7 +148,8 @@ def test_a_click_beside_everything_changes_nothing(measured):
 
 def test_what_is_clicked_is_what_the_charts_offer(measured):
     for name, count in (("importance", 12), ("states", 10), ("spans", 10)):
-        items = {row[0] for trace in measured.figures()[name]["data"] for row in trace.get("customdata", [])}
+        charts = measured.open("similarity_part", name.capitalize()).figures()
+        items = {row[0] for trace in charts[name]["data"] for row in trace.get("customdata", [])}
         assert len(items) == count, name
         for item in items:
             parse(item).checked(Shape(4))
@@ -150,11 +160,16 @@ def test_what_is_clicked_is_what_the_charts_offer(measured):
 )
 @pytest.mark.parametrize("without", [True, False])
 def test_every_view_of_the_answer_can_be_drawn(measured, name, without):
-    measured.at.selectbox(key="measure").select(name)
     measured.at.toggle(key="without_first").set_value(without)
     measured.at.toggle(key="log").set_value(without)
-    measured.look()
-    assert len(measured.figures()) == 5 and len(measured.table("cosine(update, stream)")) == 12
+    assert set(measured.look().figures()) == {"importance"}
+    measured.open("similarity_part", "States").at.selectbox(key="measure").select(name)
+    assert set(measured.look().figures()) == {"states"}
+    assert set(measured.open("similarity_part", "Spans").figures()) == {"spans", "curve"}
+    assert set(measured.open("similarity_part", "Contributions").figures()) == {"contributions"}
+    assert len(ranking(measured)) == 12
+    state = measured.open("similarity_part", "States").at.session_state
+    assert (state["measure"], state["log"]) == (name, without), "a field of a tab that was closed forgot what it held"
 
 
 def test_another_text_is_another_question(measured):
