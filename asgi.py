@@ -20,16 +20,16 @@ except Refusal as refusal:  # before anybody is let in; one line, and no traceba
 
 # After it is known that the server may start: this imports torch. Before the first visitor comes, and on one thread: two that
 # import the same libraries at once can meet half of a module.
-from pages.serving import metrics, ready
+from pages.serving import metrics, ready, splash
 from pages.serving.stopping import until_stopped
-
-# A thread that draws a page lets go of Python's lock hundreds of times, whenever it tells the browser something or looks at a
-# file, and would get it back 5 ms later each time while other threads compute.
-sys.setswitchinterval(0.0005)
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    routes=[Route("/ready", ready.answer), Route("/metrics", metrics.answer)],
+    routes=[
+        Route("/ready", ready.answer),
+        Route("/metrics", metrics.answer),
+        *(Route(path, splash.answer) for path in splash.PATHS),
+    ],
     middleware=[Middleware(Guard)],
     lifespan=until_stopped,
 )

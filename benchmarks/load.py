@@ -16,10 +16,12 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.server import serving
@@ -85,7 +87,7 @@ def _answered(page, key: tuple[str, str], seen: Seen) -> None:
     if load.count():
         load.click()
     answer.click()
-    page.get_by_text("Every step as a table").wait_for()
+    page.get_by_text("Every step as a table").first.wait_for()  # for a moment, the fragment's and the page's
     text = page.locator(".answer").last.inner_text()
     with seen.lock:
         seen.texts.setdefault(key, set()).add(text)
@@ -105,11 +107,13 @@ def _looked(page, title: str, seen: Seen) -> None:
 
 
 def memory(process: subprocess.Popen) -> float:
-    """Resident bytes of the server."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return float(line.split()[1]) * 1024
-    return float("nan")
+    """Resident bytes of the server and of the processes that it has started."""
+    server = psutil.Process(process.pid)
+    held = 0
+    for each in (server, *server.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            held += each.memory_info().rss
+    return float(held)
 
 
 def drawn(address: str) -> dict[float, float]:
@@ -123,13 +127,13 @@ def drawn(address: str) -> dict[float, float]:
     return {seconds: count / within[float("inf")] for seconds, count in sorted(within.items())}
 
 
-def run(minutes: float, browsers: int, data: Path) -> dict:
+def run(minutes: float, browsers: int, data: Path, executor: str) -> dict:
     """Let them all work at once; returns what was measured."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
     seen, alone, held = Seen(), Seen(), []
-    with serving(data / "server") as server:
+    with serving(data / "server", PRUNESCOPE_EXECUTOR=executor) as server:
         os.nice(COMPUTING)  # the browsers of a team are on other machines: here they take what drawing pages leaves
         until = time.monotonic() + 60 * minutes
         threads = [threading.Thread(target=visitor, args=(i, server.address, until, seen, chromium)) for i in range(browsers)]
@@ -143,7 +147,7 @@ def run(minutes: float, browsers: int, data: Path) -> dict:
             visitor(i, server.address, 0.0, alone, chromium)
     third = max(1, len(held) // 3)
     return {
-        "minutes": minutes, "browsers": browsers, "answers": seen.answers, "pages": len(seen.pages),
+        "minutes": minutes, "browsers": browsers, "executor": executor, "answers": seen.answers, "pages": len(seen.pages),
         "page_median": float(np.median(seen.pages)) if seen.pages else float("nan"),
         "drawn_within": within,
         "page_95": float(np.quantile(seen.pages, 0.95)) if seen.pages else float("nan"),
@@ -159,10 +163,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--browsers", type=int, default=8)
+    parser.add_argument("--executor", default="threads", choices=["threads", "worker"], help="what computes on the server")
     parser.add_argument("--json", action="store_true", help="print what was measured as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = run(options.minutes, options.browsers, Path(folder))
+        found = run(options.minutes, options.browsers, Path(folder), options.executor)
     if options.json:
         print(json.dumps(found))
     else:
@@ -174,7 +179,7 @@ def table(found: dict) -> str:
     """What was measured, as Markdown."""
     grown = found["memory_end"] / found["memory_begin"] - 1
     rows = [
-        ("browsers, minutes", f"{found['browsers']}, {found['minutes']:g}"),
+        ("browsers, minutes, executor", f"{found['browsers']}, {found['minutes']:g}, {found['executor']}"),
         ("answers, pages opened", f"{found['answers']}, {found['pages']}"),
         (
             "pages drawn by the server within 0.1, 0.3, 1 and 3 s",

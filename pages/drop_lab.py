@@ -1,5 +1,7 @@
 """Drop parts of the model live: dense and pruned answer the same prompt, and the plan is measured."""
 
+import time
+
 import streamlit as st
 
 from charts import style
@@ -12,6 +14,7 @@ from plans.plan import Plan
 from probes.deviation.fidelity import FidelityResult
 
 shell.menu_first()
+_FIRST = 0.1  # seconds that the figures have for themselves: with the whole page after them, a browser shows them twice as late
 _FIELDS = ("answer_length", "temperature", "seed", "chat", "speed_batch", "speed_prompt", "speed_new")
 
 
@@ -35,6 +38,19 @@ def _savings(dense: Anatomy, plan: Plan) -> None:
             for label, before, after, said, why in rows
         ]
     )
+
+
+@st.fragment
+def _choose(anatomy: Anatomy, drawn: str) -> None:
+    """What the plan drops, and what that saves: drawn by itself at once, and then with the page, which was ``drawn`` before."""
+    shape = shape_of(anatomy)
+    plan = shell.current_plan(shape)
+    strip.draw(anatomy.layers, plan)
+    chips.draw(plan, shape)
+    _savings(anatomy, plan)
+    if (st.session_state.plan or "") != drawn:
+        time.sleep(_FIRST)
+        st.rerun()
 
 
 def _measured(anatomy: Anatomy, plan: Plan) -> None:
@@ -73,9 +89,7 @@ asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop("drop_lab")
 shape = shape_of(anatomy)
 plan = shell.current_plan(shape)
-strip.draw(anatomy.layers, plan)
-chips.draw(plan, shape)
-_savings(anatomy, plan)
+_choose(anatomy, st.session_state.plan or "")
 named.draw(plan, shape)
 more = st.expander("Presets, and layers as buttons", key="lab_more", on_change="rerun")
 if more.open:  # its many buttons would make every click on the strip slower

@@ -99,7 +99,7 @@ plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)
 
 shell.tabs(
-    "scan_part",
+    "scan_view",
     {
         "Cost of each drop": lambda: _costs(result, plan),
         "Cheap scores": lambda: _agreements(result),

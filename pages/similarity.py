@@ -127,7 +127,7 @@ if clamped:
 
 
 shell.tabs(
-    "similarity_part",
+    "similarity_view",
     {
         "Importance": lambda: _importance(result, plan, not without),
         "States": lambda: _states(result, plan, not without),

@@ -195,7 +195,7 @@ def _answer(answer: Answer, plan: Plan) -> None:
     shell.provenance(answer)
     _budget(result)
     shell.tabs(
-        "search_part",
+        "search_view",
         {"Front": lambda: _front(result, plan), "Plans found": lambda: _table(result), "Effort": lambda: _effort(result)},
     )
 

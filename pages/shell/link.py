@@ -14,13 +14,13 @@ _NAME = 40  # letters of a name that are shown
 SETTINGS = frozenset(
     """
     model revision dtype device corpus windows length bos plan
-    without_first similarity_part scan_part scan_base level layer head against dims top context whole grid_dims grid_top basis
+    without_first similarity_view scan_view scan_base level layer head against dims top context whole grid_dims grid_top basis
     prompt answer_length temperature seed chat speed_batch speed_prompt speed_new tried_by
     plan2 plan3 plan4 T tokens drift_prompts drift_steps chat_turn text_read curve_prompt band estimates norm part drift_plan
     drift_prompt step way choice_plan
     comparison compare compare_plans compare_length compare_temperature compare_seed compare_chat compare_order compare_item
     compare_stacked
-    decide search_part search_base search_unit search_share search_points search_again search_generations search_offspring
+    decide search_view search_base search_unit search_share search_points search_again search_generations search_offspring
     search_draws search_continuation search_seed plans_filter task_tasks task_limit task_fewshot task_chat export_folder
     tour_step glossary_find
     """.split()

@@ -83,6 +83,7 @@ def counts(page: Page) -> list[int]:
 def test_the_main_job(open_page):
     page = open_page(f"?{SMALL}")
     load(page)
+    expect(page.locator(".splash")).to_have_count(0)
     page.get_by_test_id("stSidebarNavItems").get_by_role("link", name="Similarity").click()
     page.get_by_role("button", name="Measure similarity").click()
     expect(page.get_by_role("button", name="Drop the 4 most redundant attention layers")).to_be_visible(timeout=LONG)
@@ -99,6 +100,7 @@ def test_the_main_job(open_page):
     settled(page)
 
     page.get_by_role("tab", name="States").click()
+    settled(page)
     expect(page.locator(".st-key-states .js-plotly-plot")).to_be_visible()
     click_cell(page, "states", 12, 9)
     expect(plan_of(page)).to_have_value(re.compile(r"b9-11"))

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 
 from charts.report import page as report
-from tests.browser.test_looks import LOOKS
+from tests.browser.test_views import LOOKS
 from tests.charts.test_saved import figures
 
 WIDTHS = (420, 1400)

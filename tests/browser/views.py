@@ -4,11 +4,18 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
+TABLE = "[data-testid=stDataFrame]"
 # A page, or a part of one, and what stands on it once its answer is drawn.
 VIEWS = {
     "": ".st-key-chart_sizes .main-svg",
     "similarity": ".st-key-chart_importance .main-svg",
+    "similarity?similarity_view=States": ".st-key-chart_states .main-svg",
+    "similarity?similarity_view=Spans": ".st-key-chart_curve .main-svg",
+    "similarity?similarity_view=Contributions": ".st-key-chart_contributions .main-svg",
+    "similarity?similarity_view=Ranking": TABLE,
     "scan": ".st-key-chart_damage .main-svg",
+    "scan?scan_view=Cheap scores": TABLE,
+    "scan?scan_view=Skip effects": ".st-key-chart_skips .main-svg",
     "key_rank": ".st-key-chart_by_layer .main-svg",
     "deviation": ".st-key-chart_alternatives .main-svg",
     "deviation?part=Multiple choice": ".st-key-chart_each_item .main-svg",
@@ -17,6 +24,8 @@ VIEWS = {
     "compare": ".st-key-compare_csv",
     "compare?compare=Blind vote": ".st-key-vote_left",
     "decide?decide=Search": ".st-key-chart_front .main-svg",
+    "decide?decide=Search&search_view=Plans found": ".st-key-found_table",
+    "decide?decide=Search&search_view=Effort": TABLE,
     "decide?decide=Plans": ".st-key-plans_table",
     "decide?decide=Speed": ".st-key-ask_speed",
     "decide?decide=Tasks": ".st-key-ask_evaluate",
@@ -29,7 +38,7 @@ VIEWS = {
 
 def visit(page: Page, link: str, view: str) -> Page:
     """Open one and wait until it is drawn; ``link`` has a gap for it."""
-    page.goto(link.format(f"{quote(view, safe='?=')}{'&' if '?' in view else '?'}"))
+    page.goto(link.format(f"{quote(view, safe='?=&')}{'&' if '?' in view else '?'}"))
     expect(page.locator(VIEWS[view]).first).to_be_visible()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_test_id("stException")).to_have_count(0)

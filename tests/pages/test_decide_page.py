@@ -36,10 +36,10 @@ def test_the_budget_moves_through_the_front_without_a_question(searched):
 
 def test_every_plan_and_what_was_spent_is_listed(searched):
     count = len(points(searched))
-    rows = searched.open("search_part", "Plans found").table("KL when chosen")
+    rows = searched.open("search_view", "Plans found").table("KL when chosen")
     assert len(rows) == count and any(row["front"] for row in rows)
     assert all(row["from"] <= row["KL"] <= row["to"] for row in rows)
-    searched.open("search_part", "Effort")
+    searched.open("search_view", "Effort")
     assert {row["strategy"] for row in searched.table("passes")} >= {"greedy + swaps", "random"}
 
 

@@ -116,7 +116,7 @@ def test_without_a_plan_presets_are_offered(visit):
 
 def test_presets_follow_the_ranking_when_it_is_known(visit):
     visitor = visit("similarity").click("ask_similarity").wait()
-    rows = visitor.open("similarity_part", "Ranking").table("cosine(update, stream)")
+    rows = visitor.open("similarity_view", "Ranking").table("cosine(update, stream)")
     order = [row["part"] for row in rows if row["part"][0] == "m"]
     visitor.go("deviation").click("add_1")
     assert visitor.plan == ",".join(sorted(order[:3]))

@@ -13,13 +13,13 @@ def scanned(visit):
 
 def skips(visitor):
     """The page with another tab open."""
-    return visitor.open("scan_part", "Skip effects")
+    return visitor.open("scan_view", "Skip effects")
 
 
 def test_a_click_scans_and_draws(scanned):
     assert set(scanned.figures()) == {"damage"} and "64 tokens in 2 windows" in scanned.texts()
     assert set(skips(scanned).figures()) == {"skips"} and "Depth score" in scanned.texts()
-    rows = scanned.open("scan_part", "Cheap scores").table("Spearman ρ")
+    rows = scanned.open("scan_view", "Cheap scores").table("Spearman ρ")
     assert len(rows) == 20 and all(-1 <= row["Spearman ρ"] <= 1 and row["drops"] in (4, 8) for row in rows)
     assert any("by KL" in row["ranks furthest apart"] for row in rows)
 
@@ -28,7 +28,7 @@ def test_a_point_and_a_cell_drop_what_they_stand_for(scanned):
     assert scanned.point("damage", "m2").plan == "m2"
     assert scanned.figures(), "the scan began with the dense model, so another plan changes no question"
     assert skips(scanned).point("skips", "b1").plan == "m2,b1"
-    assert scanned.open("scan_part", "Cost of each drop").point("damage", "m2").plan == "b1"
+    assert scanned.open("scan_view", "Cost of each drop").point("damage", "m2").plan == "b1"
 
 
 def test_other_measures_are_a_matter_of_looking(scanned):

@@ -19,8 +19,8 @@ def measured(visit):
 
 def ranking(visitor):
     """The rows of its table, in another tab."""
-    rows = visitor.open("similarity_part", "Ranking").table("cosine(update, stream)")
-    visitor.open("similarity_part", "Importance")
+    rows = visitor.open("similarity_view", "Ranking").table("cosine(update, stream)")
+    visitor.open("similarity_view", "Importance")
     return rows
 
 
@@ -128,16 +128,16 @@ def test_take_the_best_span(measured):
 
 @pytest.mark.parametrize("chart, item", [("importance", "a2"), ("importance", "b1"), ("states", "b1-2"), ("spans", "b0-1")])
 def test_a_click_on_a_chart_drops_and_a_second_one_puts_back(measured, chart, item):
-    measured.open("similarity_part", chart.capitalize())
+    measured.open("similarity_view", chart.capitalize())
     assert measured.point(chart, item).plan == item
     assert measured.point(chart, item).plan == ""
 
 
 def test_clicks_add_up(measured):
     measured.point("importance", "a2").point("importance", "m0")
-    measured.open("similarity_part", "States").point("states", "b1-2")
+    measured.open("similarity_view", "States").point("states", "b1-2")
     assert measured.plan == "m0,b1-2"
-    assert measured.open("similarity_part", "Importance").point("importance", "b2").plan == "m0,b1"
+    assert measured.open("similarity_view", "Importance").point("importance", "b2").plan == "m0,b1"
 
 
 def test_a_click_beside_everything_changes_nothing(measured):
@@ -148,7 +148,7 @@ def test_a_click_beside_everything_changes_nothing(measured):
 
 def test_what_is_clicked_is_what_the_charts_offer(measured):
     for name, count in (("importance", 12), ("states", 10), ("spans", 10)):
-        charts = measured.open("similarity_part", name.capitalize()).figures()
+        charts = measured.open("similarity_view", name.capitalize()).figures()
         items = {row[0] for trace in charts[name]["data"] for row in trace.get("customdata", [])}
         assert len(items) == count, name
         for item in items:
@@ -163,12 +163,12 @@ def test_every_view_of_the_answer_can_be_drawn(measured, name, without):
     measured.at.toggle(key="without_first").set_value(without)
     measured.at.toggle(key="log").set_value(without)
     assert set(measured.look().figures()) == {"importance"}
-    measured.open("similarity_part", "States").at.selectbox(key="measure").select(name)
+    measured.open("similarity_view", "States").at.selectbox(key="measure").select(name)
     assert set(measured.look().figures()) == {"states"}
-    assert set(measured.open("similarity_part", "Spans").figures()) == {"spans", "curve"}
-    assert set(measured.open("similarity_part", "Contributions").figures()) == {"contributions"}
+    assert set(measured.open("similarity_view", "Spans").figures()) == {"spans", "curve"}
+    assert set(measured.open("similarity_view", "Contributions").figures()) == {"contributions"}
     assert len(ranking(measured)) == 12
-    state = measured.open("similarity_part", "States").at.session_state
+    state = measured.open("similarity_view", "States").at.session_state
     assert (state["measure"], state["log"]) == (name, without), "a field of a tab that was closed forgot what it held"
 
 

@@ -1,11 +1,15 @@
 """The server as a process: when it is ready, what it counts, its headers, whose host it is, and when it does not start."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+import streamlit
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.server import free_port, serving, started
+from pages.serving import splash
 from pages.serving.guard import HEADERS, host_allowed
 from tests.serving.server import get
 
@@ -27,6 +31,16 @@ def test_every_answer_has_its_headers(server, path):
     assert {name: headers.get(name.lower()) for name in HEADERS} == HEADERS
     policy = HEADERS["Content-Security-Policy"].split("; ")
     assert "frame-ancestors 'self'" in policy and "img-src 'self' data: blob:" in policy
+
+
+def test_the_logo_is_there_before_any_script(server):
+    for path in splash.PATHS:
+        status, body, headers = get(server + path)
+        assert status == 200 and headers["content-type"].startswith("text/html") and headers["cache-control"] == "no-cache"
+        assert "<title>PruneScope</title>" in body and '<div id="root"><style>' in body and 'font-weight="700"' in body
+    index = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    assert re.findall("<(?:script|link)[^>]*>", body) == re.findall("<(?:script|link)[^>]*>", index)
+    assert splash.with_splash("<p>another version's</p>") == "<p>another version's</p>"
 
 
 def test_numbers_for_prometheus(server):

@@ -1,4 +1,6 @@
-"""Every page in both themes under axe: no finding that keeps somebody from reading or using it."""
+"""Every page: no word is cut or broken and nothing overlaps at three widths, and axe finds no barrier in either theme."""
+
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 
 from tests.browser.views import VIEWS, visit
 
+WIDTHS = (1400, 800, 420)
+LOOKS = Path(__file__).with_name("looks.js")
 # The rules of WCAG 2.2 A and AA and of good practice whose breach is serious or critical, and the order of headings; or those
 # of colours alone.
 BARRIERS = """async colours => {
@@ -25,21 +29,37 @@ FADED = """() => Promise.all(document.getAnimations()
 
 
 @pytest.fixture(scope="module")
-def reader(browser):
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme="light")
+def window(browser):
+    context = browser.new_context()
+    context.add_init_script(path=LOOKS)
     context.add_init_script(AXE_SCRIPT)
     yield context.new_page()
     context.close()
 
 
-@pytest.mark.parametrize("view", VIEWS)
-def test_nothing_bars_the_way_in_either_theme(reader, answered, view):
-    reader.emulate_media(color_scheme="light")
-    visit(reader, answered, view)
+@pytest.fixture(scope="module", params=VIEWS)
+def view(window, answered, request):
+    """A page with its answer, opened once for all that is looked at."""
+    window.emulate_media(color_scheme="light")
+    window.set_viewport_size({"width": WIDTHS[0], "height": 1000})
+    return visit(window, answered, request.param)
+
+
+def test_nothing_bars_the_way_in_either_theme(view):
     found = {}
     for theme in ("light", "dark"):  # what is not a colour is the same in both
-        reader.emulate_media(color_scheme=theme)
-        reader.wait_for_function(THEMED, arg=theme)
-        reader.evaluate(FADED)
-        found[theme] = reader.evaluate(BARRIERS, theme == "dark")
+        view.emulate_media(color_scheme=theme)
+        view.wait_for_function(THEMED, arg=theme)
+        view.evaluate(FADED)
+        found[theme] = view.evaluate(BARRIERS, theme == "dark")
     assert found == {"light": [], "dark": []}
+
+
+def test_nothing_is_cut_and_nothing_overlaps(view):
+    wrong = {}
+    view.emulate_media(color_scheme="light")
+    for width in WIDTHS:
+        view.set_viewport_size({"width": width, "height": 1000})
+        view.evaluate("looks.still()")
+        wrong[width] = view.evaluate("looks.page()")
+    assert not any(wrong.values()), wrong
