@@ -7,6 +7,7 @@ thrown away, and the dense model is never touched.
 
 import copy
 import inspect
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,14 +120,19 @@ def lacks(block: nn.Module, sublayer: Sublayer) -> bool:
     return getattr(block.get_submodule(sublayer.module), "adds_nothing", False)
 
 
+_TABLES = (dict, OrderedDict, set)
+
+
 def _memo(model: PreTrainedModel) -> dict[int, Any]:
     """The memo that makes deepcopy hand every weight through.
 
     Weights that accelerate keeps on disk or in host memory hang on hooks and not on modules: their maps are only read,
-    so they are shared as well.
+    so they are shared as well. Each module has ten empty tables, for hooks and the like, and deepcopy takes longer for these
+    than for all the rest: an empty one of the same type is as good.
     """
     memo: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     for module in model.modules():
+        memo |= {id(each): type(each)() for each in vars(module).values() if type(each) in _TABLES and not each}
         hook = getattr(module, "_hf_hook", None)
         for part in getattr(hook, "hooks", (hook,)):
             weights = getattr(part, "weights_map", None)
