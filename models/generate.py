@@ -6,7 +6,7 @@ difference is the plan's doing and not the dice's.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,21 +139,25 @@ class Writer:
         return {end for end in (*listed, self.tokenizer.eos_token_id) if end is not None}
 
 
-def write(writers: Sequence[Writer], settings: Settings, context: int | None = None) -> Iterator[tuple[int, Token]]:
+def write(writers: Iterable[Writer], settings: Settings, context: int | None = None) -> Iterator[tuple[int, Token]]:
     """Steps of all writers in turn, as (writer's place, token); a writer stops at its end-of-text token.
 
-    No writer reads beyond ``context``, the most tokens that the model was made for.
+    Each writer is taken when its first turn comes, so one that is made then keeps nobody waiting before. None reads beyond
+    ``context``, the most tokens that the model was made for.
     """
     dice = torch.Generator().manual_seed(settings.seed)
-    open_places = list(range(len(writers)))
-    room = settings.length if context is None else context - writers[0].prompt_length + 1
-    for _ in range(min(settings.length, room)):
+    going: Iterable[tuple[int, Writer]] = enumerate(writers)
+    for turn in range(settings.length):
         roll = float(torch.rand((), generator=dice))
-        for place in list(open_places):
-            token = writers[place].step(roll)
-            if token.ends:
-                open_places.remove(place)
+        still = []
+        for place, writer in going:
+            if context is not None and writer.prompt_length + turn > context:
+                return
+            token = writer.step(roll)
+            if not token.ends:
+                still.append((place, writer))
             yield place, token
+        going = still
 
 
 def _draw(logits: torch.Tensor, dice: float) -> int:

@@ -79,6 +79,12 @@ def written(writing: Writing, lease: Lease, store: Store, identify: Identify, pr
             asked = resolve(Question("fidelity", writing.ref, writing.corpus, str(plan)), identify)
             ready.append(learned(asked, subject, store, progress)[0] if asked.learning else plan)
         yield Written(0, None, 0, tokens.shape[1])
-        writers = [Writer(cut(subject, plan), subject.tokenizer, tokens, settings.temperature) for plan in ready]
-        for place, token in write(writers, settings, subject.context):
+        writers: list[Writer] = []
+
+        def begun() -> Iterator[Writer]:
+            for plan in ready:
+                writers.append(Writer(cut(subject, plan), subject.tokenizer, tokens, settings.temperature))
+                yield writers[-1]
+
+        for place, token in write(begun(), settings, subject.context):
             yield Written(place, token, writers[place].cache_bytes, tokens.shape[1])
