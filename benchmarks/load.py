@@ -25,9 +25,9 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.server import serving
-from cache.rests import COMPUTING
 
 PLANS = ("a25", "a26", "a25,a26", "m16", "a28,a29", "b20", "m14,m15", "a3")
+_BEHIND = 10  # steps of priority
 _WAIT = 240_000  # ms that anything on a page may take; how long pages took is told anyway
 
 
@@ -134,7 +134,7 @@ def run(minutes: float, browsers: int, data: Path, executor: str) -> dict:
         raise SystemExit("There is no Chromium here: install it with `apt install chromium`.")
     seen, alone, held = Seen(), Seen(), []
     with serving(data / "server", PRUNESCOPE_EXECUTOR=executor) as server:
-        os.nice(COMPUTING)  # the browsers of a team are on other machines: here they take what drawing pages leaves
+        os.nice(_BEHIND)  # the browsers of a team are on other machines: here they take what drawing pages leaves
         until = time.monotonic() + 60 * minutes
         threads = [threading.Thread(target=visitor, args=(i, server.address, until, seen, chromium)) for i in range(browsers)]
         for thread in threads:

@@ -15,7 +15,9 @@ from cache.job import Job
 
 YIELD = 10.0  # seconds that a job rests at most between two batches
 SWITCH = 0.0005  # seconds
-COMPUTING, LIVE = 10, 5  # steps of priority that a job, and an answer that somebody watches, stand behind the pages
+# Steps of priority that a job, and an answer that somebody watches, stand behind the pages. Few: torch's threads wait for the
+# slowest of them, so with ten steps a job starves beside any other program that keeps one core busy.
+COMPUTING, LIVE = 1, 0
 
 
 def stand_behind(steps: int) -> None:
