@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoTokenizer, GgufConfig
 
+from models.loading.building import loaded
 from models.loading.progress_bars import reported
 from models.loading.weight_files import unmark
 from refusal import Progress, Refusal, silent
@@ -66,11 +67,10 @@ def gguf() -> Path:
 
 def _convert(source: Path, target: Path, progress: Progress) -> None:
     progress(0, 0, "unpacking the bundled model, once")
-    place = {"pretrained_model_name_or_path": source.parent, "gguf_file": source.name}
     dense = GgufConfig(dequantize=True)
     with reported(progress):
-        model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, quantization_config=dense)
-    tokenizer = AutoTokenizer.from_pretrained(**place)
+        model, _ = loaded(source.parent, gguf_file=source.name, dtype=torch.float32, quantization_config=dense)
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
     # SmolLM2 splits numbers into digits before anything else (GGUF: pre = smollm). The GGUF reader of transformers does
     # not know this, and would cut "x  7" differently from the tokenizer that the model was trained with.
     split = Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])

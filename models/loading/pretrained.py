@@ -7,7 +7,6 @@ import torch
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
     PreTrainedConfig,
@@ -17,6 +16,7 @@ from transformers import (
 
 from models.families import Family, family_of
 from models.families.checkpoints import block_pattern, sublayer_of
+from models.loading.building import loaded
 from models.loading.checks.gguf import gguf_header
 from models.loading.checks.words import in_words
 from models.loading.gaps import Gaps, gaps_in
@@ -103,23 +103,23 @@ def model_of(source: Source, config: PreTrainedConfig, expected: Estimate, progr
         options |= {"device_map": "auto", "offload_folder": subfolder("offload")}
     elif expected.device != "cpu":
         options["device_map"] = expected.device
-    # Weights of another shape come back in ``loaded``, and are refused with the others.
-    options |= {"dtype": getattr(torch, expected.dtype), "output_loading_info": True, "ignore_mismatched_sizes": True}
+    # Weights of another shape come back in ``told``, and are refused with the others.
+    options |= {"dtype": getattr(torch, expected.dtype), "ignore_mismatched_sizes": True}
     with in_words(source.name, progress) as watched, reported(watched):
-        model, loaded = AutoModelForCausalLM.from_pretrained(source.folder, **options)
+        model, told = loaded(source.folder, **options)
     if gaps is not None:  # transformers has made weights up for them
         family = family_of(config)
-        loaded["missing_keys"] = [name for name in loaded["missing_keys"] if not _in_gap(str(name), gaps, family)]
+        told["missing_keys"] = [name for name in told["missing_keys"] if not _in_gap(str(name), gaps, family)]
         leave_out(model, family, gaps.attention, gaps.mlp)
-    _check_complete(source.name, loaded)
+    _check_complete(source.name, told)
     if source.gguf:
         unmark(model)
     return model.eval().requires_grad_(False)
 
 
-def _check_complete(name: str, loaded: dict) -> None:
+def _check_complete(name: str, told: dict) -> None:
     """Refuse weights that are missing (transformers would make them up), left over, or of another shape."""
-    wrong = {what: sorted(map(str, loaded[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
+    wrong = {what: sorted(map(str, told[f"{what}_keys"])) for what in ("missing", "unexpected", "mismatched")}
     problems = [f"{len(keys)} {what} (first: {keys[0]})" for what, keys in wrong.items() if keys]
     if problems:
         raise Refusal(f"The weights of {name} do not match its config.json: {'; '.join(problems)}. Save the model again.")

@@ -68,7 +68,7 @@ def test_a_conversion_that_fails_leaves_nothing(monkeypatch, tmp_path):
 
     monkeypatch.setenv("PRUNESCOPE_DATA", str(tmp_path))
     tokenizer = SimpleNamespace(backend_tokenizer=SimpleNamespace())
-    monkeypatch.setattr(bundled.AutoModelForCausalLM, "from_pretrained", lambda *args, **options: Model())
+    monkeypatch.setattr(bundled, "loaded", lambda *args, **options: (Model(), {}))
     monkeypatch.setattr(bundled.AutoTokenizer, "from_pretrained", lambda *args, **options: tokenizer)
     with pytest.raises(Cancelled):
         bundled.folder()
@@ -90,8 +90,8 @@ class Model:
             sys.stdin.read()
 
 tokenizer = SimpleNamespace(backend_tokenizer=SimpleNamespace(), save_pretrained=lambda folder: None)
-bundled.AutoModelForCausalLM = SimpleNamespace(from_pretrained=lambda **options: Model())
-bundled.AutoTokenizer = SimpleNamespace(from_pretrained=lambda **options: tokenizer)
+bundled.loaded = lambda *args, **options: (Model(), {})
+bundled.AutoTokenizer = SimpleNamespace(from_pretrained=lambda *args, **options: tokenizer)
 bundled._installed_version, bundled.gguf = lambda: "1", lambda: bundled.Path("a.gguf")
 bundled.folder()
 """

@@ -7,11 +7,11 @@ fill the memory, or build modules for minutes.
 import re
 from math import prod
 
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from models.families import Family
 from models.families.checkpoints import block_pattern
+from models.loading.building import skeleton
 from models.loading.checks.gguf import gguf_header
 from models.loading.checks.words import in_words
 from models.loading.gaps import Gaps
@@ -52,8 +52,8 @@ def refuse_mismatch(source: Source, config: PreTrainedConfig, family: Family, ga
         with in_words(source.name):
             _refuse_layers_and_embedding(shapes, config.get_text_config(decoder=True), family, gaps)
         stored = sum(prod(shape) * (1 if dtype in STORED else _PACKED) for dtype, shape in found.values())
-    with in_words(source.name), torch.device("meta"):  # where tensors have a shape and no memory
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=source.trusted)
+    with in_words(source.name):
+        model = skeleton(config, source.trusted)
     weights, buffers = sum(each.numel() for each in model.parameters()), sum(each.numel() for each in model.buffers())
     if gaps is not None:
         needs = weights * ITEMSIZE[expected.dtype]

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from models.families import Config, Family
 from models.families.checkpoints import block_pattern, is_derived, is_expert_name
+from models.loading.building import skeleton
 from models.loading.sources import Source
 from refusal import Refusal
 
@@ -105,8 +105,7 @@ def _of_file(file: Path, block: object) -> Iterator[Stored]:
 
 def _refuse_strangers(model: str, found: list[Stored], config: Config, family: Family) -> None:
     """Refuse tensors that the architecture does not have: to leave them out would be a guess, and to keep them too."""
-    with torch.device("meta"):  # shapes and names, no memory
-        known = set(AutoModelForCausalLM.from_config(config).state_dict())
+    known = set(skeleton(config).state_dict())
     block, base = block_pattern(family), f"{family.layers.partition('.')[0]}."
     places = [place for name in known if (place := block.fullmatch(name))]
     inside = {place[3] for place in places}
