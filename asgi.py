@@ -1,5 +1,6 @@
 """The server: the app, `/ready` and `/metrics`, and the headers of every answer.  streamlit run asgi.py"""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -22,6 +23,10 @@ except Refusal as refusal:  # before anybody is let in; one line, and no traceba
 # import the same libraries at once can meet half of a module.
 from pages.serving import metrics, ready, splash
 from pages.serving.stopping import until_stopped
+
+# The libraries stay for good: whoever looks for garbage, with everybody waiting, need not go through them each time.
+gc.collect()
+gc.freeze()
 
 app = st.App(
     Path(__file__).with_name("app.py"),

@@ -1,5 +1,6 @@
 """What tests of every part need: a data directory of their own, and a tiny model as a folder."""
 
+import gc
 import os
 import shutil
 
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items):
         slow = here / "serving" in item.path.parents or item.path.parent == here or item.path.name in _SLOW
         place[item] = 0 if bundled else 1 if slow else 2
     items.sort(key=place.__getitem__)
+
+
+def pytest_collection_finish():
+    """Do not look through the libraries and the tests for garbage, hundreds of times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
