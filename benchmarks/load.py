@@ -45,8 +45,8 @@ class Seen:
     answers: int = 0
 
     def crossed(self, alone: "Seen") -> list[str]:
-        """Models and plans whose greedy text was not at every visit the one that was written alone."""
-        return [f"{key}: {len(texts)} texts" for key, texts in self.texts.items() if texts != alone.texts.get(key)]
+        """Models and plans whose greedy text was not at every visit the one that was written alone, with what was read."""
+        return [f"{key}: {sorted(texts)}" for key, texts in self.texts.items() if texts != alone.texts.get(key)]
 
 
 def visitor(number: int, address: str, until: float, seen: Seen, chromium: str) -> None:
@@ -97,6 +97,7 @@ def _answered(page, key: tuple[str, str], seen: Seen) -> None:
         load.click()
     answer.click()
     page.get_by_text("Every step as a table").first.wait_for()  # for a moment, the fragment's and the page's
+    page.locator("[data-test-script-state=notRunning]").wait_for()  # now only the page's
     text = page.locator(".answer").last.inner_text()
     with seen.lock:
         seen.texts.setdefault(key, set()).add(text)

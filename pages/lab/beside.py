@@ -121,6 +121,7 @@ def _watch() -> None:
 
 def _answers(live: shell.Live) -> None:
     names = ["Dense", *(f"Pruned · {plan}" if plan else "Dense" for plan in live.plans[1:])]
+    over = live.over.is_set()  # before the tokens are taken: an answer that ends meanwhile is drawn once more
     tokens = [list(each) for each in live.tokens]
     pairs = list(combinations(range(len(names)), 2))
     marked = _marked(live, pairs)
@@ -133,11 +134,11 @@ def _answers(live: shell.Live) -> None:
     if live.error:
         shell.refused(live.error)
     for pair in pairs:
-        said = _parted(*(tokens[place] for place in pair), live.over.is_set() and not live.error)
+        said = _parted(*(tokens[place] for place in pair), over and not live.error)
         if said:
             st.caption(said if len(pairs) == 1 else f"**{_pair(live, pair)}**: {said[0].lower()}{said[1:]}")
     st.caption("Red edge: first differing token. Amber: not in the other answer. Dotted underline: probability below ½.")
-    if live.over.is_set():
+    if over:
         keep.draw(live)
         _lead_on(live, first_divergence([token.id for token in tokens[0]], [token.id for token in tokens[-1]]))
         with st.expander("Every step as a table"):

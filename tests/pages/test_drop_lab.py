@@ -11,6 +11,7 @@ import pytest
 
 from models.anatomy import anatomy
 from models.generate import Writer
+from pages.lab import beside
 from plans.cost import cost
 from plans.drops import dropped
 from plans.exports import FORMATS, Given
@@ -248,6 +249,22 @@ def test_an_answer_is_shown_while_it_grows_and_stops_at_once(lab, held):
     assert live.over.wait(SECONDS)
     assert sum(map(len, live.tokens)) <= 7, "it went on after the token that was being computed"
     assert len(answers(lab.look())) == 2
+
+
+def test_an_answer_that_ends_while_it_is_drawn_is_not_shown_as_finished(lab, held, monkeypatch):
+    reached, gate = held
+    lab.click("answer")
+    assert reached.wait(SECONDS)
+    [live], drawn = lab.bench.lives(), beside.answers.answer
+
+    def late(*tokens):
+        gate.set()
+        assert live.over.wait(SECONDS)
+        return drawn(*tokens)
+
+    monkeypatch.setattr(beside.answers, "answer", late)
+    assert "6 tokens" not in lab.look().texts() and "Every step as a table" not in str(lab.at.expander)
+    assert lab.look().texts().count("6 tokens") == 2 and len(lab.table("step")) == 6
 
 
 def test_a_new_answer_ends_the_one_that_is_being_written(lab, held):
