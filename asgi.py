@@ -33,6 +33,7 @@ app = st.App(
     routes=[
         Route("/ready", ready.answer),
         Route("/metrics", metrics.answer),
+        Route("/model", splash.home),
         *(Route(path, splash.answer) for path in splash.PATHS),
     ],
     middleware=[Middleware(Guard)],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from pages.flow.order import PLACES
 
@@ -22,6 +22,11 @@ _LOOK = """
 async def answer(request: Request) -> HTMLResponse:
     """The routes of the pages."""
     return HTMLResponse(with_splash(_INDEX.read_text(encoding="utf-8")), headers={"Cache-Control": "no-cache"})
+
+
+async def home(request: Request) -> RedirectResponse:
+    """The page Model is the root; Streamlit knows it by no other path."""
+    return RedirectResponse(f"./?{request.url.query}" if request.url.query else "./")
 
 
 @cache

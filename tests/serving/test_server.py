@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,11 @@ def test_the_logo_is_there_before_any_script(server):
     index = (Path(streamlit.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
     assert re.findall("<(?:script|link)[^>]*>", body) == re.findall("<(?:script|link)[^>]*>", index)
     assert splash.with_splash("<p>another version's</p>") == "<p>another version's</p>"
+
+
+def test_the_first_page_is_also_there_by_its_name(server):
+    with urllib.request.urlopen(f"{server}/model?plan=a25&dtype=bfloat16") as answer:
+        assert answer.url == f"{server}/?plan=a25&dtype=bfloat16" and answer.status == 200
 
 
 def test_numbers_for_prometheus(server):
