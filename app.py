@@ -23,10 +23,11 @@ with metrics.PAGES.labels(page.title).time():
     door.opened()
     shell.finite_link()
     brought = shell.take_link()
-    sidebar.draw()
-    if brought:
-        st.rerun()
     st.title(page.title, anchor=False)
-    shell.warn_of_unknown()
-    shell.tell_load_error()
-    page.run()
+    with shell.linked():
+        sidebar.draw()
+        if brought:
+            st.rerun()
+        shell.warn_of_unknown()
+        shell.tell_load_error()
+        page.run()

@@ -12,12 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmarks.server import serving
 
-_LINK = "windows=2&length=128&dtype=float32&device=cpu&plan=a25"
+_LINK = "windows=2&length=128&dtype=float32&device=cpu&plan=a25&drift_steps=8"
 _WAIT = 120_000  # ms that anything may take
 # Notes when the next press comes, and when something is seen.
 _BEGIN = """seen => {
@@ -37,10 +38,25 @@ TARGETS = {
     "toggle in the strip, until new figures": 0.2,
     "first streamed token": 1.0,
 }
-# A page with results, and what is seen once they are drawn.
-_PAGES = {"Similarity": ".st-key-importance .js-plotly-plot", "Model": ".st-key-sizes .js-plotly-plot"}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A page with results: its file, keys of the buttons that ask for them, and the chart that is seen once they are drawn."""
+
+    file: str
+    asks: tuple[str, ...]
+    chart: str
+
+
+# In the order in which they are opened; the last one is where a round begins.
+_PAGES = {
+    "Model": Shown("", (), "sizes"),
+    "Key rank": Shown("key_rank", ("ask_key_rank",), "heads"),
+    "Drop lab": Shown("drop_lab", ("ask_fidelity",), "tried"),
+    "Deviation": Shown("deviation", ("ask_transitions", "ask_generation_drift"), "depth"),
+    "Similarity": Shown("similarity", ("ask_similarity",), "importance"),
+}
 # A token of an answer that is being written; before there is one, the page shows a small answer as a sample.
 _TOKEN = "[...document.querySelectorAll('.answer span')].some(each => !each.closest('[class*=st-key-introduction]'))"
 # The first figure of a plan: its parameters.
@@ -76,17 +92,25 @@ def prepared(page, address: str) -> None:
     page.goto(f"{address}/similarity?{_LINK}")
     page.locator(".st-key-load button").click()
     page.get_by_text(re.compile(r"is in memory · \d+ layers")).wait_for()
-    page.locator(".st-key-ask_similarity button").click()
-    page.locator(_PAGES["Similarity"]).wait_for()
+    for shown in _PAGES.values():
+        page.goto(f"{address}/{shown.file}?{_LINK}")
+        for ask in shown.asks:
+            page.locator(f".st-key-{ask} button").click()
+            page.locator(f".st-key-{ask}").wait_for(state="detached")
+        page.locator(_drawn(shown)).wait_for()
+
+
+def _drawn(shown: Shown) -> str:
+    return f".st-key-{shown.chart} .js-plotly-plot"
 
 
 def page_changes(page) -> list[float]:
     """Seconds from a click on the menu until the chart of the page is drawn."""
     times = []
-    for name, chart in reversed(_PAGES.items()):
+    for name, shown in _PAGES.items():
         _rest(page)
         link = page.get_by_test_id("stSidebarNavItems").get_by_role("link", name=name, exact=True)
-        times.append(seconds(page, link.click, f"document.querySelector('{chart}')"))
+        times.append(seconds(page, link.click, f"document.querySelector('{_drawn(shown)}')"))
     return times
 
 

@@ -5,10 +5,21 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from charts import scales, style
+from models.anatomy import Anatomy
 from plans.drops import LETTERS
 from plans.plan import Plan
 
 _PARTS = (("attention", "Attention", style.ATTENTION), ("mlp", "MLP", style.MLP), ("norms", "Norms and other", style.MUTED))
+
+
+def by_layer(known: Anatomy) -> list[dict]:
+    """Parameters of each layer as rows for `sizes`."""
+    kinds = {"attention": "attention", "mlp": "mlp", "norms": "shared"}
+    return [
+        {"layer": i, **{name: sum(part.parameters for part in known.parts if part.layer == i and part.kind == kind)
+                        for name, kind in kinds.items()}}
+        for i in range(known.layers)
+    ]  # fmt: skip
 
 
 def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:

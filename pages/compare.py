@@ -26,14 +26,12 @@ def _comparison() -> Comparison | None:
 
 
 shell.menu_first()
-asked = shell.linked(("compare_length", "compare_temperature", "compare_seed"))
 comparison = _comparison()
 with st.expander("New comparison", expanded=comparison is None):
     fields.draw(comparison)
-shell.warn_of_link(asked)
 if comparison is None:
     shell.introduce("compare")
-    st.stop()
+    shell.stop()
 fields.caption(comparison)
 answers = shell.ask_all(
     "answers", "Generate the answers", "Each model answers every prompt; stored answers are reused.",

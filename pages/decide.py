@@ -7,11 +7,6 @@ from plans.operation import Shape
 
 shell.menu_first()
 
-_FIELDS = (
-    *(f"search_{name}" for name in ("share", "points", "seed", "again", "generations", "offspring", "draws", "continuation")),
-    "task_limit", "task_fewshot",
-)  # fmt: skip
-asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop("decide")
 plan = shell.current_plan(Shape(anatomy.layers))
 shell.tabs(
@@ -26,4 +21,3 @@ shell.tabs(
 )
 if plan:
     shell.next_page("decide")
-shell.warn_of_link(asked)

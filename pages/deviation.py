@@ -13,7 +13,6 @@ from probes.answer import Answer
 
 shell.menu_first()
 _T = ["0.1", "0.2", "0.3", "0.5", "0.7", "1", "1.5", "2", "3", "5"]
-_FIELDS = ("T", "tokens", "drift_steps", "chat_turn", "text_read", "curve_prompt", "way", "drift_prompt", "step")
 
 _QUESTIONS = {
     "transitions": (
@@ -116,7 +115,6 @@ def _draw(plans: list[str], answers: dict[str, list[Answer | None]], texts: dict
     shell.next_page("deviation")
 
 
-asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop("deviation")
 st.caption(
     "A plan may barely move the hidden states, leave multiple choice intact, and still ruin the text. This page shows "
@@ -128,4 +126,3 @@ if plans:
 else:
     st.info("There is no plan to measure yet: write one in the sidebar, or add one of the plans above.")
     shell.introduce("deviation")
-shell.warn_of_link(asked)

@@ -8,14 +8,13 @@ from charts import style
 from charts.deviation import fidelity
 from models.anatomy import Anatomy
 from pages import shell
-from pages.lab import beside, chips, exports, named, pills, presets, speed, strip, tried
+from pages.lab import asking, beside, chips, exports, named, pills, presets, speed, strip, tried
 from plans.cost import shape_of
 from plans.plan import Plan
 from probes.deviation.fidelity import FidelityResult
 
 shell.menu_first()
 _FIRST = 0.1  # seconds that the figures have for themselves: with the whole page after them, a browser shows them twice as late
-_FIELDS = ("answer_length", "temperature", "seed", "chat", "speed_batch", "speed_prompt", "speed_new")
 
 
 def _savings(dense: Anatomy, plan: Plan) -> None:
@@ -85,7 +84,6 @@ def _fidelity(result: FidelityResult) -> None:
         shell.chart(fidelity.damage(result, result.pieces, window), "damage", "KL at each token of a window")
 
 
-asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop("drop_lab")
 shape = shape_of(anatomy)
 plan = shell.current_plan(shape)
@@ -97,7 +95,7 @@ if more.open:  # its many buttons would make every click on the strip slower
         presets.draw(anatomy.layers, plan)
         pills.draw(anatomy.layers, plan)
 st.header("Side by side", anchor=False)
-beside.form(plan, anatomy.chat)
+asking.form(plan, anatomy.chat)
 beside.draw(plan)
 st.header("Perplexity and KL", anchor=False)
 _measured(anatomy, plan)
@@ -107,4 +105,3 @@ st.header("Export", anchor=False)
 exports.draw(anatomy, plan)
 if plan:
     shell.next_page("drop_lab")
-shell.warn_of_link(asked)

@@ -12,7 +12,6 @@ from texts.corpus import label
 shell.menu_first()
 _PLENTY = 10  # keys per dimension from which a rank hardly depends on their number
 _LEVELS = {f"{100 * level:g}": level for level in LEVELS}
-_FIELDS = ("level", "layer", "head", "against", "dims", "top", "context", "whole", "grid_dims", "grid_top", "basis")
 
 
 def _numbers(result: KeyRankResult, level: float) -> None:
@@ -54,9 +53,10 @@ def _numbers(result: KeyRankResult, level: float) -> None:
 def _heads(result: KeyRankResult, level: float) -> None:
     """Map of all heads, and the spectrum of the chosen one."""
     state = st.session_state
-    for name, count in (("layer", result.layers), ("head", result.heads)):
-        if state.get(name) is not None and not 0 <= state[name] < count:
-            state[name] = count - 1  # from another model
+    for name, count, what in (("layer", result.layers, "layer"), ("head", result.heads, "KV head")):
+        if state.get(name) is not None and not 0 <= state[name] < count:  # from another model
+            st.caption(f"This model has no {what} {state[name]}: the last one, {count - 1}, is shown.")
+            state[name] = count - 1
     left, right = shell.beside("heads", [1.1, 1])
     with right:
         row = st.container(horizontal=True)
@@ -111,13 +111,12 @@ def _stability(result: KeyRankResult) -> None:
         st.warning("One of the two texts has fewer keys than dimensions, so its directions are partly chance.")
 
 
-asked = shell.linked(_FIELDS)
 anatomy = shell.anatomy_or_stop("key_rank")
 answer = shell.ask(
     "key_rank", "Measure key rank", "One forward pass counts how many dimensions the keys of each head use.", page="key_rank"
 )  # fmt: skip
 if answer is None:
-    st.stop()
+    shell.stop()
 result: KeyRankResult = answer.result
 shell.provenance(answer)
 chosen = st.segmented_control(
@@ -138,4 +137,3 @@ _stability(result)
 st.header("Low-rank attention", anchor=False)
 low_rank.draw(result, anatomy)
 shell.next_page("key_rank")
-shell.warn_of_link(asked)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from charts import style
-from charts.anatomy import sizes
+from charts.anatomy import by_layer, sizes
 from models.anatomy import Anatomy
 from models.loading.load import estimate
 from pages import shell
@@ -40,11 +40,7 @@ def _estimate() -> None:
 
 def _welcome() -> None:
     """Before anything is known of the model in the URL."""
-    st.markdown(
-        "See which layers of a language model are redundant, drop some, and compare the answers of the dense and the "
-        "pruned model side by side. Name a model on the left, or start with the included one: **SmolLM2-135M-Instruct** "
-        "has 30 layers and works offline."
-    )
+    shell.introduce("model")
     left, right = st.columns(2)
     job = shell.workbench().loading(shell.model_ref())
     loading = job is not None and job.active
@@ -94,22 +90,16 @@ def _parts(known: Anatomy) -> None:
             ("Multiply-adds per token", style.count(known.multiply_adds), None, "Excludes attention scores."),
         ]
     )
-    parts = known.parts
-    rows = [
-        {"layer": i, **{kind: sum(p.parameters for p in parts if p.layer == i and p.kind == kind) for kind in
-                        ("attention", "mlp")},
-         "norms": sum(p.parameters for p in parts if p.layer == i and p.kind == "shared")}
-        for i in range(known.layers)
-    ]  # fmt: skip
     if gaps := _missing():
         st.info(f"This checkpoint is already pruned: `{gaps}` {gaps.sentence(shape_of(known))}.")
-    shell.clickable(sizes(rows, shell.current_plan(shape_of(known)) | gaps), "sizes", "Parameters per layer")
+    plan = shell.current_plan(shape_of(known)) | gaps
+    shell.clickable(sizes(by_layer(known), plan), "sizes", "Parameters per layer")
     with st.expander("Every sublayer as a table"):
         shell.table(
             [
                 {"layer": p.layer, "part": p.kind, "parameters": p.parameters, "bytes": p.bytes,
                  "multiply-adds per token": p.multiply_adds, "KV bytes per token": p.cache_bytes}
-                for p in parts if p.parameters or p.cache_bytes
+                for p in known.parts if p.parameters or p.cache_bytes
             ],
             key="parts", alt="Size and work of every sublayer",
         )  # fmt: skip

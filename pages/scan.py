@@ -84,7 +84,7 @@ base = base_plan(
     "scan", "Each drop is measured on top of this plan. Clicking a chart changes the plan in the sidebar, not this one."
 )
 if base is None:
-    st.stop()
+    shell.stop()
 answer = shell.ask(
     "drop_scan",
     "Scan all drops",
@@ -93,7 +93,7 @@ answer = shell.ask(
     page="scan",
 )
 if answer is None:
-    st.stop()
+    shell.stop()
 result: DropScanResult = answer.result
 plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)

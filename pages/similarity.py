@@ -63,22 +63,21 @@ def _contributions(result: SimilarityResult, first: bool) -> None:
 
 
 def _ranking(means: SimilarityResult | Summary, plan: Plan, layers: int) -> None:
+    parts = [(kind, i) for kind in ("attention", "mlp", "block") for i in range(layers)]
+    parts.sort(key=lambda part: -getattr(means, part[0])[part[1]])
+    items = [f"{kind[0]}{i}" for kind, i in parts]
     shell.table(
         [
-            {"part": item, "importance (1 − cosine)": 1 - value, "update norm ÷ stream norm": norm,
-             "cosine(update, stream)": turn, "in the plan": plan | parse(item) == plan}
-            for item, value, norm, turn in sorted(
-                (
-                    (f"{kind[0]}{i}", getattr(means, kind)[i], getattr(means, f"{kind}_norm")[i],
-                     getattr(means, f"{kind}_turn")[i])
-                    for kind in ("attention", "mlp", "block") for i in range(layers)
-                ),
-                key=lambda row: -row[1],
-            )
+            {"part": item, "importance (1 − cosine)": 1 - getattr(means, kind)[i],
+             "update norm ÷ stream norm": getattr(means, f"{kind}_norm")[i],
+             "cosine(update, stream)": getattr(means, f"{kind}_turn")[i], "in the plan": plan | parse(item) == plan}
+            for item, (kind, i) in zip(items, parts, strict=True)
         ],
-        key="ranking", alt="All parts, most redundant first",
+        key="ranking", alt="All parts, most redundant first", selection_mode="single-row",
+        on_select=shell.row_part("ranking", items),
         column_config={"importance (1 − cosine)": st.column_config.NumberColumn(format="%.6f")},
     )  # fmt: skip
+    st.caption("Select a row to drop its part, or to put it back.")
 
 
 shell.anatomy_or_stop("similarity")
@@ -90,7 +89,7 @@ answer = shell.ask(
     page="similarity",
 )
 if answer is None:
-    st.stop()
+    shell.stop()
 result: SimilarityResult = answer.result
 plan = shell.current_plan(Shape(result.layers))
 shell.provenance(answer)

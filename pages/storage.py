@@ -64,6 +64,7 @@ def _entries(above) -> None:
         column_config={"size (KB)": st.column_config.NumberColumn(format="%.1f"),
                        "computed in (s)": st.column_config.NumberColumn(format="%.1f")},
     )  # fmt: skip
+    _use_button(rows, event)
     if not shell.may_forget():
         st.caption(
             "This is a demo: nothing can be forgotten or added." if settings().demo else
@@ -71,6 +72,16 @@ def _entries(above) -> None:
         )  # fmt: skip
         return
     _forget_buttons(entries, rows, event)
+
+
+def _use_button(rows: list[dict], event) -> None:
+    """From one selected answer to its plan."""
+    plans = [rows[i]["plan"] for i in event.selection.rows if i < len(rows)]
+    one = len(plans) == 1 and bool(plans[0])
+    st.button(
+        "Use its plan", key="use_plan", on_click=shell.set_plan, args=tuple(plans[:1]), disabled=not one,
+        help="Replaces the plan in the sidebar with the one of the selected answer.",
+    )  # fmt: skip
 
 
 def _forget_buttons(entries: list[Entry], rows: list[dict], event) -> None:

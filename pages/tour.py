@@ -42,7 +42,7 @@ def _redundancy(there: dict[str, Answer]) -> None:
     left, right = shell.beside("tour", [1, 1.6])
     left.markdown(
         f"This is SmolLM2-135M, {result.layers} layers, over {result.tokens:,} tokens of prose. A bar is **1 − cosine** of the "
-        "residual stream before and after one part: a short bar is a part that hardly turns the stream. Such a part looks "
+        "residual stream before and after one part: a short bar is a part that hardly changes its direction. Such a part looks "
         "redundant.\n\n"
         f"Hatched are the four shortest bars of each kind. The four attentions are at {style.number(low[0])} to "
         f"{style.number(low[-1])}, the four MLPs at {style.number(high[0])} to {style.number(high[-1])}: here attention is the "
@@ -50,7 +50,12 @@ def _redundancy(there: dict[str, Answer]) -> None:
         "It is a score, and not yet a price: the model has not been run without them."
     )
     figure = similarity.importance(result, parse(f"{ATTENTIONS},{MLPS}"), kinds=tuple(_PLANS))
-    shell.chart(thumbnail.still(figure), "tour_importance", "How far each attention and MLP turns the residual stream", right)
+    shell.chart(
+        thumbnail.still(figure),
+        "tour_importance",
+        "How far each attention and MLP changes the direction of the residual stream",
+        right,
+    )
     _open("similarity", "Open this on Similarity", ATTENTIONS, left)
 
 
@@ -99,7 +104,10 @@ def _reading(there: dict[str, Answer]) -> None:
             st.markdown(f"**{style.capital(name)}**")
             st.html(answers.answer(written(result, prompt), written(other, prompt)))
             if kind != "dense":
-                st.caption(answers.facts(apart(dense, result, prompt)))
+                st.caption(
+                    answers.facts(apart(dense, result, prompt)),
+                    help=shell.about("tokens", "first difference", "KL", "ROUGE-L"),
+                )
     st.markdown(
         "A model of this size breaks early; larger ones stand more. Either way, a small KL on plain text does not promise good "
         "long answers: read some before you decide."

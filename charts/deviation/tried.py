@@ -19,9 +19,9 @@ SAVED = {
     "cache": "KV cache",
     "keys": "keys attended to",
 }
-_LABEL = 26  # letters of a plan beside its point
+_LABEL = 22  # letters of a plan beside its point
 _NAMED = 12  # plans up to which all have a label
-_ROOM = 0.35  # of the axis at the left, where labels stand to the right of their point
+_ROOM = 0.5  # of the axis at the left, where labels stand to the right of their point
 _MIXED = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 

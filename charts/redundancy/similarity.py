@@ -15,6 +15,8 @@ from probes.redundancy.similarity import SimilarityResult, Summary
 __all__ = ["contributions", "importance", "span_curve", "spans", "states"]
 
 KINDS = tuple(LETTERS)
+_THIN = {"mode": "lines", "line": {"color": style.MUTED, "width": 1.5}}
+_SIGNS = "(below 0 it erases, near 0 it writes something new, above 0 it reinforces)"
 
 
 def importance(
@@ -43,25 +45,8 @@ def importance(
     figure = make_subplots(len(kinds), 1, shared_xaxes=True, vertical_spacing=0.24 / len(kinds), subplot_titles=titles)
     low, high = _range(result, means, kinds)
     for row, kind in enumerate(kinds, 1):
-        scores, spread = 1 - np.array(getattr(means, kind)), _spread(result, kind)
-        dropped = style.dropped_layers(plan, kind)
-        floor = low if log else -np.inf
-        figure.add_bar(
-            x=list(range(result.layers)),
-            y=np.maximum(scores, floor).tolist(),
-            marker=style.marker(style.COLOUR[kind], [i in dropped for i in range(result.layers)]),
-            customdata=_bar_texts(result, means, kind, scores, spread, dropped),
-            hovertemplate="%{customdata[1]}<extra></extra>",
-            name=style.NAME[kind],
-            showlegend=False,
-            row=row,
-            col=1,
-            **style.UNFADED,
-        )
-        x, y = _whiskers(np.maximum(spread, floor))
-        line = {"color": style.MUTED, "width": 1.5}
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False, row=row, col=1)
-    figure.add_trace(style.legend_item("5–95 % of tokens", mode="lines", line={"color": style.MUTED, "width": 1.5}))
+        _bars(figure, row, result, means, kind, style.dropped_layers(plan, kind), low if log else -np.inf)
+    figure.add_trace(style.legend_item("5–95 % of tokens", **_THIN))
     if plan:
         figure.add_trace(style.dropped_item())
     figure.update_xaxes(scales.layer_axis(result.layers, None))
@@ -73,6 +58,33 @@ def importance(
     revision = f"importance-{log}-{','.join(kinds)}"
     height, least = 80 + 170 * len(kinds), _least(means, kinds)
     return style.frame(figure, height, revision, above=26, finding=least, hovermode="x", bargap=0.25)
+
+
+def _bars(
+    figure: go.Figure,
+    row: int,
+    result: SimilarityResult,
+    means: SimilarityResult | Summary,
+    kind: str,
+    dropped: frozenset[int],
+    floor: float,
+) -> None:
+    """The importance of one kind with its spread, nothing of it below ``floor``."""
+    scores, spread = 1 - np.array(getattr(means, kind)), _spread(result, kind)
+    figure.add_bar(
+        x=list(range(result.layers)),
+        y=np.maximum(scores, floor).tolist(),
+        marker=style.marker(style.COLOUR[kind], [i in dropped for i in range(result.layers)]),
+        customdata=_bar_texts(result, means, kind, scores, spread, dropped),
+        hovertemplate="%{customdata[1]}<extra></extra>",
+        name=style.NAME[kind],
+        showlegend=False,
+        row=row,
+        col=1,
+        **style.UNFADED,
+    )
+    x, y = _whiskers(np.maximum(spread, floor))
+    figure.add_scatter(x=x, y=y, hoverinfo="skip", showlegend=False, row=row, col=1, **_THIN)
 
 
 def _least(means: SimilarityResult | Summary, kinds: Sequence[str]) -> str:
@@ -146,38 +158,38 @@ def contributions(result: SimilarityResult, first: bool = True, log: bool = True
     means = _means(result, first)
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.09)
     for kind in KINDS:
-        subject = "Block %{x}" if kind == "block" else f"{style.NAME[kind]} of layer %{{x}}"
-        for row, what in ((1, "norm"), (2, "turn")):
-            values = getattr(means, f"{kind}_{what}")
-            sentence = (
-                "norm of the update relative to the stream: %{customdata[1]}"
-                if row == 1
-                else "cosine(update, stream): %{customdata[1]}<br>(below 0 it erases, near 0 it writes something new, above "
-                "0 it reinforces)"
-            )
-            figure.add_scatter(
-                x=list(range(result.layers)),
-                y=[None if log and row == 1 and value <= 0 else value for value in values],
-                mode="lines+markers",
-                line={"color": style.COLOUR[kind], "width": 2},
-                marker={"size": 6},
-                customdata=[[f"{LETTERS[kind]}{i}", style.number(value)] for i, value in enumerate(values)],
-                hovertemplate=f"{subject}, {sentence}<extra></extra>",
-                name=style.NAME[kind],
-                legendgroup=kind,
-                showlegend=row == 1,
-                row=row,
-                col=1,
-                **style.UNFADED,
-            )
+        lengths = [None if log and norm <= 0 else norm for norm in getattr(means, f"{kind}_norm")]
+        _line(figure, 1, kind, lengths, "norm of the update relative to the stream: %{customdata[1]}")
+        turns = getattr(means, f"{kind}_turn")
+        _line(figure, 2, kind, turns, f"cosine(update, stream): %{{customdata[1]}}<br>{_SIGNS}")
     figure.add_hline(y=0, line={"color": style.LINE, "width": 1}, row=2, col=1)
     figure.update_xaxes(scales.layer_axis(result.layers, None, range=[-0.5, result.layers - 0.5]))
     figure.update_xaxes(style.heading("layer"), row=2)
-    lengths = [length for kind in KINDS for length in getattr(means, f"{kind}_norm")]
-    scale = scales.log_axis(lengths) if log else {"rangemode": "tozero"}
+    norms = [norm for kind in KINDS for norm in getattr(means, f"{kind}_norm")]
+    scale = scales.log_axis(norms) if log else {"rangemode": "tozero"}
     figure.update_yaxes(style.axis("update norm ÷ stream norm", **scale), row=1)
     figure.update_yaxes(style.axis("cosine(update, stream)", nticks=6), row=2)
     return style.frame(figure, 480, f"contributions-{log}", finding=_most(means))
+
+
+def _line(figure: go.Figure, row: int, kind: str, values: Sequence[float | None], sentence: str) -> None:
+    """One number of one kind over the layers; None is left out, as 0 on a logarithmic axis."""
+    subject = "Block %{x}" if kind == "block" else f"{style.NAME[kind]} of layer %{{x}}"
+    figure.add_scatter(
+        x=list(range(len(values))),
+        y=list(values),
+        mode="lines+markers",
+        line={"color": style.COLOUR[kind], "width": 2},
+        marker={"size": 6},
+        customdata=[[f"{LETTERS[kind]}{i}", style.number(value or 0.0)] for i, value in enumerate(values)],
+        hovertemplate=f"{subject}, {sentence}<extra></extra>",
+        name=style.NAME[kind],
+        legendgroup=kind,
+        showlegend=row == 1,
+        row=row,
+        col=1,
+        **style.UNFADED,
+    )
 
 
 def _most(means: SimilarityResult | Summary) -> str:

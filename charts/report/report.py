@@ -96,12 +96,7 @@ def _model(anatomy: Anatomy, plan: Plan, cost: Cost | None) -> Iterator[str]:
     yield page.paragraph(f"{anatomy.family}, {plural(anatomy.layers, 'layer')}, width {anatomy.width}, {anatomy.dtype}.")
     if plan:
         yield page.paragraph(f"The plan {plan}: {plan.checked(shape_of(anatomy)).sentence(shape_of(anatomy))}")
-    sizes = [
-        {"layer": i, **{name: sum(part.parameters for part in anatomy.parts if part.layer == i and part.kind == kind)
-                        for name, kind in (("attention", "attention"), ("mlp", "mlp"), ("norms", "shared"))}}
-        for i in range(anatomy.layers)
-    ]  # fmt: skip
-    yield page.shown("Parameters per layer", anatomy_charts.sizes(sizes, plan))
+    yield page.shown("Parameters per layer", anatomy_charts.sizes(anatomy_charts.by_layer(anatomy), plan))
 
 
 def _tried(known: Known, ref: ModelRef, answers: list[Answer], anatomy: Anatomy | None) -> Iterator[str]:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from charts import style
 from measures.significance import paired
 from probes.tasks.evaluate import EvaluateResult
+from refusal import plural
 
 
 def verdict(metric: dict, items: int) -> str:
@@ -55,7 +56,8 @@ def differences(result: EvaluateResult) -> go.Figure:
     figure.update_yaxes(style.axis("task and metric", showgrid=False, range=[len(rows) - 0.5, -0.5], **ticks))
     said = [verdict(metric, task["items"]) for task, metric in rows]
     finding = (
-        f"Of {len(rows)} scores, {said.count('worse')} are worse and {said.count('better')} better beyond chance"
+        f"Of {plural(len(rows), 'score')}, significantly worse: {said.count('worse')}; significantly better: "
+        f"{said.count('better')}"
         if rows
         else ""
     )

@@ -7,7 +7,7 @@ import streamlit as st
 
 from charts.generation import answers as charts
 from pages import shell
-from pages.shell import KEPT
+from pages.shell import KEPT, not_taken
 from probes.answer import Answer, pieces
 from probes.generation.answers import AnswersResult, so_far
 from probes.generation.apart import ORDERS, Apart, apart, ordered, written
@@ -17,6 +17,7 @@ from refusal import Refusal, plural
 from texts.prompts import prompts_of
 
 _TITLE = 70  # letters of a prompt in a list
+_ABOUT = shell.about("tokens", "first difference", "KL", "ROUGE-L")
 
 
 def draw(comparison: Comparison, answers: list[Answer | None]) -> None:
@@ -110,7 +111,10 @@ def _choose(prompts: list[str], found: list[list[Apart]]) -> int:
     order = row.selectbox("Order of prompts", ORDERS, key="compare_order", width=240, **KEPT)
     places = ordered(found, order)
     if st.session_state.get("compare_prompt") not in places:
-        st.session_state.compare_prompt = int(st.query_params["compare_item"]) if _linked(places) else places[0]
+        given = st.query_params.get("compare_item")
+        if given is not None and not _linked(places) and "compare_prompt" not in st.session_state:
+            not_taken("compare_item", given, places[0])
+        st.session_state.compare_prompt = int(given) if _linked(places) else places[0]
     here = places.index(st.session_state.compare_prompt)
     row.button("Previous", key="compare_previous", shortcut="Left", disabled=here == 0, on_click=_go,
                args=(places[max(here - 1, 0)],))  # fmt: skip
@@ -151,7 +155,8 @@ def _side_by_side(comparison: Comparison, results: list[AnswersResult], found: l
         with place.container(border=True):
             st.markdown(f"**{shell.plain(comparison.names[i])}**")
             st.html(charts.answer(tokens[i], tokens[0] if i else tokens[against]))
-            st.caption(charts.facts(found[i - 1]) if i else f"{plural(len(tokens[0]), 'token')}")
+            said = charts.facts(found[i - 1]) if i else f"{plural(len(tokens[0]), 'token')}"
+            st.caption(said, help=_ABOUT if i else None)
 
 
 def _files(comparison: Comparison, results: list[AnswersResult]) -> None:

@@ -119,7 +119,11 @@ def _there(above) -> None:
         with above:
             shell.introduce("export")
         return
-    shell.table([_row(each) for each in found], key="exports", alt="Exports on this server")
+    shell.table(
+        [_row(each) for each in found], key="exports", alt="Exports on this server", selection_mode="single-row",
+        on_select=shell.row_plan("exports", [each.plan for each in found]),
+    )  # fmt: skip
+    st.caption("Select a row to make its plan the plan.")
 
 
 def _row(each: Found) -> dict:

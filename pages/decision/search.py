@@ -86,10 +86,13 @@ def _budget(result: SearchResult) -> None:
     row.markdown(
         f"**`{result.plans[best]}`** saves {result.saved[best]:.1%} of all {UNITS[result.unit]}. KL "
         f"{style.number(result.kl[best])} nats per token (95 %: {style.number(result.kl_low[best])} to "
-        f"{style.number(result.kl_high[best])}) on held-out windows. {_rivals(result, of_share, best)}"
+        f"{style.number(result.kl_high[best])}) on held-out windows. {_rivals(result, of_share, best)}",
+        help=shell.about("saved", "KL", "from"),
     )
     row.button("Use this plan", key="search_use", type="primary", width=180, help="Replaces the plan in the sidebar.",
                on_click=shell.set_plan, args=(result.plans[best],))  # fmt: skip
+    if result.timed:
+        st.caption(f"Milliseconds of the sublayers: {result.timed}.")
 
 
 def _rivals(result: SearchResult, places: list[int], best: int) -> str:
@@ -106,7 +109,9 @@ def _rivals(result: SearchResult, places: list[int], best: int) -> str:
         return ""
     if not alike:
         return "It differs significantly from every other choice."
-    return f"On {result.judged_windows} windows it does not differ significantly from the choice of: {', '.join(alike)}."
+    return (
+        f"On {plural(result.judged_windows, 'window')} it does not differ significantly from the choice of: {', '.join(alike)}."
+    )
 
 
 def _table(result: SearchResult) -> None:

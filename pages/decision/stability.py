@@ -48,7 +48,8 @@ def _shown(result: StabilityResult) -> None:
         "In common: sublayers dropped by both this plan and the first, as a share of those dropped by either. Mean over all "
         f"pairs {result.mean_overlap:.0%}, about {result.chance_overlap:.0%} expected by chance. KL in nats per token with "
         "its 95 % interval, on the second, held-out half of this text's windows. Pale marks: not dropped by the first plan. "
-        "Select a row to make it the plan."
+        "Select a row to make it the plan.",
+        help=shell.about("in common", "KL", "from"),
     )
     for name, why in result.missing.items():
         st.caption(shell.plain(f"Skipped “{name}”: {why}"))

@@ -34,12 +34,15 @@ class Place:
 
 PLACES = {
     "model": Place(
-        "Model", "deployed_code", then="similarity", why="find the layers that hardly change the residual stream",
+        "Model", "deployed_code",
+        "Which layers of a language model are redundant, and what does it say without them? Name a model in the sidebar, or "
+        "start with the included one: SmolLM2-135M-Instruct has 30 layers and works offline.",
+        "Load", "similarity", "find the layers that hardly change the residual stream",
     ),
     "similarity": Place(
         "Similarity", "layers",
         "Which attentions, MLPs and blocks hardly change what flows through the model? One pass over the text measures how far "
-        "each turns the residual stream, and those that turn it least are the first candidates to drop.",
+        "each changes the direction of the residual stream, and those that change it least are the first candidates to drop.",
         "Measure similarity", "scan", "see what dropping each part really costs",
     ),
     "scan": Place(
@@ -78,12 +81,17 @@ PLACES = {
         "you choose is exported as a checkpoint.",
         "Search", "storage", "download everything that was measured as one report",
     ),
-    "storage": Place("Storage", "database"),
+    "storage": Place(
+        "Storage", "database",
+        "What is stored on this machine, and what is running? Every answer is listed here with its size and age until "
+        "somebody forgets it, and is never computed twice.",
+        "Measure similarity",
+    ),
     "tour": Place("Tour", "tour"),
     "glossary": Place("Glossary", "dictionary"),
 }  # fmt: skip
 
-# What tabs and a page of tables say before there is anything in them; there is no picture to show.
+# What tabs say before there is anything in them.
 PARTS = {
     "plans": "Which plan is best? Every plan measured on this model is listed here with what it saves and what it costs, and "
     "any two can be compared. Press **Search** in the first tab, or **Measure this plan** in the drop lab.",
@@ -95,6 +103,4 @@ PARTS = {
     "read back and compared with the pruned model. Press **Export**.",
     "stability": "Would another text have led to the same drops? The selection is repeated on other windows, on another text, "
     "with BOS and in the chat template. Press **Repeat the selection**.",
-    "storage": "What is stored on this machine, and what is running? Every answer is listed here with its size and age until "
-    "somebody forgets it. Ask something first: press **Measure similarity** on the Similarity page.",
 }

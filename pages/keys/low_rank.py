@@ -66,6 +66,7 @@ def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: Lo
     """What it would save, as counted, and what it costs, as measured."""
     shape = ([each] * result.layers for each in (result.query_heads, result.heads, result.head_dim))
     cost = decode_cost(chosen.dims, chosen.top, int(st.session_state.context or 1), *shape, ITEMSIZE[anatomy.dtype])
+    st.markdown("**Estimated savings**")
     _formula(chosen, result)
     if anatomy.sliding:
         st.caption("Layers with a sliding window see fewer tokens than this, and read and save less.")

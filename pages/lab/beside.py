@@ -6,53 +6,27 @@ import streamlit as st
 
 from charts.generation import answers
 from measures.text import first_divergence
-from models.generate import Settings, Token
+from models.generate import Token
 from pages import shell
-from pages.lab import keep
+from pages.lab import asking, keep
 from pages.levels.steps import TEXT
-from pages.shell import KEPT
-from plans.plan import EMPTY, Plan
-from probes.access.limits import refuse_new_tokens
+from plans.plan import Plan
 from probes.deviation.generation_drift import LONGEST
-from probes.generation.writing import Writing
-from refusal import Refusal, plural
-from settings import settings as operator_settings
+from refusal import plural
 from texts.prompts import as_lines
 
-_PROMPT = "What is the capital of France?"
-# What an answer depends on, in words; the text only counts where a plan learns from it.
-_PARTS = {"ref": "model", "plans": "plan", "corpus": "text", "prompt": "prompt", "settings": "settings"}
-
-
-def form(plan: Plan, has_template: bool) -> None:
-    """The prompt and how it is answered."""
-    st.text_area("Prompt", _PROMPT, key="prompt", height=90, **KEPT)
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    most = operator_settings().new_tokens
-    row.number_input("Tokens", 1, most, min(64, most), key="answer_length", width=110, help="Maximum per answer.", **KEPT)
-    row.number_input(
-        "Temperature", 0.0, 5.0, 0.0, step=0.1, key="temperature", width=130, **KEPT,
-        help="0: greedy decoding. Above 0, both models share the random seed.",
-    )  # fmt: skip
-    row.number_input("Seed", 0, 2**31 - 1, 0, key="seed", width=110, help="Used at temperatures above 0.", **KEPT)
-    row.button("Answer", key="answer", type="primary", on_click=_write, args=(plan,), width=160)
-    row.button("Stop", key="stop", on_click=_stop, width=100)
-    row.toggle(
-        "Chat template", has_template, key="chat", disabled=not has_template, **KEPT,
-        help="Send the prompt as a user turn, in the chat format the model was tuned on." if has_template else
-        "This tokenizer has no chat template.",
-    )  # fmt: skip
+_ABOUT = shell.about("tokens", "tokens/s", "KV cache")
 
 
 def draw(plan: Plan) -> None:
     """The answers as they grow, and how they differ."""
-    live = _live()
+    live = asking.live()
     if problem := st.session_state.pop("answer_error", None):
         shell.refused(problem)
     if live is None:
         shell.introduce("drop_lab")
         return
-    if changed := _changed(live.writing, plan):
+    if changed := asking.changed(live.writing, plan):
         st.warning(
             f"These answers are out of date: the {' and the '.join(changed)} changed since. Press Answer to write new ones."
         )
@@ -62,58 +36,9 @@ def draw(plan: Plan) -> None:
         _watch()
 
 
-def _asked(plan: Plan) -> Writing:
-    """What the fields ask for now."""
-    state = st.session_state
-    settings = Settings(int(state.answer_length), float(state.temperature), int(state.seed), bool(state.chat))
-    # What needs no text and what was learned beyond it are told apart, where a plan has both.
-    plans = tuple(dict.fromkeys((EMPTY, plan.at_once, plan))) if plan else (EMPTY, EMPTY)
-    return Writing(shell.model_ref(), shell.corpus_ref(), plans, state.prompt, settings)
-
-
-def _changed(shown: Writing, plan: Plan) -> list[str]:
-    """What of an answer that is shown is no longer what the fields say."""
-    try:
-        now = _asked(plan)
-    except (Refusal, TypeError):  # a field is empty or wrong, which is told beside it
-        return []
-    learns = any(each.learning for each in shown.plans)
-    parts = [part for part in _PARTS if part != "corpus" or learns]
-    return [_PARTS[part] for part in parts if getattr(shown, part) != getattr(now, part)]
-
-
-def _write(plan: Plan) -> None:
-    """Callback: let both answer."""
-    state = st.session_state
-    _stop()
-    try:
-        refuse_new_tokens(int(state.answer_length))
-        shell.counted(shell.person(), "answer", lambda: _begun(plan))
-    except Refusal as refusal:
-        state.answer_error = str(refusal)
-
-
-def _begun(plan: Plan):
-    """Begin to write; tells whether it still goes on."""
-    state, bench = st.session_state, shell.workbench()
-    state.live = bench.write(_asked(plan), shell.person().name)
-    live = bench.live(state.live)
-    return lambda: not live.over.is_set()
-
-
-def _live() -> shell.Live | None:
-    return shell.workbench().live(st.session_state.get("live"))
-
-
-def _stop() -> None:
-    live = _live()
-    if live is not None:
-        live.stop()
-
-
 @st.fragment(run_every=0.25)
 def _watch() -> None:
-    live = _live()
+    live = asking.live()
     if live is None or live.over.is_set():
         st.rerun()
     _answers(live)
@@ -130,7 +55,8 @@ def _answers(live: shell.Live) -> None:
             other = tokens[sum(marked) - place] if place in marked else []
             st.markdown(f"**{names[place]}**")
             st.html(answers.answer(tokens[place], other))
-            st.caption(_waiting(live, place) or " · ".join(_facts(live, place, tokens[place])))
+            waiting = _waiting(live, place)
+            st.caption(waiting or " · ".join(_facts(live, place, tokens[place])), help=None if waiting else _ABOUT)
     if live.error:
         shell.refused(live.error)
     for pair in pairs:
@@ -160,6 +86,7 @@ def _lead_on(live: shell.Live, apart: int | None) -> None:
     st.page_link(
         "pages/deviation.py", label="Where do the two part? → Deviation", icon=":material/ssid_chart:",
         query_params={f"take_{name}": str(value) for name, value in brought.items()},
+        help=f"Deviation reads the first {LONGEST:,} steps." if how.length > LONGEST else None,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Why multiple choice survives a plan: the options alone against the whole vocabulary, and the items that flipped."""
 
+from typing import Any
+
 import streamlit as st
 
 from charts.choice import choice_subspace as charts
@@ -66,7 +68,9 @@ def draw(results: dict[str, ChoiceResult | None]) -> None:
         st.caption(f":orange[⚠] Chosen {chosen}, the dense model barely beats guessing; use the other way.")
     st.markdown("**Distance between predictions at the answer**: over the whole vocabulary, and over the options alone")
     shell.chart(charts.subspaces(results, way), "subspaces", "Vocabulary against options")
-    _table(charts.summary(there), "choices", "Accuracy, agreement and margins by plan")
+    rows = charts.summary(there)
+    pick = shell.row_plan("choices", [row["plan"] for row in rows])
+    _table(rows, "choices", "Accuracy, agreement and margins by plan", selection_mode="single-row", on_select=pick)
     st.caption(
         "Right: share of items answered correctly. Margin: best score minus second best, in nats; by text, in nats per byte. "
         "Mass: total probability of the options, before renormalising."
@@ -96,10 +100,10 @@ def _flipped(there: dict[str, ChoiceResult], way: str) -> None:
             st.markdown("\n".join(f"- {plain(each)}" for each in remarks))
 
 
-def _table(rows: list[dict], key: str, alt: str) -> None:
+def _table(rows: list[dict], key: str, alt: str, **more: Any) -> None:
     """Rows as a table: shares in percent, other numbers with three digits."""
     kinds = {
         name: st.column_config.NumberColumn(format="percent" if name in _SHARES else "%.3f")
         for name, value in rows[0].items() if isinstance(value, float)
     }  # fmt: skip
-    shell.table(rows, key=key, alt=alt, column_config=kinds)
+    shell.table(rows, key=key, alt=alt, column_config=kinds, **more)

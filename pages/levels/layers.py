@@ -30,7 +30,7 @@ def story(
     prompt, free = steps.which(row, drift) if any(drift.values()) else (None, False)
     band = row.toggle("Spread", True, key="band", **KEPT, help="Over positions on the left, over prompts on the right.")
     guess = row.toggle("Estimates", True, key="estimates", **KEPT, help=(
-        "Dashed: estimates for a small change (arXiv 2603.24652, theorems 1 to 3). Far from these, the change is not small."
+        "Dotted: estimates for a small change (arXiv 2603.24652, theorems 1 to 3). Far from these, the change is not small."
     ))  # fmt: skip
     left, right = shell.beside("story")
     with left:
@@ -85,5 +85,11 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
     with st.expander("Every sublayer as a table"):
         rows = charts.table(layers, norm)
         kinds = {name: st.column_config.NumberColumn(format="%.5f") for name in rows[0] if name not in _WORDS}
-        shell.table(rows, key="alone_table", alt="Every sublayer alone", column_config=kinds)
-        st.caption("Parallel and orthogonal parts: norm of the change relative to the norm of h or z. KL in nats.")
+        shell.table(
+            rows, key="alone_table", alt="Every sublayer alone", column_config=kinds, selection_mode="single-row",
+            on_select=shell.row_part("alone_table", [row["part"] for row in rows]),
+        )  # fmt: skip
+        st.caption(
+            "Parallel and orthogonal parts: norm of the change relative to the norm of h or z. KL in nats. Select a row to "
+            "drop its sublayer, or to put it back."
+        )

@@ -93,7 +93,7 @@ def _buttons(presets: dict[str, str], plans: list[str]) -> None:
         )
     row.button(
         "all four", key="add_all", on_click=_add, args=(list(presets.values()),), type="tertiary", disabled=full,
-        help="Compare these four.",
+        help="Fills the empty fields, in this order; what finds none is left out.",
     )  # fmt: skip
     row.button("Clear", key="clear_more", on_click=_clear, type="tertiary", disabled=not any(map(st.session_state.get, MORE)))
 

@@ -83,7 +83,10 @@ def _prepare(count: int, worst: int) -> None:
     """Fill the field of the step: what a link or a person chose, within this text, else the worst step (from 0)."""
     state = st.session_state
     if "step" in state or "step" not in st.query_params:
-        state.step = min(state.get("step") or worst + 1, count)
+        asked = state.get("step") or worst + 1
+        if asked > count:
+            st.caption(f"This text has {plural(count, 'token')}: its last step is shown instead of step {asked}.")
+        state.step = min(asked, count)
 
 
 def _along(result: DriftResult, prompt: int) -> int:
@@ -143,11 +146,13 @@ def _free(result: DriftResult, prompt: int, plan: str) -> None:
             st.caption(
                 f"{plural(length, 'token')}, {'stopped on its own' if ended else 'cut off at the limit'} · distinct-1, -2, "
                 f"-3: {', '.join('–' if each != each else f'{each:.2f}' for each in distinct)} · repeated 4-grams: "
-                + ("–" if repeated != repeated else f"{repeated:.0%}")
+                + ("–" if repeated != repeated else f"{repeated:.0%}"),
+                help=shell.about("tokens", "distinct-1", "repeated 4-grams"),
             )
     apart = result.divergence[prompt]
     st.caption(
         "Identical, token for token." if apart is None else
         f"First difference at step {apart + 1} (red edge); amber is not in the other text. "
-        f"ROUGE-L {result.rouge_l[prompt]:.2f}: the share of words, in order, that both have."
+        f"ROUGE-L {result.rouge_l[prompt]:.2f}: the share of words, in order, that both have.",
+        help=shell.about("first difference", "ROUGE-L"),
     )  # fmt: skip

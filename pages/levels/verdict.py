@@ -7,7 +7,7 @@ import streamlit as st
 from pages import shell
 from pages.levels.plans import dot
 from pages.shell import plain
-from probes.deviation.limits import THRESHOLDS, UNSURE
+from probes.deviation.limits import CHOICE, GENERATION, RETRIEVAL, THRESHOLDS, UNSURE
 from probes.deviation.verdict import verdict
 
 _ICON = {
@@ -17,6 +17,8 @@ _ICON = {
     UNSURE: ("gray", "hourglass_empty"),
 }
 _OPEN = 2  # plans up to which all sentences are shown at once; with more of them the charts would be far below
+# Of each use, labels of the numbers that stand as its evidence.
+_NUMBERS = {RETRIEVAL: ("1 − cos(h)", "from"), CHOICE: ("same choice", "from"), GENERATION: ("KL", "repeated 4-grams", "from")}
 _PROBES = {"transitions": "layers", "drift": "steps", "choice": "choices"}
 
 
@@ -36,7 +38,8 @@ def draw(plans: list[str], found: dict[str, dict]) -> None:
                 st.markdown(f"**{said.conclusion}**")
             for name, use in said.uses.items():
                 colour, icon = _ICON[use.word]
-                st.markdown(f":{colour}-badge[:material/{icon}: {name}: {use.word}] {plain(use.evidence)}")
+                said_of = f":{colour}-badge[:material/{icon}: {name}: {use.word}] {plain(use.evidence)}"
+                st.markdown(said_of, help=shell.about(*_NUMBERS[name]))
             with st.expander("Why", expanded=len(plans) <= _OPEN, key=f"why_{place}_{len(plans) <= _OPEN}"):
                 st.markdown("\n".join(f"- {plain(sentence)}" for sentence in said.findings))
             missing = [name for probe, name in _PROBES.items() if found[probe][plan] is None]

@@ -3,7 +3,7 @@
 from pages.serving.people import Person, beyond, may_forget, person, tell_reach
 from pages.shell.around import around
 from pages.shell.introduction import introduce, next_page
-from pages.shell.link import finite_link, linked, take_link, warn_of_link, warn_of_unknown
+from pages.shell.link import finite_link, linked, not_taken, stop, take_link, warn_of_unknown
 from pages.shell.progress import POLL, cancel_button, draw_progress, watch_loading
 from pages.shell.question import (
     StoreError,
@@ -22,7 +22,7 @@ from pages.shell.question import (
     tried,
 )
 from pages.shell.quota import counted
-from pages.shell.skeleton import CHART, age, beside, chart, clickable, component, metrics, provenance, table, tabs
+from pages.shell.skeleton import CHART, about, age, beside, chart, clickable, component, metrics, provenance, table, tabs
 from pages.shell.state import (
     KEPT,
     clicked,
@@ -33,6 +33,7 @@ from pages.shell.state import (
     model_ref,
     picked,
     point_plan,
+    row_part,
     row_plan,
     set_plan,
     toggle,
@@ -47,6 +48,7 @@ __all__ = [
     "Live",
     "Person",
     "StoreError",
+    "about",
     "age",
     "anatomy_or_stop",
     "answered",
@@ -78,6 +80,7 @@ __all__ = [
     "metrics",
     "model_ref",
     "next_page",
+    "not_taken",
     "person",
     "picked",
     "plain",
@@ -85,8 +88,10 @@ __all__ = [
     "provenance",
     "refused",
     "remembered",
+    "row_part",
     "row_plan",
     "set_plan",
+    "stop",
     "submit_all",
     "table",
     "tabs",
@@ -95,7 +100,6 @@ __all__ = [
     "tell_reach",
     "toggle",
     "tried",
-    "warn_of_link",
     "warn_of_unknown",
     "watch_loading",
     "workbench",

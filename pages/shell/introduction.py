@@ -1,11 +1,12 @@
 """What stands on a page before it has an answer, and at its end when it has one."""
 
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import streamlit as st
 
-from charts import thumbnail
+from charts import anatomy, thumbnail
 from charts.deviation import transitions
 from charts.deviation import tried as tried_charts
 from charts.generation import answers
@@ -20,17 +21,19 @@ from probes.generation.apart import written
 from probes.tour.shipped import ATTENTIONS, MLPS, shipped
 
 _LETTERS = 12  # tokens of an answer that is shown small
+_ROWS = 4  # of a table that is shown small
+_DRAWN = ("plans",)  # parts with a picture
+_WHERE = {"storage": " on the Similarity page"}  # where the button is, if not here
 
 
 def introduce(page: str) -> None:
-    """Which question the page answers, what to press, and a small picture of a real answer; of a part, the words alone."""
-    if page in PARTS:
+    """Which question a page, or a part of one, answers and what to press, beside a small picture of a real answer."""
+    if page in PARTS and page not in _DRAWN:
         st.markdown(PARTS[page])
         return
-    place = PLACES[page]
     with st.container(border=True, key=f"introduction_{page}"):
         words, picture = skeleton.beside(f"introduction_{page}", [1.6, 1])
-        words.markdown(f"{place.asks}\n\nPress **{place.press}**.")
+        words.markdown(PARTS.get(page) or f"{PLACES[page].asks}\n\nPress **{PLACES[page].press}**{_WHERE.get(page, '')}.")
         with picture:
             _picture(page)
         picture.caption("A real answer, on the bundled model.")
@@ -50,7 +53,12 @@ def _picture(page: str) -> None:
         dense, pruned = (written(there[f"answers {name}"].result, 0)[:_LETTERS] for name in ("dense", "attention"))
         st.html(answers.answer(pruned, dense))
         return
-    skeleton.picture(_chart(page), f"thumbnail_{page}", f"What {PLACES[page].title} shows, small")
+    if page == "storage":
+        rows = ((answer.about["question"]["probe"], answer.about["seconds"]) for answer in shipped().values())
+        st.markdown("\n".join(["| probe | computed in |", "|---|---|", *(f"| {name} | {seconds:.1f} s |" for name, seconds in
+                                                                             islice(rows, _ROWS))]))  # fmt: skip
+        return
+    skeleton.picture(_chart(page), f"thumbnail_{page}", f"What one sees here, small: {page.replace('_', ' ')}")
 
 
 @cache
@@ -58,11 +66,13 @@ def _chart(page: str) -> Any:
     """It never changes, and to build it takes longer than the rest of a page without an answer."""
     there = {name: answer.result for name, answer in shipped().items()}
     figure = {
+        "model": lambda: anatomy.sizes(anatomy.by_layer(there["anatomy"])),
         "similarity": lambda: similarity.importance(there["similarity"], EMPTY, kinds=("attention", "mlp")),
         "scan": lambda: drop_scan.damage(there["drop_scan"], EMPTY),
         "key_rank": lambda: key_rank.layers(there["key_rank"], there["key_rank"].level),
         "deviation": lambda: transitions.depth({ATTENTIONS: there["transitions"]}),
         "decide": lambda: tried_charts.tried(tried()),
+        "plans": lambda: tried_charts.tried(tried()),
     }[page]()
     return thumbnail.small(figure)
 

@@ -1,11 +1,13 @@
 """What a link says: numbers made finite, what it brings along, and what of it is told because nothing knows it."""
 
 import math
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
+from streamlit.runtime.scriptrunner import StopException
 
 from pages.shell.words import plain
 
@@ -75,25 +77,40 @@ def take_link() -> bool:
     return bool(set(brought) - {"plan"})
 
 
-def linked(fields: tuple[str, ...]) -> dict[str, str]:
-    """What a link says about fields that are drawn for the first time."""
-    return {name: st.query_params[name] for name in fields if name in st.query_params and name not in st.session_state}
+def stop() -> NoReturn:
+    """End the page here. After `st.stop` not even `linked` could show anything any more."""
+    raise StopException
+
+
+@contextmanager
+def linked() -> Iterator[None]:
+    """Around all that draws fields: what a link asks of one that is drawn for the first time, and cannot have, is told.
+
+    Streamlit drops such a value without a word, and the field has its default.
+    """
+    told = st.container()
+    asked = {name: given for name, given in st.query_params.items() if name in SETTINGS and name not in st.session_state}
+    try:
+        yield
+    finally:  # a page may stop halfway
+        for name, given in asked.items():
+            taken = st.session_state.get(name)
+            # A value that a field takes stays in the address, unless it is the default.
+            if taken is not None and st.query_params.get(name) != given and not _same(taken, given):
+                not_taken(name, given, taken, told)
+
+
+def not_taken(name: str, given: str, taken: Any, place=st) -> None:
+    """Say that a link's value is not possible, and what is used."""
+    place.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))
 
 
 def _same(taken: Any, given: str) -> bool:
     """Whether a field holds what a link says, however that writes a number."""
-    if isinstance(taken, float) and not isinstance(taken, bool):
+    if isinstance(taken, int | float) and not isinstance(taken, bool):
         with suppress(ValueError):
             return float(given) == taken
     return str(taken).lower() == given.lower()
-
-
-def warn_of_link(asked: dict[str, str]) -> None:
-    """Streamlit drops values of a link that a field does not take, without a word; a person should know."""
-    for name, given in asked.items():
-        taken = st.session_state.get(name)
-        if taken is not None and not _same(taken, given):
-            st.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))
 
 
 def warn_of_unknown() -> None:

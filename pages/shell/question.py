@@ -10,6 +10,7 @@ from models.anatomy import Anatomy
 from pages.serving import log
 from pages.serving.people import person
 from pages.shell.introduction import introduce
+from pages.shell.link import stop
 from pages.shell.progress import watch_job, watch_loading
 from pages.shell.quota import Active, counted
 from pages.shell.state import corpus_ref, model_ref
@@ -38,7 +39,7 @@ def anatomy_or_stop(page: str = "") -> Anatomy:
         known = workbench().known.anatomy(model_ref())
     except StoreError as error:
         refused(error)
-        st.stop()
+        stop()
     if known is not None:
         return known
     if page:
@@ -51,7 +52,7 @@ def anatomy_or_stop(page: str = "") -> Anatomy:
     else:
         st.info(f"**{name}** has never been loaded here, so nothing is known about it yet.")
         st.button(f"Load {name}", type="primary", on_click=load_clicked, key="load_here")
-    st.stop()
+    stop()
 
 
 def tell_load_error() -> None:

@@ -4,7 +4,6 @@ import streamlit as st
 
 from models.anatomy import Anatomy
 from models.loading.memory import DEVICES, DTYPES, native_bfloat16
-from pages.shell.link import linked, warn_of_link
 from pages.shell.progress import watch_job, watch_loading
 from pages.shell.question import StoreError, fetch_clicked, load_clicked
 from pages.shell.state import model_ref, set_plan
@@ -17,12 +16,9 @@ from refusal import Refusal, plural
 from texts.corpus import NAMES, text_digest
 from texts.hub import HUB_TEXTS, NotFetched
 
-_FIELDS = ("model", "revision", "dtype", "device", "corpus", "windows", "length", "bos", "plan")  # as the URL names them
-
 
 def draw() -> None:
     """Draw it; app.py does so on every page."""
-    asked = linked(_FIELDS)
     with st.sidebar:
         st.header("Model", anchor=False)
         _model_fields()
@@ -32,7 +28,6 @@ def draw() -> None:
         _text_fields(known)
         st.header("Plan", anchor=False)
         _plan_fields(known)
-    warn_of_link(asked)
 
 
 def _model_fields() -> None:

@@ -46,6 +46,7 @@ def chart(figure, name: str, alt: str, place=st) -> None:
 
 def clickable(figure, name: str, alt: str, place=st, on_select: Callable[[], None] | None = None) -> None:
     """A chart whose points can be clicked; by default a click toggles the item of a plan that a point carries."""
+    place = place.container(key=f"click_{name}")  # by which look.css knows it
     _drawn(figure, name, alt, place, on_select=on_select or (lambda: clicked(name)), selection_mode="points")
 
 
@@ -100,6 +101,11 @@ def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
         entry = explained(label)
         said = f"{why}\n\n{entry.help}" if entry else why
         row.metric(label, value, change, delta_color="inverse", help=said, border=True, width=208 if len(cells) < 5 else 172)
+
+
+def about(*labels: str) -> str:
+    """What numbers with such labels are, for the help of a line that has several of them."""
+    return "\n\n".join(entry.brief for entry in map(explained, labels) if entry)
 
 
 def table(rows: Sequence[dict], *, key: str, alt: str, column_config: dict | None = None, place=st, **more: Any):

@@ -96,6 +96,17 @@ def row_plan(table: str, plans: Sequence[str]) -> Callable[[], None]:
     return pick
 
 
+def row_part(table: str, parts: Sequence[str]) -> Callable[[], None]:
+    """Callback of a table whose rows are parts: the one that is selected is dropped, or put back."""
+
+    def pick() -> None:
+        chosen = st.session_state[table].selection.rows
+        if chosen and chosen[0] < len(parts):
+            toggle(parts[chosen[0]])
+
+    return pick
+
+
 def picked(chart: str) -> list[Any]:
     """The custom values of the point of a chart that was clicked; empty: none."""
     points = st.session_state[chart].selection.points

@@ -41,7 +41,7 @@ THRESHOLDS = (
      "A dense model that guesses makes no choices that a plan could preserve."),
     ("Samples", f"95 % interval, {LEAST} or more",
      "A limit counts as kept or crossed once the whole interval lies on one side of it; else there is too little text to say. "
-     "Bootstrap over samples, Wilson's interval for shares."),
+     "Bootstrap over samples, Wilson's interval for shares. The sentences below the verdict speak of means."),
 )  # fmt: skip
 
 WELL, PARTLY, BADLY, UNSURE = "well", "partly", "badly", "too little text to say"
@@ -91,12 +91,12 @@ def _repetition(found: DriftResult) -> Judged:
     ours, dense = np.asarray(found.repetition, float), np.asarray(found.dense_repetition, float)
     kept = np.isfinite(ours) & np.isfinite(dense)
     ours, more = ours[kept], (ours - dense)[kept]
-    if not repeats(found):
+    if not len(ours):
         return Judged(WELL, "")
     sides = [_side(*map(float, bootstrap(each)), limit, len(ours)) for each, limit in ((ours, REPEATED), (more, MORE_REPEATED))]
     shares = _interval(*map(float, bootstrap(ours)), percent)
     evidence = f"{percent(ours.mean())} of 4-grams are repeated{shares}, {plural(len(ours), 'prompt')}"
-    return Judged(BADLY if min(sides) > 0 else UNSURE, evidence)
+    return Judged(BADLY if min(sides) > 0 else WELL if min(sides) < 0 else UNSURE, evidence)
 
 
 def _near(found: DriftResult) -> Judged:

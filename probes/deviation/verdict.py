@@ -81,13 +81,16 @@ def _depth(found: TransitionsResult) -> list[str]:
     most = int(turned.argmax())
     if not len(beyond):
         sentence = (
-            f"Hidden states stay within 1 − cos = {HIDDEN:g} at every depth: at most {digits(turned[most])}, {_at(most)}."
+            f"On average, hidden states stay within 1 − cos = {HIDDEN:g} at every depth: at most {digits(turned[most])}, "
+            f"{_at(most)}."
         )
     elif beyond[0] <= 1:
-        sentence = f"Hidden states exceed 1 − cos = {HIDDEN:g} immediately: {_past(turned[beyond[0]])} {_at(beyond[0])}."
+        sentence = (
+            f"On average, hidden states exceed 1 − cos = {HIDDEN:g} immediately: {_past(turned[beyond[0]])} {_at(beyond[0])}."
+        )
     else:
         sentence = (
-            f"Hidden states stay within 1 − cos = {HIDDEN:g} up to layer {beyond[0] - 2} and are at "
+            f"On average, hidden states stay within 1 − cos = {HIDDEN:g} up to layer {beyond[0] - 2} and are at "
             f"{_past(turned[beyond[0]])} {_at(beyond[0])}."
         )
     jump = int(np.diff(turned).argmax()) if len(turned) > 1 else 0
@@ -109,9 +112,10 @@ def _steps(found: DriftResult) -> list[str]:
     beyond = np.flatnonzero(above(mean, PROBABILITIES))  # a NaN, where every text has ended, is not beyond
     steps = int(np.isfinite(mean).sum())
     if len(beyond):
-        first = f"On the dense text, probabilities exceed 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
+        first = f"On the dense text, probabilities on average exceed 1 − cos = {PROBABILITIES:g} at step {beyond[0] + 1}"
     else:
-        first = f"On the dense text, probabilities stay within 1 − cos = {PROBABILITIES:g} over all {plural(steps, 'step')}"
+        within = f"within 1 − cos = {PROBABILITIES:g} over all {plural(steps, 'step')}"
+        first = f"On the dense text, probabilities on average stay {within}"
     kl = found.forced["kl"]
     prompt, step = np.unravel_index(np.nanargmax(kl), kl.shape)
     piece = found.dense_pieces[prompt][step].strip().replace("\n", "⏎")
@@ -129,7 +133,7 @@ def _texts(found: DriftResult) -> list[str]:
     rouge = f"they share {percent(mean(found.rouge_l))} of their words in order (ROUGE-L)"
     ours, dense = mean(found.repetition), mean(found.dense_repetition)
     if repeats(found):
-        again = f"free generation repeats itself: {percent(ours)} of 4-grams are repeated (dense {percent(dense)})"
+        again = f"free generation repeats itself: on average, {percent(ours)} of 4-grams are repeated (dense {percent(dense)})"
     elif np.isfinite(ours):
         again = f"{percent(ours)} of 4-grams are repeated (dense {percent(dense)})"
     else:
@@ -148,7 +152,10 @@ def _choices(found: ChoiceResult) -> str:
         f"; KL {digits(kl)} nats over the vocabulary, {digits(inside)} over the options." if np.isfinite(inside) else "."
     )
     if limits.choice(found) is None:
-        sentence += " The dense model barely beats guessing here, so this says nothing about multiple choice."
+        sentence += (
+            f" On these items the dense model is at most {100 * limits.GUESSING:.0f} points above guessing, so they say "
+            "nothing about multiple choice."
+        )
     return sentence
 
 

@@ -40,6 +40,11 @@ class Entry:
         source = f"\n\n*Source*: {self.source}" if self.source else ""
         return f"{self.what}\n\n*Computed*: {self.formula}\n\n*Read*: {self.good}\n\n*It does not mean*: {self.beware}{source}"
 
+    @property
+    def brief(self) -> str:
+        """What it is and how it is computed, as one paragraph of Markdown."""
+        return f"**{self.term}**: {self.what} *Computed*: {self.formula}."
+
     def explains(self, label: str) -> bool:
         """Whether a number with such a label is this."""
         return any(fnmatchcase(label.lower(), pattern) for pattern in self.labels)

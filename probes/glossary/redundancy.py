@@ -6,10 +6,10 @@ ENTRIES = (
     Entry(
         "Importance",
         ("importance*",),
-        "How far a part turns the residual stream.",
+        "How far a part changes the direction of the residual stream.",
         "1 − the mean over tokens of `cos(x, x + f(x))`: the stream before and after the part",
         "near 0 the part leaves the direction of the stream as it is, and is a candidate to drop",
-        "what dropping it costs: parts act together, and a small turn can carry what later layers need. Scan the drops.",
+        "what dropping it costs: parts act together, and a small change can carry what later layers need. Scan the drops.",
         "arXiv 2406.15786 (attention, MLP), 2403.03853 (block)",
     ),
     Entry(

@@ -54,6 +54,15 @@ ENTRIES = (
         "arXiv 1908.04319",
     ),
     Entry(
+        "Distinct n-grams",
+        ("distinct*",),
+        "How varied a text is.",
+        "the number of different runs of n tokens, over all such runs in the text (distinct-n)",
+        "compare with the dense answer's; it falls when a text repeats itself, and with its length",
+        "quality: random tokens are all distinct.",
+        "arXiv 1510.03055",
+    ),
+    Entry(
         "Tokens",
         ("tokens", "dense tokens"),
         "A length.",

@@ -1,6 +1,7 @@
 """How long each sublayer takes, for a budget in milliseconds."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,12 +14,16 @@ from plans.cut import cut
 _PASSES = 7  # after one that warms up
 
 
-def part_times(subject: Subject, window: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+def part_times(
+    subject: Subject, window: Tensor, look: Callable[[], None] = lambda: None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Medians over passes of the dense model over one window, in milliseconds.
 
     Parameters
     ----------
     window : int64 tensor of shape (tokens,)
+    look : callable
+        Called after each pass, to see what else goes on.
 
     Returns
     -------
@@ -53,5 +58,6 @@ def part_times(subject: Subject, window: Tensor) -> tuple[np.ndarray, np.ndarray
         view.logits(window[None], last=True)
         totals.append(now() - start)
         passes.append(times.copy())
+        look()
     attention, mlp = np.median(passes[1:], axis=0)
     return attention, mlp, float(np.median(totals[1:]))

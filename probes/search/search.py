@@ -29,6 +29,7 @@ from probes.search.continued import continued
 from probes.search.measured import Measured
 from probes.search.pace import part_times
 from probes.search.params import SearchParams
+from probes.speed.machine import Watch
 from refusal import Progress, Refusal, plural, silent
 from texts.corpus import Corpus
 
@@ -67,6 +68,8 @@ class SearchResult:
     tried : int
         Plans known on this text.
     chosen_windows, judged_windows, length : int
+    timed : str
+        How quiet the machine was while the sublayers were timed, for the unit ``milliseconds``; else empty.
     """
 
     unit: str
@@ -91,6 +94,7 @@ class SearchResult:
     chosen_windows: int
     judged_windows: int
     length: int
+    timed: str = ""
 
 
 def _run(
@@ -110,11 +114,10 @@ def _run(
     tokens = torch.from_numpy(corpus.tokens).to(subject.device)
     half = _half(len(tokens))
     choose, judge = tuple(range(half)), tuple(range(half, len(tokens)))
-    times = part_times(subject, tokens[0]) if params.unit == "milliseconds" else None
+    times, timed = _timed(subject, tokens[0]) if params.unit == "milliseconds" else (None, "")
     limits = budget(params.unit, anatomy(subject), plan, params.kinds, times)
     measured = Measured(subject, tokens, dense, memory)
     chosen, spent, single = _chosen(subject, tokens[:half], limits, measured, choose, params, progress)
-
     return SearchResult(
         unit=params.unit,
         total=limits.total,
@@ -132,6 +135,7 @@ def _run(
         chosen_windows=len(choose),
         judged_windows=len(judge),
         length=tokens.shape[1],
+        timed=timed,
     )
 
 
@@ -204,6 +208,13 @@ def _chosen(
             needs["swaps"] = spent[name]
         done += 1
     return chosen, spent, single
+
+
+def _timed(subject: Subject, window: torch.Tensor) -> tuple[tuple[np.ndarray, np.ndarray, float], str]:
+    """How long each part takes, and how quiet the machine was meanwhile."""
+    watch = Watch()
+    times = part_times(subject, window, watch.look)
+    return times, watch.over(subject.device, subject.dtype).says
 
 
 def _ways(

@@ -104,7 +104,7 @@ class Watch:
         """See who works now; whoever begins and ends between two looks is seen as well, in the end."""
         self._others = max(self._others, others_at_work()[0])
 
-    def over(self, device: torch.device, dtype: torch.dtype, attention: str) -> Circumstances:
+    def over(self, device: torch.device, dtype: torch.dtype, attention: str = "unknown") -> Circumstances:
         """What it was like."""
         wall = max(time.monotonic() - self._begun, 1e-9)
         elsewhere = max(0.0, (_busy() - self._busy - (_ours() - self._ours)) / wall)

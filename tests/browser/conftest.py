@@ -1,7 +1,5 @@
 """A real server, a real Chromium, and what the browser complained about."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from benchmarks.server import serving
 from cache.store import Store
 from probes.generation.comparison import keep
-from tests.browser import answers
+from tests import answers
 
 # Part of a complaint → why it is not ours.
 IGNORED: list[tuple[str, str]] = [
@@ -44,9 +42,7 @@ def _share_the_model(data):
 @pytest.fixture(scope="session")
 def answered(server, data, tiny_folder, tmp_path_factory):
     """A link with a gap for the page, to a tiny model of which all is measured and nothing is in memory."""
-    model = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("roomy") / "model")
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))  # for the items, which are longer
+    model = answers.roomy(tiny_folder, tmp_path_factory.mktemp("roomy") / "model")
     store, comparisons = (Store(data / "browser" / name) for name in ("answers", "comparisons"))
     answers.fill(store, model)
     made = keep(comparisons, answers.comparison(model))

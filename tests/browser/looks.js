@@ -75,7 +75,7 @@ window.looks = (() => {
 
   function edges(chart) {
     const frame = box(chart);
-    return all(chart, ".xtitle, .ytitle, .xtick text, .ytick text, .legendtext, .annotation-text, .cbtitle text").filter(there)
+    return all(chart, ".xtitle, .ytitle, .textpoint text, .xtick text, .ytick text, .legendtext, .annotation-text, .cbtitle text").filter(there)
       .filter(each => box(each).left < frame.left - ROOM || box(each).right > frame.right + ROOM || box(each).top < frame.top - ROOM || box(each).bottom > frame.bottom + ROOM)
       .map(each => `${said(each)} is cut at the edge`);
   }

@@ -49,6 +49,7 @@ def click_mark(page: Page, chart: str, mark: str, place: int) -> None:
     page.mouse.move(x - 1, y)
     page.mouse.move(x, y)
     expect(page.locator(f".st-key-{chart} .hoverlayer .hovertext").first).to_be_visible()  # a click goes to what is hovered
+    expect(page.locator(f".st-key-{chart} .nsewdrag").first).to_have_css("cursor", "pointer")
     page.mouse.click(x, y)
 
 

@@ -1,4 +1,4 @@
-"""Charts of a model of 126 layers, on a phone and on a desk: labels do not touch, and the mouse reads what lies under it."""
+"""Charts of models of 12 and 126 layers, on a phone and on a desk: labels do not touch, the mouse reads what lies under it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from charts.report import page as report
 from tests.browser.test_views import LOOKS
 from tests.charts.test_saved import figures
 
-WIDTHS = (420, 1400)
+SIZES = ((420, 12), (2200, 12), (420, 126), (1400, 126))  # pixels and layers
 MAPS = ("states", "spans", "skips", "heads")
 # Where point number `share` × all of a chart is, with its place in the window; of a map a little off the middle of its cell.
 POINT = """([name, share, off]) => {
@@ -26,12 +26,15 @@ POINT = """([name, share, off]) => {
 }"""
 
 
-@pytest.fixture(scope="module", params=WIDTHS)
+@pytest.fixture(scope="module", params=SIZES)
 def deep(request, browser, tmp_path_factory):
+    width, layers = request.param
     file = tmp_path_factory.mktemp("deep") / "charts.html"
-    drawn = [f'<section id="{name.replace(" ", "-")}">{report.figure(each)}</section>' for name, each in figures(126).items()]
-    file.write_text(report.document("126 layers", drawn))
-    context = browser.new_context(viewport={"width": request.param, "height": 1300})
+    drawn = [
+        f'<section id="{name.replace(" ", "-")}">{report.figure(each)}</section>' for name, each in figures(layers).items()
+    ]
+    file.write_text(report.document(f"{layers} layers", drawn))
+    context = browser.new_context(viewport={"width": width, "height": 1300})
     context.add_init_script(path=LOOKS)
     page = context.new_page()
     page.goto(file.as_uri())

@@ -1,11 +1,14 @@
 """The strip of layers under a mouse and under a keyboard."""
 
+import json
 import re
+import shutil
 
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright drives the browser: install it with `make test`.")
 from playwright.sync_api import expect
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from tests.browser.test_app import SMALL, load, plan_of, settled
 
@@ -108,3 +111,26 @@ def test_a_finger_taps_and_scrolls(open_page):
     assert box["width"] >= 20 and box["height"] >= 24
     wide = page.get_by_role("grid").evaluate("grid => [grid.scrollWidth, grid.clientWidth, document.body.scrollWidth]")
     assert wide[0] > wide[1] and wide[2] <= 420, "the strip scrolls, and the page does not"
+
+
+@pytest.fixture(scope="module")
+def deepest(tiny_folder, tmp_path_factory):
+    """A model of 126 layers, as the largest Llama has."""
+    folder = shutil.copytree(tiny_folder, tmp_path_factory.mktemp("deepest") / "model")
+    config = json.loads((folder / "config.json").read_text()) | {"num_hidden_layers": 126}
+    AutoModelForCausalLM.from_config(LlamaConfig(**config)).save_pretrained(folder)
+    return folder
+
+
+def test_126_layers_stand_in_one_row(open_page, deepest):
+    page = open_page(f"drop_lab?model={deepest}&windows=2&length=32&device=cpu")
+    load(page)
+    expect(page.get_by_role("grid").get_by_role("gridcell")).to_have_count(3 * 126)
+    for width in (1440, 420):
+        page.set_viewport_size({"width": width, "height": 1000})
+        cell(page, "attention", 125).scroll_into_view_if_needed()
+        assert len({round(cell(page, "attention", layer).bounding_box()["y"]) for layer in (0, 60, 125)}) == 1
+        assert cell(page, "attention", 125).bounding_box()["width"] >= 20
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cell(page, "attention", 125).click()
+    becomes(page, "a125")

@@ -10,7 +10,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 
 from tests.browser.views import VIEWS, visit
 
-WIDTHS = (1400, 800, 420)
+WIDTHS = (2200, 1400, 800, 420)
 LOOKS = Path(__file__).with_name("looks.js")
 # The rules of WCAG 2.2 A and AA and of good practice whose breach is serious or critical, and the order of headings; or those
 # of colours alone.

@@ -34,6 +34,9 @@ VIEWS = {
     "decide?decide=Export": ".st-key-export_folder",
     "storage": ".st-key-bundle_take",
     "tour": ".st-key-chart_tour_importance .main-svg",
+    "tour?tour_step=2 · Its price": TABLE,
+    "tour?tour_step=3 · How it reads": ".answer",
+    "tour?tour_step=4 · Your turn": ".stMain [data-testid=stPageLink]",
     "glossary": ".st-key-glossary_find",
 }
 # Pages that have no answer yet.
@@ -41,12 +44,24 @@ VIEWS |= {
     f"{page}?{UNASKED}": f".st-key-introduction_{page} .main-svg, .st-key-introduction_{page} .answer"
     for page in ("similarity", "scan", "key_rank", "deviation", "drop_lab", "compare", "decide")
 }
+# A first visit, of a model that nobody has loaded.
+NOBODYS = "model=nobodys/model"
+VIEWS[f"?{NOBODYS}"] = ".st-key-introduction_model .main-svg"
+# Pages on which something is pressed before they are looked at: the key of the button.
+PRESSED = {"drop_lab?answer_length=8": "answer", "decide?decide=Speed&speed_prompt=32&speed_new=4": "ask_speed"}
+VIEWS |= {
+    "drop_lab?answer_length=8": ".st-key-steps",
+    "decide?decide=Speed&speed_prompt=32&speed_new=4": ".st-key-chart_speed_rounds .main-svg",
+}
 
 
 def visit(page: Page, link: str, view: str) -> Page:
     """Open one and wait until it is drawn; ``link`` has a gap for it."""
     given = re.sub("&(windows|plan|comparison)=[^&]*", "", link) if UNASKED in view else link
+    given = re.sub("[{][}]model=[^&]*", "{}", link) if NOBODYS in view else given
     page.goto(given.format(f"{quote(view, safe='?=&')}{'&' if '?' in view else '?'}"))
+    if view in PRESSED:
+        page.locator(f".st-key-{PRESSED[view]} button").click()
     expect(page.locator(VIEWS[view]).first).to_be_visible()
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     expect(page.get_by_test_id("stException")).to_have_count(0)

@@ -84,7 +84,7 @@ def test_no_label_leaves_the_picture(shares):
     low, high = figure.layout.xaxis.range
     assert low < 100 * min(shares) and high > 100
     for _, trace, i in clickable(figure):
-        if trace.x[i] - low < 0.3 * (high - low):
+        if trace.x[i] - low < 0.5 * (high - low):
             assert trace.textposition[i].endswith("right")
-        elif high - trace.x[i] < 0.5 * (high - low):
+        else:
             assert trace.textposition[i].endswith("left")

@@ -3,14 +3,18 @@
 import shutil
 import threading
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 import streamlit as st
 from safetensors.torch import load_file, save_file
 from streamlit import config
 
+from cache.store import Store
 from pages import shell
 from probes import PROBES
+from probes.generation.comparison import keep
+from tests import answers
 from tests.models.tiny import tiny_model
 from tests.pages.visitor import Visitor
 
@@ -83,6 +87,19 @@ def restart(monkeypatch):
 def ended(bench):
     bench.stop(5)
     bench.store.close()
+
+
+@pytest.fixture(scope="session")
+def answered(tiny_folder, tmp_path_factory):
+    """A data directory with answers for every page, and the link to them; `restart` there."""
+    data = tmp_path_factory.mktemp("answered")
+    model = answers.roomy(tiny_folder, data / "model")
+    store, comparisons = (Store(data / name) for name in ("answers", "comparisons"))
+    answers.fill(store, model)
+    made = keep(comparisons, answers.comparison(model))
+    for each in (store, comparisons):
+        each.close()
+    return data, dict(parse_qsl(answers.link(model))) | {"corpus": "prose", "comparison": made}
 
 
 class Slow:

@@ -70,9 +70,8 @@ def test_ask_each_question_then_read_the_verdict(deviation):
     visitor.click("ask_choice_subspace").wait()
     assert {"subspaces", "each_item"} < set(part(visitor, CHOICE).figures())
     assert "Not measured yet" not in visitor.texts() and not any(visitor.has(button) for button in ASKS)
-    assert (
-        visitor.texts().count("Hidden states ") == 2 and visitor.texts().count("too little text to say whether it suits") == 2
-    )
+    said = visitor.texts()
+    assert said.count("On average, hidden states ") == 2 and said.count("too little text to say whether it suits") == 2
     assert "64 tokens in 2 windows · float32 on cpu" in visitor.texts()
     assert len(visitor.answers) == 6
 

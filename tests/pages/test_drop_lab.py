@@ -264,7 +264,7 @@ def test_an_answer_that_ends_while_it_is_drawn_is_not_shown_as_finished(lab, hel
 
     monkeypatch.setattr(beside.answers, "answer", late)
     assert "6 tokens" not in lab.look().texts() and "Every step as a table" not in str(lab.at.expander)
-    assert lab.look().texts().count("6 tokens") == 2 and len(lab.table("step")) == 6
+    assert lab.look().texts().count("6 tokens · ") == 2 and len(lab.table("step")) == 6
 
 
 def test_a_new_answer_ends_the_one_that_is_being_written(lab, held):

@@ -87,6 +87,14 @@ def test_take_the_most_redundant_in_one_click(measured):
     assert "removes the attention of layers" in measured.texts()
 
 
+def test_a_row_of_the_ranking_drops_its_part_and_puts_it_back(measured):
+    first = ranking(measured)[0]["part"]
+    measured.open("similarity_view", "Ranking")
+    row = {"rows": [0], "columns": [], "cells": []}
+    assert measured.select("ranking", **row).plan == first
+    assert measured.select("ranking", rows=[], columns=[], cells=[]).select("ranking", **row).plan == ""
+
+
 @pytest.mark.parametrize("chosen, letter", [("attention", "a"), ("MLP", "m"), ("block", "b")])
 def test_take_of_each_kind(measured, chosen, letter):
     measured.at.selectbox(key="take_kind").select(chosen)

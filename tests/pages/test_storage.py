@@ -52,6 +52,12 @@ def test_forget_one(stored):
     assert rows(stored.look()) == {("similarity", ""), ("fidelity", "m2")}
 
 
+def test_a_row_leads_to_its_plan(stored):
+    place = next(i for i, row in enumerate(stored.table("hits")) if row["plan"] == "a1")
+    assert stored.at.button(key="use_plan").disabled
+    assert stored.select("entries", rows=[place], columns=[], cells=[]).click("use_plan").plan == "a1"
+
+
 def test_forget_by_model(stored, visit, tiny_folder, tmp_path):
     other = shutil.copytree(tiny_folder, tmp_path / "other")
     (other / "chat_template.jinja").write_text("another model")

@@ -7,6 +7,6 @@ from pages import shell
 shell.anatomy_or_stop()
 answer = shell.ask("toy", "Count the tokens", "How many tokens the text has, times a factor.", params={"factor": 3})
 if answer is None:
-    st.stop()
+    shell.stop()
 st.metric("Tokens", answer.result.count, delta=answer.result.heaviest)
 shell.provenance(answer)

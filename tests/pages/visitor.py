@@ -151,12 +151,16 @@ class Visitor:
 
 
 def dead(at: AppTest) -> list[str]:
-    """Charts with points that carry a plan or say that they can be clicked, and cannot."""
+    """Charts with points that carry a plan or say that they can be clicked, and cannot; tables of plans that lead nowhere."""
     found = []
     for chart in at.get("plotly_chart"):
         first = [row[0] for trace in json.loads(chart.proto.spec)["data"] for row in trace.get("customdata", []) if row]
         if not chart.proto.selection_mode and (any(map(_plan, first)) or "click to" in chart.proto.spec):
             found.append(chart.proto.id)
+    for table in at.dataframe:
+        plans = [each for name in ("plan", "part") if name in table.value.columns for each in table.value[name]]
+        if not table.proto.selection_mode and any(map(_plan, plans)):
+            found.append(table.proto.id)
     return [each for each in found if "thumbnail" not in each]
 
 

@@ -1,5 +1,7 @@
-"""Answers on a tiny model for every page, put into the store of a server before anybody looks: no page has to wait for one."""
+"""Answers on a tiny model for every page, put into a store before anybody looks: no page has to wait for one."""
 
+import json
+import shutil
 from pathlib import Path
 
 from cache.store import Store
@@ -17,6 +19,14 @@ PLAN, OTHER = "a1,m2", "b2"
 _TEXT = CorpusRef(windows=4, length=32)
 _STEPS, _TOKENS = 3, 8
 _SEARCH = {"points": 1, "generations": 1, "offspring": 2, "draws": 2, "again": 2}
+
+
+def roomy(tiny_folder: Path, folder: Path) -> Path:
+    """A copy of the tiny model that takes prompts as long as the items are."""
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 512}))
+    return folder
 
 
 def link(model: Path) -> str:
