@@ -100,7 +100,7 @@ class Jobs:
                     self._waiting[job.device].add(owner, (job, work, elsewhere))
                 return job
             if not self._open:
-                raise RuntimeError("PruneScope is shutting down and takes no more questions.")
+                raise RuntimeError("PruneScope is shutting down and is taking no more questions.")
             known = self.store.has(key)
             job = Job(key, label, self._clock, lambda job: on_end(job) if self._open else None, device)
             job._join(owner)

@@ -13,7 +13,7 @@ STYLE = """<style>
 .answer .differs, .drift .differs {background: rgba(245, 158, 11, .30)}
 .answer .parts, .drift .parts {border-left: 3px solid #dc2626; padding-left: 3px; font-weight: 600}
 .answer .unsure {border-bottom: 2px dotted rgba(128, 128, 128, .9)}
-.answer .end, .drift .end {opacity: .55; font-size: .8em}
+.answer .end, .drift .end {opacity: .8; font-size: .8em}
 .drift .chosen {outline: 2px solid #6366F1; outline-offset: 1px}
 </style>"""
 END = " ⟨end of text⟩"

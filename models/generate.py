@@ -76,7 +76,7 @@ def prompt_tokens(tokenizer: Any, prompt: str, chat: bool, context: int | None =
         ids = tokenizer(prompt).input_ids
     if not ids:
         raise Refusal(
-            "This model's tokenizer leaves no token of the prompt. Write it in a script that the model was trained on."
+            "This model's tokenizer turns the prompt into no tokens at all. Write it in a script that the model was trained on."
         )
     if context is not None and len(ids) >= context:
         raise Refusal(f"The prompt has {len(ids)} tokens, but this model reads at most {context}. Shorten it.")

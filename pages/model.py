@@ -63,7 +63,7 @@ def _hide() -> None:
 def _invitation() -> None:
     """To the tour; who hides it finds it in the menu."""
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="invitation"):
-        st.markdown("**New here?** One minute on answers that came with the app; nothing is loaded.", width="stretch")
+        st.markdown("**New here?** A one-minute tour of answers that come with the app; nothing is loaded.", width="stretch")
         st.page_link("pages/tour.py", label="Take the tour", icon=":material/tour:")
         st.button("Hide", key="tour_hide", type="tertiary", on_click=_hide)
 

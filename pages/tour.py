@@ -13,8 +13,8 @@ from probes.answer import Answer
 from probes.generation.apart import apart, written
 from probes.tour.shipped import ATTENTIONS, MLPS, PROMPTS, shipped
 
-_STEPS = ("1 · Redundancy", "2 · Its price", "3 · How it reads", "4 · Your turn")
-_PLANS = {"attention": ("four attentions", ATTENTIONS), "mlp": ("four MLPs", MLPS)}
+_STEPS = ("1 · Redundancy", "2 · What it costs", "3 · How it reads", "4 · Your turn")
+_PLANS = {"attention": ("four attention layers", ATTENTIONS), "mlp": ("four MLPs", MLPS)}
 
 shell.menu_first()
 
@@ -41,12 +41,12 @@ def _redundancy(there: dict[str, Answer]) -> None:
     low, high = (sorted(1 - getattr(result, kind)[i] for i in getattr(result, f"{kind}_order")[:4]) for kind in _PLANS)
     left, right = shell.beside("tour", [1, 1.6])
     left.markdown(
-        f"This is SmolLM2-135M, {result.layers} layers, over {result.tokens:,} tokens of prose. A bar is **1 − cosine** of the "
-        "residual stream before and after one part: a short bar is a part that hardly changes its direction. Such a part looks "
-        "redundant.\n\n"
-        f"Hatched are the four shortest bars of each kind. The four attentions are at {style.number(low[0])} to "
+        f"This is SmolLM2-135M ({result.layers} layers), measured over {result.tokens:,} tokens of prose. A bar is **1 − "
+        "cosine** of the residual stream before and after one part: a short bar is a part that hardly changes its direction. "
+        "Such a part looks redundant.\n\n"
+        f"The four shortest bars of each kind are hatched. The four attention layers are at {style.number(low[0])} to "
         f"{style.number(low[-1])}, the four MLPs at {style.number(high[0])} to {style.number(high[-1])}: here attention is the "
-        "more redundant kind, as papers found of larger models (arXiv 2406.15786).\n\n"
+        "more redundant kind, as papers have found for larger models (arXiv 2406.15786).\n\n"
         "It is a score, and not yet a price: the model has not been run without them."
     )
     figure = similarity.importance(result, parse(f"{ATTENTIONS},{MLPS}"), kinds=tuple(_PLANS))
@@ -66,7 +66,8 @@ def _price(there: dict[str, Answer]) -> None:
     with left:
         st.markdown(
             "Now both plans are measured: the model reads the same text with the parts really gone. **KL** is how much its "
-            f"predictions change, in nats per token. Four MLPs cost **{worse:.1f} times** as much as four attentions."
+            f"predictions change, in nats per token. Four MLPs cost **{worse:.1f} times** as much as four "
+            "attention layers."
         )
         for kind, (name, plan) in _PLANS.items():
             found, cost = there[f"fidelity {kind}"].result, there[f"cost {kind}"].result
@@ -84,15 +85,15 @@ def _price(there: dict[str, Answer]) -> None:
     shell.chart(
         thumbnail.still(tried_charts.tried(tried())), "tour_tried", "KL of both plans against the parameters they keep", right
     )
-    _open("drop_lab", "Open the four attentions in the Drop lab", ATTENTIONS, left)
+    _open("drop_lab", "Open this attention plan in the Drop lab", ATTENTIONS, left)
 
 
 def _reading(there: dict[str, Answer]) -> None:
     dense = there["answers dense"].result
     st.markdown(
         "A number says how much changed; only the text says what. Both plans answer the same prompt, always with the likeliest "
-        "token. A red edge is the first token that differs, amber is what the dense answer lacks, and a dotted line is a token "
-        "that the model gave less than one half."
+        "token. A red edge is the first token that differs, amber is what the dense answer lacks, and a dotted underline is "
+        "a token to which the model gave a probability below ½."
     )
     prompt = PROMPTS.index(st.selectbox("Prompt", PROMPTS, key="tour_prompt"))
     for place, (kind, name) in enumerate({"dense": "the dense model", **{k: v[0] for k, v in _PLANS.items()}}.items()):
@@ -109,16 +110,16 @@ def _reading(there: dict[str, Answer]) -> None:
                     help=shell.about("tokens", "first difference", "KL", "ROUGE-L"),
                 )
     st.markdown(
-        "A model of this size breaks early; larger ones stand more. Either way, a small KL on plain text does not promise good "
-        "long answers: read some before you decide."
+        "A model of this size breaks early; larger ones can take more. Either way, a small KL on plain text does not promise "
+        "good long answers: read some before you decide."
     )
-    _open("drop_lab", "Open the four MLPs in the Drop lab", MLPS)
+    _open("drop_lab", "Open this MLP plan in the Drop lab", MLPS)
 
 
 def _your_turn(there: dict[str, Answer]) -> None:
     st.markdown(
         "That is the whole loop: **find** what looks redundant, **drop** it, **read** and measure what changed, **decide** "
-        "under a budget, and export a checkpoint. The bundled model needs no network and is in memory after some seconds."
+        "under a budget, and export a checkpoint. The bundled model needs no network and loads within seconds."
     )
     job = shell.workbench().loading(shell.model_ref())
     if job is not None and job.active:

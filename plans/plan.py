@@ -128,11 +128,13 @@ def parse(text: str) -> Plan:
 
 def _parsed(item: str) -> Operation:
     if len(item) > _LONGEST_ITEM:  # no parser has to read a number of a thousand digits
-        raise Refusal(f"'{item[:20]}…' is not part of a plan: it has {len(item):,} characters. Write as a25, m3 or b20-23.")
+        raise Refusal(
+            f"'{item[:20]}…' is not part of a plan: it has {len(item):,} characters. Write items such as a25, m3 or b20-23."
+        )
     parsers: list[Callable[[str], Operation | None]] = [kind.parse for kind in OPERATIONS.values()]
     for parser in parsers:
         op = parser(item)
         if op is not None:
             return op
     known = ", ".join(f"{each} for {meaning}" for kind in OPERATIONS.values() for each, meaning in kind.examples)
-    raise Refusal(f"'{item}' is not part of a plan. Write {known}, with commas between.")
+    raise Refusal(f"'{item}' is not part of a plan. Write {known}; separate several with commas.")

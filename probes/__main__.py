@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--windows", type=int, default=8, help="number of windows of text (default 8)")
     parser.add_argument("--length", type=int, default=512, help="tokens in a window (default 512)")
     parser.add_argument("--bos", action="store_true", help="prepend the BOS token to each window")
-    parser.add_argument("--plan", default="", help=f"items with commas between: {help_text()}".replace("%", "%%"))
+    parser.add_argument("--plan", default="", help=f"comma-separated items: {help_text()}".replace("%", "%%"))
     parser.add_argument(
         "--param",
         action="append",

@@ -193,7 +193,7 @@ def _pieces(
     return kept
 
 
-_WAITING = "another job prepares the same plan"
+_WAITING = "another job is preparing the same plan"
 
 
 def _complete(store: Store, key: str, kept: Kept) -> bool:

@@ -44,7 +44,7 @@ class Condition:
         """Why an answer fails; empty: it passes. A value that is not a number fails, since it keeps no promise."""
         value = _value(result, self.field)
         if not math.isfinite(value):
-            return f"{self} cannot be told, because {self.field} is {value}."
+            return f"{self} cannot be checked, because {self.field} is {value}."
         return f"{self}: {self.field} is {value:.6g}." if self.holds(value) else ""
 
 
@@ -83,8 +83,10 @@ def refuse_unknown(result: type, asked: tuple[Condition, ...]) -> None:
     for condition in asked:
         name, _, of = condition.field.rpartition(".")
         if condition.field not in known and not (name in many and of in _OF_SERIES):
-            series = f" Of {', '.join(many)} there are {', '.join(f'.{each}' for each in _OF_SERIES)}." if many else ""
-            raise Refusal(f"'{condition.field}' is not a number in this probe's result. There are: {', '.join(known)}.{series}")
+            series = f" For {', '.join(many)}, use .min, .max or .mean." if many else ""
+            raise Refusal(
+                f"'{condition.field}' is not a number in this probe's result. Choose one of: {', '.join(known)}.{series}"
+            )
 
 
 def numeric(result: type, kinds: tuple[Any, ...] = _NUMBERS, prefix: str = "") -> list[str]:

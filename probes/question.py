@@ -99,7 +99,7 @@ def probe_named(name: str) -> Probe:
     """The registered probe of that name; a Refusal lists the names there are."""
     if name in PROBES or name in HIDDEN:
         return PROBES.get(name) or HIDDEN[name]
-    raise Refusal(f"There is no probe '{name}'. There are: {', '.join(PROBES)}.")
+    raise Refusal(f"There is no probe '{name}'. Choose one of: {', '.join(PROBES)}.")
 
 
 def resolve(question: Question, identify: Identify) -> Asked:

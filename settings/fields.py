@@ -34,11 +34,11 @@ class Settings(BaseSettings):
         Path(platformdirs.user_cache_dir("prunescope")), "the platform's cache folder",
         "folder for the unpacked model, kept texts and answers. Keep it on a local disk: SQLite is unsafe on network file "
         "systems",
-        "a folder that you may write, such as /srv/prunescope",
+        "a folder that you can write to, such as /srv/prunescope",
     )  # fmt: skip
     exports: Folder | None = _field(
         None, "`exports` in the data directory", "folder for exported models, the only one that exports are written to",
-        "a folder that you may write, such as /srv/exports",
+        "a folder that you can write to, such as /srv/exports",
     )  # fmt: skip
     tasks: Folder | None = _field(
         None, "none",
@@ -57,11 +57,11 @@ class Settings(BaseSettings):
     models: Names = _field(
         frozenset({"any"}), "`any`",
         "models that may be loaded: `any`, or hub ids, `bundled`, and folders whose models are all allowed",
-        "any, or names with commas between, such as bundled,owner/name,/srv/models",
+        "any, or comma-separated names, such as bundled,owner/name,/srv/models",
     )  # fmt: skip
     trust: Names = _field(
         frozenset(), "none", "hub ids or folders, comma-separated, that may run their own code and load pickled weights",
-        "names with commas between, such as owner/name,/srv/models/mine",
+        "comma-separated names, such as owner/name,/srv/models/mine",
     )  # fmt: skip
     paths: Literal["auto", "any", "listed"] = _field(
         "auto", "`auto`",
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     )  # fmt: skip
     roots: Folders = _field(
         (), "none", "folders of models and texts, comma-separated, that every visitor may open",
-        "folders with commas between, such as /srv/models,/srv/texts",
+        "comma-separated folders, such as /srv/models,/srv/texts",
     )  # fmt: skip
     demo: bool = _field(
         False, "`no`", "`yes`: a demo with the bundled model only, where nothing can be forgotten, uploaded or exported",
@@ -100,11 +100,11 @@ class Settings(BaseSettings):
     )  # fmt: skip
     proxies: Networks = _field(
         (), "none", "addresses or networks, comma-separated, of the proxies whose header is trusted",
-        "addresses or networks with commas between, such as 127.0.0.1,172.16.0.0/12",
+        "comma-separated addresses or networks, such as 127.0.0.1,172.16.0.0/12",
     )  # fmt: skip
     operators: Names = _field(
         frozenset(), "none", "users who may forget everybody's answers and cancel everybody's jobs; `*`: everybody",
-        "names with commas between, such as ada@example.com,grace@example.com",
+        "comma-separated names, such as ada@example.com,grace@example.com",
     )  # fmt: skip
     open: bool = _field(
         False, "`no`",

@@ -56,11 +56,11 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _made(folder: Path, what: str, variable: str) -> Path:
-    advice = f"Set {variable} to a folder that you may write, with a few GB free."
+    advice = f"Set {variable} to a folder that you can write to, with a few GB free."
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Refusal(f"The {what} {folder} cannot be made: {error.strerror}. {advice}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise Refusal(f"The {what} {folder} cannot be written. {advice}")
+        raise Refusal(f"The {what} {folder} cannot be written to. {advice}")
     return folder

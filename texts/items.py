@@ -78,9 +78,9 @@ def read_items(text: str) -> tuple[Item, ...]:
             bad.append(f"line {number}: {error}")
     if bad:
         more = f"; and {len(bad) - _TOLD} more" if len(bad) > _TOLD else ""
-        raise Refusal(f"The items cannot be read: {'; '.join(bad[:_TOLD])}{more}. Write one item per line, as {_EXAMPLE}.")
+        raise Refusal(f"The items cannot be read: {'; '.join(bad[:_TOLD])}{more}. Write one item per line, like {_EXAMPLE}.")
     if not items:
-        raise Refusal(f"There is no item in this text. Write one per line, as {_EXAMPLE}.")
+        raise Refusal(f"There is no item in this text. Write one per line, like {_EXAMPLE}.")
     if len(items) > _MOST:
         raise Refusal(f"{len(items)} items are too many to wait for. Give at most {_MOST}.")
     return tuple(items)
@@ -105,9 +105,9 @@ def _item(line: str) -> Item:
 
 def _options(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not 2 <= len(given) <= len(LETTERS):
-        raise ValueError(f"its options are not a list of 2 to {len(LETTERS)} texts")
+        raise ValueError(f"its options are not a list of 2 to {len(LETTERS)} strings")
     if not all(isinstance(option, str | int | float) and not isinstance(option, bool) for option in given):
-        raise ValueError("an option is neither a text nor a number")
+        raise ValueError("an option is neither a string nor a number")
     options = tuple(str(option).strip() for option in given)
     if "" in options:
         raise ValueError("an option is empty")

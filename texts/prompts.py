@@ -38,7 +38,7 @@ def prompts_of(text: str) -> list[str]:
     as_json = isinstance(_parsed(lines[0][1]), dict)
     found = [_prompt(number, _parsed(line)) if as_json else line for number, line in lines]
     if not is_text("".join(found)):
-        raise Refusal("The prompts hold half of a surrogate pair, which is no letter. Write the letter itself.")
+        raise Refusal("The prompts contain a lone surrogate, which is not a character. Write the character itself.")
     return found
 
 

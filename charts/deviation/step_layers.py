@@ -23,5 +23,5 @@ def sentence(result: TransitionsResult) -> str:
             before, after = (style.number(1 - getattr(result.cumulative, space)[depth]) for depth in (layer, layer + 1))
             said.append(f"{name} in layer {layer}, from {before} to {after}")
     if not said:
-        return "At this step the two models do not part in any layer."
+        return "At this step the two models do not diverge in any layer."
     return f"Where 1 − cos grows most at this step: {'; '.join(said)}."

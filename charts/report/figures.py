@@ -119,7 +119,7 @@ def _stability(result: Any, plan: Plan) -> list[Shown]:
 
 
 def _evaluate(result: Any, plan: Plan) -> list[Shown]:
-    return [("Pruned less dense", evaluate.differences(result)), ("In numbers", evaluate.table(result))]
+    return [("Pruned minus dense", evaluate.differences(result)), ("In numbers", evaluate.table(result))]
 
 
 def beside_dense(result: AnswersResult, dense: AnswersResult | None, plan: Plan) -> list[Shown]:

@@ -76,7 +76,7 @@ def front(result: SearchResult, plan: Plan, units: str) -> go.Figure:
             marker={"symbol": "circle-open", "size": 20, "color": style.DROP, "line": {"width": 2}},
             name="the plan", hoverinfo="skip",
         )  # fmt: skip
-    figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
+    figure.update_xaxes(style.axis(f"saved share of all {units}", tickformat=".0%", rangemode="tozero"))
     figure.update_yaxes(style.axis("KL(dense‖plan), nats per token", **scales.log_axis([*result.kl_low, *result.kl_high])))
     return style.frame(figure, 420 + 14 * len(figure.data), f"front {result.unit}", finding=_reach(result, steps, units))
 
@@ -151,7 +151,7 @@ def partial(found: SoFar, units: str) -> go.Figure:
             ],
             hovertemplate="%{customdata[1]}<extra></extra>", **style.UNFADED,
         )  # fmt: skip
-    figure.update_xaxes(style.axis(f"saved, of all {units}", tickformat=".0%", rangemode="tozero"))
+    figure.update_xaxes(style.axis(f"saved share of all {units}", tickformat=".0%", rangemode="tozero"))
     figure.update_yaxes(style.axis("KL on the selection windows, nats per token", **scales.log_axis(found.kl)))
     ends = [(found.saved[i], found.kl[i]) for i in steps[-1:]]
     finding = "".join(f"So far: saving {saved:.1%} of all {units} costs a KL of {style.number(kl)} nats" for saved, kl in ends)

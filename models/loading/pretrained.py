@@ -59,7 +59,7 @@ def _whole(source: Source, raw: dict[str, Any]) -> PreTrainedConfig:
         raise Refusal(f"The config.json of {source.name} does not name a model_type, so it is not a transformers model.")
     if raw.get("is_encoder_decoder") or not all(name.endswith(_DECODERS) for name in raw.get("architectures") or ()):
         raise Refusal(
-            f"{source.name} is an encoder ({', '.join(raw.get('architectures') or [kind])}). PruneScope looks into "
+            f"{source.name} is an encoder ({', '.join(raw.get('architectures') or [kind])}). PruneScope works on "
             "decoders, which predict the next token: their architecture ends in ForCausalLM."
         )
     if kind not in CONFIG_MAPPING and "auto_map" in raw and not source.trusted:

@@ -65,7 +65,7 @@ def _order(plan: Plan) -> None:
 
 def _others(can: dict[str, bool]) -> str:
     names = [name for name, fits in can.items() if fits]
-    return f"Formats that can: {', '.join(names)}." if names else "No available format can express this plan."
+    return f"Formats that can express it: {', '.join(names)}." if names else "No available format can express this plan."
 
 
 def _runtimes(form: Format) -> None:

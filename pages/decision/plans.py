@@ -136,8 +136,8 @@ def _table(listed: list[Row]) -> None:
     )  # fmt: skip
     st.caption(
         "All results for this model and text; tasks and speed for their current settings. KL to the dense model in nats per "
-        "token, with its 95 % interval over windows. *Held out*: measured by a search on windows it selected nothing on; "
-        "measure the plan in the drop lab for all windows. Click a header to sort. A selected row replaces the plan."
+        "token, with its 95 % interval over windows. *Held out*: measured by a search on windows not used for selection; "
+        "measure the plan in the Drop lab for all windows. Click a header to sort. A selected row replaces the plan."
     )
 
 
@@ -173,7 +173,7 @@ def _compare(found: Found, plans: list[str], notes: dict[str, Noted], shape: Sha
         return
     compared = shell.workbench().table.pairs(found, first, second) if first != second else []
     if not compared:
-        st.caption("There is no measurement of both plans yet. Measure both in the drop lab, or run the same tasks on both.")
+        st.caption("There is no measurement of both plans yet. Measure both in the Drop lab, or run the same tasks on both.")
         return
     four = st.column_config.NumberColumn(format="%.4f")
     columns = ["measure", "first", "second", "difference", "from", "to", "McNemar p", "verdict", "samples", "unit"]

@@ -168,7 +168,7 @@ def draw(anatomy: Anatomy, plan: Plan) -> None:
     else:
         every = 5.0 if shell.asking("search", base, given) else None
         st.fragment(_so_far, run_every=every)(anatomy, base, given)
-    with st.expander("Would another calibration text select other drops?", expanded=False):
+    with st.expander("Would another calibration text select different drops?", expanded=False):
         stability.draw(base, given)
 
 

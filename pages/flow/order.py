@@ -48,14 +48,14 @@ PLACES = {
     "scan": Place(
         "Drop scan", "radar",
         "What does each attention, MLP and block cost when it alone is left out? Every drop is measured on the text, so the "
-        "order is one of real damage, with intervals, and not of a score.",
+        "ranking reflects real damage, with intervals, rather than a score.",
         "Scan all drops", "drop_lab", "drop parts and read what the model says without them",
     ),
     "key_rank": Place(
         "Key rank", "key",
-        "How many dimensions do the keys of each head use? Where they are few, attention can choose its keys in some of the "
-        "dimensions and read less of the cache.",
-        "Measure key rank", "drop_lab", "try it in an answer, beside the drops",
+        "How many dimensions do the keys of each head use? Where they use few, attention can select its keys in a subset of "
+        "the dimensions and read less of the cache.",
+        "Measure key rank", "drop_lab", "try it on a real answer, alongside drops",
     ),
     "drop_lab": Place(
         "Drop lab", "content_cut",
@@ -65,20 +65,20 @@ PLACES = {
     ),
     "deviation": Place(
         "Deviation", "ssid_chart",
-        "At which layer, token and step does a pruned model leave the dense one? A plan can keep hidden states and multiple "
-        "choice intact and still ruin the text that is generated.",
+        "At which layer, token and step does a pruned model diverge from the dense one? A plan can keep hidden states and "
+        "multiple choice intact and still ruin the text that is generated.",
         "Measure the layers", "compare", "read many answers side by side, or vote on them blind",
     ),
     "compare": Place(
         "Compare", "compare",
         "How do answers change over many prompts and several plans? Read them side by side with the differences marked, or "
-        "vote without knowing which is which; the link brings them back to anybody.",
-        "Compare", "decide", "search plans under a budget, compare them, and export one",
+        "vote without knowing which is which; anyone with the link sees the same comparison.",
+        "Compare", "decide", "search for plans under a budget, compare them, and export one",
     ),
     "decide": Place(
         "Decide", "balance",
-        "Which plan is best under a budget? Plans are searched, compared with intervals, timed and given tasks, and the one "
-        "you choose is exported as a checkpoint.",
+        "Which plan is best under a budget? Search for plans, compare them with confidence intervals, time them, run "
+        "tasks on them, and export the one you choose as a checkpoint.",
         "Search", "storage", "download everything that was measured as one report",
     ),
     "storage": Place(
@@ -94,9 +94,9 @@ PLACES = {
 # What tabs say before there is anything in them.
 PARTS = {
     "plans": "Which plan is best? Every plan measured on this model is listed here with what it saves and what it costs, and "
-    "any two can be compared. Press **Search** in the first tab, or **Measure this plan** in the drop lab.",
-    "speed": "Is the pruned model faster on this machine, and how much memory does it need? It runs in turns with the dense "
-    "one, and each ratio comes with an interval. Press **Measure the speed**.",
+    "any two can be compared. Press **Search** in the first tab, or **Measure this plan** in the Drop lab.",
+    "speed": "Is the pruned model faster on this machine, and how much memory does it need? It runs alternately with the "
+    "dense one, and each ratio comes with an interval. Press **Measure the speed**.",
     "tasks": "Does the pruned model still solve the tasks that the dense one solves? Both answer the same items, and the "
     "difference comes with a paired interval. Press **Run the tasks**.",
     "export": "How do you get a checkpoint that other programs load? Choose a format and a folder name; what is written is "

@@ -104,9 +104,9 @@ def _formula(chosen: LowRank, result: KeyRankResult) -> None:
     )
     if group > 1:
         text += (
-            f" g = {group} query heads share a key head, and each may choose other keys. **The paper’s formula** is for one "
-            f"query head per key head: d_f/2 + k_f = {paper_ratio(chosen.dims, chosen.top):.4g}. Here that is the share of "
-            "multiply-adds, and of what is read if all heads of a group choose the same keys."
+            f" g = {group} query heads share a key head, and each may choose different keys. **The paper’s formula** is for "
+            f"one query head per key head: d_f/2 + k_f = {paper_ratio(chosen.dims, chosen.top):.4g}. Here that is the share "
+            "of multiply-adds, and of what is read if all heads of a group choose the same keys."
         )
     st.caption(text)
 
@@ -172,7 +172,7 @@ def _chosen(result: KeyRankResult, anatomy: Anatomy, found: LowRankResult | None
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button(
         "Add to the plan", key="take_keys", on_click=shell.set_plan, args=(plan,), disabled=chosen.top == 1,
-        help=f"Adds to the plan, in the place of another choice of keys: {plan}.",
+        help=f"Adds this to the plan, replacing any other choice of keys: {plan}.",
     )  # fmt: skip
     if chosen.top < 1 and shell.current_plan() == plan:
         # A link and not st.switch_page, which cannot leave a page whose fields are bound to the address.

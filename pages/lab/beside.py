@@ -28,7 +28,8 @@ def draw(plan: Plan) -> None:
         return
     if changed := asking.changed(live.writing, plan):
         st.warning(
-            f"These answers are out of date: the {' and the '.join(changed)} changed since. Press Answer to write new ones."
+            f"These answers are out of date because of changes to the {' and the '.join(changed)}. Press Answer to generate "
+            "new ones."
         )
     if live.over.is_set():
         _answers(live)
@@ -84,7 +85,7 @@ def _lead_on(live: shell.Live, apart: int | None) -> None:
     if apart is not None and apart < LONGEST and how.temperature == 0:  # there, both texts are greedy
         brought["step"] = apart + 1
     st.page_link(
-        "pages/deviation.py", label="Where do the two part? → Deviation", icon=":material/ssid_chart:",
+        "pages/deviation.py", label="Where do the two diverge? → Deviation", icon=":material/ssid_chart:",
         query_params={f"take_{name}": str(value) for name, value in brought.items()},
         help=f"Deviation reads the first {LONGEST:,} steps." if how.length > LONGEST else None,
     )  # fmt: skip
@@ -110,7 +111,7 @@ def _waiting(live: shell.Live, place: int) -> str:
     learns = [bool(plan.learning) for plan in live.plans]
     if not live.text or learns[place] or not any(learns):
         return shell.plain(live.text)
-    return "Waits for the other answers: they begin together."
+    return "Waiting for the other answers: they all start together."
 
 
 def _facts(live: shell.Live, place: int, written: list[Token]) -> list[str]:

@@ -18,7 +18,7 @@ def draw(live: shell.Live) -> None:
         return
     row = st.container(horizontal=True, vertical_alignment="center")
     row.button("Keep", key="keep_answers", icon=":material/bookmark:", on_click=_keep, args=(live, plans),
-               help="Saves it as a comparison with its own link; both models generate it again.")  # fmt: skip
+               help="Saves this as a comparison with its own link; both models generate their answers again.")  # fmt: skip
     if told := st.session_state.pop("keep_refused", None):
         shell.refused(told)
     kept = st.session_state.get("kept_answers", {})

@@ -53,7 +53,7 @@ def reached(rule: Callable[[int], Plan], asked: int) -> tuple[int, str]:
     """How many of what was asked for there are, and a sentence where that is fewer."""
     plan = rule(asked)
     given = next(count for count in range(1, asked + 1) if rule(count) == plan)
-    return given, "" if given == asked else f"There are {given} of these at most, so {given} are dropped and not {asked}."
+    return given, "" if given == asked else f"At most {given} can be dropped this way, not the {asked} asked for."
 
 
 def draw(layers: int, current: Plan) -> None:

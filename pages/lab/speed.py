@@ -23,8 +23,8 @@ def draw(plan: Plan) -> None:
         st.caption("The plan is empty. Drop something to compare its speed with the dense model's.")
     else:
         answer = shell.ask(
-            "speed", "Measure the speed", "Runs the dense and the pruned model in turns; other load on this machine "
-                                          "distorts the result.",
+            "speed", "Measure the speed", "Runs the dense and the pruned model alternately; other load on this "
+                                          "machine distorts the result.",
             str(plan), params, "speed",
         )  # fmt: skip
         if answer is not None:

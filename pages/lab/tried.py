@@ -44,7 +44,7 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
             **shares,
         },
     )  # fmt: skip
-    st.caption("A selected row, or a point that is clicked, replaces the plan.")
+    st.caption("Selecting a row or clicking a point replaces the plan.")
 
 
 def _row(dense: Anatomy, plan: str, result) -> dict | None:

@@ -20,7 +20,7 @@ def draw(plan: str, plans: list[str], given: dict) -> None:
     st.markdown("**At which layer does this step go wrong?**")
     [answer] = shell.ask_each(
         "step_layers", "Find the layer",
-        f"Reads both models at step {given['step'] + 1} after every block: in which one do states and probabilities part?",
+        f"Reads both models at step {given['step'] + 1} after every block: in which one do states and probabilities diverge?",
         [plan], given,
     )  # fmt: skip
     if answer is None:

@@ -58,7 +58,7 @@ class Guard:
 
 
 _REFUSED = PlainTextResponse(
-    "This server does not answer for that host name. An operator can add it to STREAMLIT_SERVER_ALLOWED_HOSTS.\n", 400
+    "This server does not answer to that host name. An operator can add it to STREAMLIT_SERVER_ALLOWED_HOSTS.\n", 400
 )
 
 

@@ -63,12 +63,12 @@ def _answers(store) -> Iterator[Metric]:
     yield GaugeMetricFamily("prunescope_store_up", "Whether the store of answers can be read.", value=1)
     yield GaugeMetricFamily("prunescope_store_rows", "Answers, and pieces that were learned for them.", value=len(entries))
     hits = sum(entry.hits for entry in entries)
-    yield GaugeMetricFamily("prunescope_store_hits", "Uses of the rows that are stored now, one a minute at most.", value=hits)
-    looked = "Looks of this process at answers and pieces that were {}, one a minute of each at most."
+    yield GaugeMetricFamily("prunescope_store_hits", "Uses of the rows now stored, counted at most once a minute.", value=hits)
+    looked = "Lookups by this process of answers and pieces that were {}, counted at most once a minute each."
     yield CounterMetricFamily("prunescope_hits", looked.format("there"), value=store.looks.hits)
     yield CounterMetricFamily("prunescope_misses", looked.format("not there"), value=store.looks.misses)
-    yield GaugeMetricFamily("prunescope_store_bytes", "Bytes of them.", value=sum(entry.bytes for entry in entries))
-    yield GaugeMetricFamily("prunescope_store_limit_bytes", "Bytes that they may take.", value=store.limit)
+    yield GaugeMetricFamily("prunescope_store_bytes", "Bytes stored.", value=sum(entry.bytes for entry in entries))
+    yield GaugeMetricFamily("prunescope_store_limit_bytes", "Bytes that may be stored.", value=store.limit)
 
 
 def _memory(residents) -> Iterator[Metric]:

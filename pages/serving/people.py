@@ -97,8 +97,8 @@ def refuse_start() -> None:
     refuse_open(now, bool(get_secrets_auth_section()))
     if now.user_header and os.environ.get("FORWARDED_ALLOW_IPS", "unset"):
         raise Refusal(
-            "PRUNESCOPE_USER_HEADER is set, and the web server would put what X-Forwarded-For says in the place of the proxy's "
-            "address. Set FORWARDED_ALLOW_IPS to nothing (FORWARDED_ALLOW_IPS=), so that it does not."
+            "PRUNESCOPE_USER_HEADER is set, and the web server would replace the proxy's address with what "
+            "X-Forwarded-For says. To prevent that, set FORWARDED_ALLOW_IPS to an empty value (FORWARDED_ALLOW_IPS=)."
         )
 
 

@@ -25,7 +25,7 @@ def trouble() -> str:
             file.flush()
         _ = shell.workbench().store.size
     except OSError as error:
-        return f"The data directory cannot be written: {error.strerror}."
+        return f"The data directory cannot be written to: {error.strerror}."
     except (Refusal, shell.StoreError) as error:
         return str(error)
     return ""

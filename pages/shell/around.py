@@ -32,6 +32,6 @@ def around(page: str, layers: int, first: int = 0, layer: int | None = None) -> 
         part = parse(f"{letter}{layer}")
         gone = plan | part == plan
         row.page_link(
-            "pages/drop_lab.py", label=f"The answer {f'with its {name} back' if gone else f'without its {name}'}",
+            "pages/drop_lab.py", label=f"The answer {f'with its {name} restored' if gone else f'without its {name}'}",
             icon=":material/content_cut:", query_params={"take_plan": str(plan - part if gone else plan | part)},
         )  # fmt: skip

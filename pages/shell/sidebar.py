@@ -109,7 +109,7 @@ def _fetch(name: str) -> None:
     if job is not None and job.state == "failed":
         refused(job.error)
     st.button(f"Fetch {name}", key="fetch_text", on_click=fetch_clicked, args=(name,), width="stretch")
-    st.caption("This text comes from the Hugging Face hub and is kept once it was fetched.")
+    st.caption("This text comes from the Hugging Face hub; once fetched, it is kept.")
 
 
 def _plan_fields(known: Anatomy | None) -> None:

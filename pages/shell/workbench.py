@@ -155,7 +155,7 @@ class Workbench:
             done.append(self.executor.export(order, progress))
 
         self._exports[key] = order, done
-        elsewhere = "another process exports to this folder"
+        elsewhere = "another process is exporting to this folder"
         return self.jobs.submit(key, f"Export {order.folder}", work, elsewhere, owner, queue_of(order.ref))
 
     def exporting(self, order: Order) -> tuple[Job | None, Exported | None]:

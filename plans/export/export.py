@@ -68,8 +68,8 @@ class Exported:
 
     def __str__(self) -> str:
         return (
-            f"{self.folder} holds {self.bytes:,} bytes of weights. Read back and compared with the pruned model, "
-            f"{self.differs_by} {self.difference:.3g} nats."
+            f"{self.folder} holds {self.bytes:,} bytes of weights. It was read back and compared with the pruned "
+            f"model: {self.differs_by} {self.difference:.3g} nats."
         )
 
 

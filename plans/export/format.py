@@ -109,7 +109,7 @@ class Format:
     tolerance: Mapping[torch.dtype, float]
     companions: bool = True
     differs: Callable[[Tensor, Tensor], float] = largest
-    differs_by: str = "a log-probability differs by"
+    differs_by: str = "log-probabilities differ by up to"
     or_else: str = ""
     library: str = "transformers"
 
@@ -123,4 +123,4 @@ def unwritable(plan: Plan) -> str:
         return ""
     rest = Plan(tuple(op for op in plan.operations if op not in others))
     instead = f" Without it the plan is {rest}." if rest else ""
-    return f"'{others[0]}' changes how the model computes and not its weights, and no checkpoint can say that.{instead}"
+    return f"'{others[0]}' changes how the model computes rather than its weights, and no checkpoint can express that.{instead}"

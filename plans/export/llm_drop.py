@@ -57,7 +57,7 @@ FORMAT = Format(
             "folder, and load with trust_remote_code and the transformers version that LLM-Drop asks for",
         ),
         Runtime("PruneScope", True, "reads the lists"),
-        Runtime("transformers", False, "alone it ignores the lists and makes up the missing weights"),
+        Runtime("transformers", False, "alone it ignores the lists and fills in the missing weights at random"),
         Runtime("vLLM", False, "it knows no such lists"),
         Runtime("llama.cpp", False, "its converter knows no such lists"),
     ),

@@ -32,11 +32,11 @@ def _not_llama(checkpoint: Checkpoint) -> str:
     """Why DeciLM, which is a Llama, cannot be this model; empty: it can."""
     name, config = checkpoint.family.name, checkpoint.config
     if name not in ("llama", "mistral"):
-        return f"DeciLM is a Llama with gaps, and {name} computes something else."
+        return f"DeciLM is a Llama with gaps, but {name} computes something else."
     if getattr(config, "sliding_window", None):
-        return "DeciLM sees the whole context, and this model has a sliding window."
+        return "DeciLM sees the whole context, but this model has a sliding window."
     if getattr(config, "hidden_act", "silu") != "silu":
-        return f"vLLM's DeciLM has silu as its activation, and this model has {config.hidden_act}."
+        return f"vLLM's DeciLM uses the silu activation, but this model uses {config.hidden_act}."
     return ""
 
 
@@ -105,8 +105,8 @@ FORMAT = Format(
     runtimes=(
         Runtime("vLLM", True, "with --trust-remote-code, for the config file that is written beside the weights"),
         Runtime("PruneScope", True, "reads block_configs"),
-        Runtime("SGLang", True, "where the width of the MLP is a multiple of 256; not tried"),
-        Runtime("llama.cpp", True, "after convert_hf_to_gguf.py, where the width of the MLP is a multiple of 256; not tried"),
+        Runtime("SGLang", True, "where the width of the MLP is a multiple of 256; not tested"),
+        Runtime("llama.cpp", True, "after convert_hf_to_gguf.py, where the width of the MLP is a multiple of 256; not tested"),
         Runtime("transformers", False, "it has no DeciLM, and no layer without attention or MLP"),
     ),
     cannot=_cannot,

@@ -11,7 +11,7 @@ def format_named(name: str) -> Format:
     """The format of that name; a Refusal lists the names there are."""
     if name in FORMATS:
         return FORMATS[name]
-    raise Refusal(f"There is no format '{name}'. There are: {', '.join(FORMATS)}.")
+    raise Refusal(f"There is no format '{name}'. Choose one of: {', '.join(FORMATS)}.")
 
 
 def fitting(checkpoint: Checkpoint) -> list[str]:
@@ -25,5 +25,5 @@ def refuse_unfit(form: Format, checkpoint: Checkpoint) -> None:
     if not why:
         return
     others = fitting(checkpoint)
-    instead = f"Formats that can: {', '.join(others)}." if others else "No other format can, either."
+    instead = f"Formats that can express it: {', '.join(others)}." if others else "No other format can either."
     raise Refusal(f"The format '{form.name}' cannot express '{checkpoint.plan}'. {why} {instead}")

@@ -14,7 +14,7 @@ def _cannot(checkpoint: Checkpoint) -> str:
     if why := unwritable(checkpoint.plan):
         return why
     if drops.attention or drops.mlp:
-        return "A plain model has both sublayers in each of its blocks, so it can only be without whole blocks."
+        return "A plain model has both sublayers in each of its blocks, so only whole blocks can be removed."
     if len(drops.blocks) == checkpoint.layers:
         return "Other tools cannot load a model without any block."
     try:

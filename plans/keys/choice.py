@@ -61,7 +61,7 @@ def switch_on(
         A share is not in (0, 1], the basis is another model's, or the family's attention cannot be replaced.
     """
     if method not in METHODS:
-        raise Refusal(f"There is no way '{method}' to choose keys. There are: {', '.join(METHODS)}.")
+        raise Refusal(f"There is no way '{method}' to choose keys. Choose one of: {', '.join(METHODS)}.")
     shares = LowRank(dims, top)
     if method in ("loki", "pca") and (missing := [layer for layer in view.attentions if layer not in basis]):
         raise Refusal(f"The directions of the keys of layer {missing[0]} are missing. Calibrate the plan on this model again.")

@@ -93,7 +93,7 @@ def _share(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise Refusal(f"'{text}' is not a number. Write a share as 0.25.") from None
+        raise Refusal(f"'{text}' is not a number. Write a share such as 0.25.") from None
 
 
 def _written(values: Mapping[str, str]) -> str:
@@ -109,7 +109,7 @@ def _read(keys: Keys) -> dict[str, str]:
 _PERCENT = {share: f"{100 * float(share):g} %" for share in ("1", *_SHARES)}
 KIND = Kind(
     "keys",
-    "Attend to few keys",
+    "Attend to fewer keys",
     (
         ("k:0.25/0.5", "attention to half of the keys, chosen in a quarter of their dimensions"),
         (f"k:0.25/0.5/{WHOLE}", "the same, keys counted as Loki's code does"),

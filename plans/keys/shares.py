@@ -37,7 +37,7 @@ class LowRank:
             object.__setattr__(self, name, share)
             if not 0 < share <= 1:
                 raise Refusal(f"Attention to {share:g} of the keys or dimensions is not valid. Write shares above 0 and "
-                              "up to 1, as k:0.25/0.5 for a quarter of the dimensions and half of the keys.")  # fmt: skip
+                              "up to 1, as in k:0.25/0.5 for a quarter of the dimensions and half of the keys.")  # fmt: skip
 
     def __str__(self) -> str:
         return f"k:{self.dims:g}/{self.top:g}{f'/{WHOLE}' if self.whole else ''}"
@@ -62,10 +62,12 @@ def shares(text: str, noun: str) -> list[float]:
         try:
             share = round(float(item), 4)  # as exact as a plan's text
         except ValueError:
-            raise Refusal(f"'{item}' is not a number. Write shares of the {noun} with commas between, as 0.5,0.25.") from None
+            raise Refusal(f"'{item}' is not a number. Write comma-separated shares of the {noun}, such as 0.5,0.25.") from None
         if not 0 < share <= 1:
-            raise Refusal(f"A share of {item} of the {noun} is not valid. Write numbers above 0 and at most 1, as 0.5,0.25.")
+            raise Refusal(
+                f"A share of {item} of the {noun} is not valid. Write numbers above 0 and at most 1, such as 0.5,0.25."
+            )
         found[share] = None
     if not 0 < len(found) <= _MOST:
-        raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, as 0.5,0.25.")
+        raise Refusal(f"{len(found)} shares of the {noun} were asked for. Write 1 to {_MOST}, such as 0.5,0.25.")
     return list(found)

@@ -21,7 +21,7 @@ def check_group(width: int, sparsity: Sparsity, name: str) -> None:
     if sparsity.group and width % sparsity.group:
         raise Refusal(
             f"{sparsity} prunes in groups of {sparsity.group} inputs, but {name} has {width}, which {sparsity.group} does "
-            f"not divide. Give a share instead, as w:{sparsity.method}@{sparsity.ratio:g}."
+            f"not divide. Give a share instead, as in w:{sparsity.method}@{sparsity.ratio:g}."
         )
 
 

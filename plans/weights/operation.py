@@ -90,7 +90,7 @@ def _parse(item: str) -> Weights | None:
     except ValueError as error:
         if isinstance(error, Refusal):
             raise
-        raise Refusal(f"'{amount}' is not a number. Write a share as 0.25.") from None
+        raise Refusal(f"'{amount}' is not a number. Write a share such as 0.25.") from None
 
 
 def _written(values: Mapping[str, str]) -> str:

@@ -48,10 +48,12 @@ class Sparsity:
             object.__setattr__(self, "ratio", round(self.ratio, 4))
         if not 0 < self.ratio < 1:
             raise Refusal(
-                f"A share of {self.ratio:g} pruned weights is not valid. Write a number between 0 and 1, as w:wanda@0.5."
+                f"A share of {self.ratio:g} pruned weights is not valid. Write a number between 0 and 1, as in w:wanda@0.5."
             )
         if self.group and not (2 <= self.group <= 64 and abs(self.ratio * self.group - self.pruned) < 1e-9):
-            raise Refusal(f"{self.ratio * self.group:g} of {self.group} weights cannot be pruned. Write N:M, as w:wanda@2:4.")
+            raise Refusal(
+                f"{self.ratio * self.group:g} of {self.group} weights cannot be pruned. Write N:M, as in w:wanda@2:4."
+            )
 
     @property
     def pruned(self) -> int:
@@ -65,8 +67,8 @@ class Sparsity:
     def sentence(self) -> str:
         """What is pruned, in words."""
         amount = f"{self.pruned} of every {self.group}" if self.group else f"{100 * self.ratio:.4g} % of the"
-        where = {"all": "left", "attention": "of attention", "mlp": "of the MLPs"}[self.modules]
-        return f"sets {amount} weights {where} to zero, chosen by {METHODS[self.method]}"
+        which = {"all": "remaining weights", "attention": "weights of attention", "mlp": "weights of the MLPs"}[self.modules]
+        return f"sets {amount} {which} to zero, chosen by {METHODS[self.method]}"
 
     @property
     def amount(self) -> str:

@@ -162,7 +162,7 @@ def _run(
         rows: dict[int, dict[str, Any]] = {}
         for batch in batches_by_length(options, subject.config.vocab_size):
             done = len(found) * len(items) + len(rows)
-            progress(done, 2 * len(items), f"{name} of {len(rows)} of {len(items)} items")
+            progress(done, 2 * len(items), f"{name}: {len(rows)} of {len(items)} items")
             asked = [(items[place], options[place]) for place in batch]
             rows |= zip(batch, _ask(asked, way, readouts, params.temperature, subject.device), strict=True)
         found[name] = choices(items, [rows[place] for place in range(len(items))])
@@ -181,7 +181,9 @@ def _run(
 def _lettered(subject: Subject, item: Item, name: str) -> OptionTokens:
     each = tokenize_options(subject, item.lettered, LETTERS[: len(item.options)], name)
     if each.firsts is None:
-        raise Refusal(f"{name}: this tokenizer writes two of the letters A to E with one token, so none can be chosen.")
+        raise Refusal(
+            f"{name}: this tokenizer encodes two of the letters A to E as the same token, so they cannot be told apart."
+        )
     return each.trimmed
 
 

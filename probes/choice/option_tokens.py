@@ -73,7 +73,9 @@ def tokenize_options(subject: Subject, prompt: str, options: Sequence[str], name
     if start == 0:
         raise Refusal(f"{name}: its question is too short: none of its tokens come before the options. Write a longer one.")
     if empty := next((option for option, row in zip(options, rows, strict=True) if len(row) <= start), None):
-        raise Refusal(f"{name}: this model's tokenizer leaves no token of the option '{empty[:40]}'. Write it differently.")
+        raise Refusal(
+            f"{name}: this model's tokenizer turns the option '{empty[:40]}' into no tokens at all. Write it differently."
+        )
     longest = max(map(len, rows))
     if subject.context is not None and longest > subject.context:
         raise Refusal(f"{name} has {longest} tokens, but this model reads at most {subject.context}. Shorten it.")

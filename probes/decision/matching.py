@@ -27,7 +27,7 @@ def matching(rows: Sequence[Row], text: str) -> list[Row]:
     asked = [each for term in terms if set(term) & set("<>=!") for each in conditions([term])]
     for condition in asked:
         if condition.field not in NUMBERS:
-            raise Refusal(f"'{condition.field}' is not a number in this table. There are: {', '.join(NUMBERS)}.")
+            raise Refusal(f"'{condition.field}' is not a number in this table. Choose one of: {', '.join(NUMBERS)}.")
     words = [term.casefold() for term in terms if not set(term) & set("<>=!")]
     return [row for row in rows if all(_meets(row, each) for each in asked) and all(word in _text(row) for word in words)]
 

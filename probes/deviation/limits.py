@@ -34,7 +34,7 @@ THRESHOLDS = (
     ("Text generation, far", f"KL > {FAR:g} nat per step",
      "On average they have become e times less likely: another text, seldom as good."),
     ("Repetition", f"> {100 * REPEATED:.0f} % of 4-grams, and {100 * MORE_REPEATED:.0f} points more than the dense texts",
-     "Nearly every third sequence of four tokens was there before: the text repeats itself."),
+     "Nearly one in three 4-token sequences has occurred before: the text repeats itself."),
     ("Multiple choice", f"same choice ≥ {100 * AGREEMENT:.0f} %, accuracy lost ≤ {100 * LOST:.0f} points",
      "Judged by letter or by text, whichever the dense model is better at. Samples are items."),
     ("Guessing", f"accuracy − chance > {100 * GUESSING:.0f} points",

@@ -93,6 +93,6 @@ def ended(error: Exception) -> str:
     """What to say to whoever asked something of a process that has ended."""
     why = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2].strip()[:300]}"
     return (
-        f"The process on the cluster that computed this has ended, or its node has ({why}). Ask again, and a "
-        "new one begins; with fewer or shorter windows, or a smaller dtype, it needs less memory."
+        f"The process on the cluster that computed this has ended, or its node has ({why}). Ask again to "
+        "start a new one; fewer or shorter windows, or a smaller dtype, need less memory."
     )

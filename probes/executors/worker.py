@@ -153,8 +153,8 @@ def _started() -> subprocess.Popen:
 
 
 def _ended(code: int) -> str:
-    by = "the system killed it, perhaps for its memory" if code == -9 else f"with exit code {code}"
+    by = "the system killed it, perhaps because it used too much memory" if code == -9 else f"with exit code {code}"
     return (
-        f"The computing process has ended: {by}. What was finished is kept. Ask again, and a new one begins; with fewer or "
-        "shorter windows, or a smaller dtype, it needs less memory."
+        f"The computing process has ended: {by}. What was finished is kept. Ask again to start a new one; fewer or "
+        "shorter windows, or a smaller dtype, need less memory."
     )

@@ -42,7 +42,7 @@ class Vote:
 
     def __post_init__(self) -> None:
         if self.choice not in (*CHOICES, SEEN):
-            raise Refusal(f"There is no choice '{self.choice}'. There are: {', '.join(CHOICES)}.")
+            raise Refusal(f"There is no choice '{self.choice}'. Choose one of: {', '.join(CHOICES)}.")
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ ENTRIES = (
     Entry(
         "KL reversed",
         ("kl reversed",),
-        "The divergence with the models changed round.",
-        "`Σ q ln(q / p)` per token, with q of the pruned and p of the dense model",
+        "The divergence with the two models swapped.",
+        "`Σ q ln(q / p)` per token, with q from the pruned and p from the dense model",
         "0 is no change; far above KL(dense‖pruned), the pruned model is sure of tokens that the dense one finds unlikely",
         "how much the dense model's tokens lost: that is KL(dense‖pruned).",
     ),
@@ -51,7 +51,7 @@ ENTRIES = (
         "KL(dense‖pruned)",
         ("kl", "kl *", "kl,*", "kl(*", "mean kl*"),
         "How far the pruned model's prediction of the next token is from the dense model's, in nats.",
-        "`Σ p ln(p / q)` over the vocabulary, p of the dense and q of the pruned model, mean over tokens",
+        "`Σ p ln(p / q)` over the vocabulary, p from the dense and q from the pruned model, mean over tokens",
         "0 is no change; at 0.1 the dense model's tokens keep nine tenths of their probability; above 1 texts fall apart",
         "that answers got worse: it measures difference from the dense model, on this text. A small one does not promise good "
         "long answers.",

@@ -38,7 +38,10 @@ class Entry:
     def help(self) -> str:
         """All of it as Markdown."""
         source = f"\n\n*Source*: {self.source}" if self.source else ""
-        return f"{self.what}\n\n*Computed*: {self.formula}\n\n*Read*: {self.good}\n\n*It does not mean*: {self.beware}{source}"
+        return (
+            f"{self.what}\n\n*Computed*: {self.formula}\n\n*How to read it*: {self.good}\n\n"
+            f"*What it does not mean*: {self.beware}{source}"
+        )
 
     @property
     def brief(self) -> str:

@@ -7,8 +7,8 @@ ENTRIES = (
         "Times as fast",
         ("*times as fast*", "*× dense*", "decode", "prefill"),
         "How much faster the pruned model is.",
-        "the median over rounds of dense time ÷ pruned time, both timed in turns on this machine",
-        "above 1 is faster; believe it where the interval leaves 1 out",
+        "the median over rounds of dense time ÷ pruned time, both timed alternately on this machine",
+        "above 1 is faster; trust it where the interval excludes 1",
         "the speed on another machine, batch or length. Zeros and chosen keys are not faster here.",
     ),
     Entry(
@@ -30,7 +30,7 @@ ENTRIES = (
     Entry(
         "Peak memory",
         ("peak memory*",),
-        "The most memory while it ran.",
+        "The most memory used during the run.",
         "as the allocator (GPU) or the process (CPU) reports it, with the dense weights in it",
         "lower is better",
         "what an exported checkpoint needs: that has the smaller weights alone.",
@@ -40,7 +40,7 @@ ENTRIES = (
         ("kv cache*", "kv bytes*", "cache", "keys attended to*"),
         "Memory for the keys and values of the context.",
         "2 · KV heads · head dimension · bytes per number, over the attentions that are left, per token",
-        "less lets longer contexts or more people in",
+        "less leaves room for longer contexts or more users",
         "less by dropping MLPs or by zeros: only a dropped attention frees it.",
     ),
     Entry(
@@ -49,7 +49,7 @@ ENTRIES = (
         "The weights of the model.",
         "each tensor once, shared embeddings too; of a plan: what it leaves, as a number or a share",
         "fewer take less memory",
-        "speed: that is timed apart.",
+        "speed: that is timed separately.",
     ),
     Entry(
         "Weights",
@@ -72,7 +72,7 @@ ENTRIES = (
         ("size (*",),
         "Bytes of a stored answer or of an export.",
         "as written",
-        "Storage forgets what was unused for longest when its limit is reached",
+        "when its limit is reached, Storage forgets what has gone unused longest",
         "memory of the model.",
     ),
     Entry(
@@ -88,7 +88,7 @@ ENTRIES = (
         ("computed in*",),
         "How long the answer took.",
         "seconds from the first window to the last, without loading the model and what a plan learned before",
-        "as an idea of what asking again costs",
+        "as a rough idea of what asking again would cost",
         "the speed of the pruned model.",
     ),
     Entry(

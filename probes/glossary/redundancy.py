@@ -42,7 +42,7 @@ ENTRIES = (
         "Kendall τ",
         ("kendall*",),
         "The same question, by pairs.",
-        "pairs of drops in the same order less pairs in the opposite one, over all pairs, corrected for ties",
+        "pairs of drops in the same order minus pairs in the opposite one, over all pairs, corrected for ties",
         "1 is the same order, 0 no relation; it is smaller than ρ for the same agreement",
         "that the order of the best few is right: all pairs count alike.",
     ),

@@ -13,7 +13,7 @@ from refusal import Refusal
 
 # Unit → what it counts, in words.
 UNITS = {
-    "sublayers": "attentions and MLPs",
+    "sublayers": "attention and MLP sublayers",
     "blocks": "whole blocks",
     "parameters": "parameters",
     "bytes": "bytes of weights",

@@ -94,4 +94,4 @@ def _listed(text: str) -> set[str]:
 def _refuse_unknown(what: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
     unknown = [each for each in given if each not in known]
     if unknown or not given:
-        raise Refusal(f"There is no {what} '{', '.join(unknown)}'. There are: {', '.join(known)}.")
+        raise Refusal(f"There is no {what} '{', '.join(unknown)}'. Choose from: {', '.join(known)}.")

@@ -58,7 +58,7 @@ class StabilityParams:
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
-            raise Refusal(f"There is no strategy '{self.strategy}'. There are: {', '.join(STRATEGIES)}.")
+            raise Refusal(f"There is no strategy '{self.strategy}'. Choose one of: {', '.join(STRATEGIES)}.")
         self.search(self.seed)
 
     def search(self, seed: int) -> SearchParams:

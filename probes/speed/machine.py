@@ -129,10 +129,10 @@ class Watch:
 
 def _sentence(others: int, elsewhere: float, quiet: bool) -> str:
     if quiet:
-        return "measured in quiet"
+        return "measured on an otherwise idle machine"
     seen = [f"{others} other job{'s' if others > 1 else ''} ran in this process"] if others else []
     seen += [f"other processes took {elsewhere:.1f} cores"] if elsewhere > QUIET else []
-    return f"not measured in quiet: {' and '.join(seen)}"
+    return f"measured on a busy machine: {' and '.join(seen)}"
 
 
 def _busy() -> float:

@@ -1,4 +1,4 @@
-"""How fast a plan makes a model, and what memory it takes: dense and pruned in turns, on this machine, now.
+"""How fast a plan makes a model, and what memory it takes: dense and pruned alternately, on this machine, now.
 
 Reading the prompt (prefill) and writing after it (decode) are told apart: the first is limited by arithmetic, the second by
 memory. A time depends on the machine and the moment, so the answer belongs to the machine, names the circumstances, and

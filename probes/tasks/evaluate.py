@@ -69,7 +69,7 @@ class EvaluateParams:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise Refusal(f"Name a task, such as {BUILTIN} or hellaswag; several with commas between.")
+            raise Refusal(f"Name a task, such as {BUILTIN} or hellaswag; separate several with commas.")
         if self.limit < 0:
             raise Refusal(f"A limit of {self.limit} items is not valid. Write 0 for all items, or a number of items.")
         if self.fewshot < -1:

@@ -34,7 +34,7 @@ VIEWS = {
     "decide?decide=Export": ".st-key-export_folder",
     "storage": ".st-key-bundle_take",
     "tour": ".st-key-chart_tour_importance .main-svg",
-    "tour?tour_step=2 · Its price": TABLE,
+    "tour?tour_step=2 · What it costs": ".st-key-chart_tour_tried .main-svg",
     "tour?tour_step=3 · How it reads": ".answer",
     "tour?tour_step=4 · Your turn": ".stMain [data-testid=stPageLink]",
     "glossary": ".st-key-glossary_find",
@@ -50,7 +50,7 @@ VIEWS[f"?{NOBODYS}"] = ".st-key-introduction_model .main-svg"
 # Pages on which something is pressed before they are looked at: the key of the button.
 PRESSED = {"drop_lab?answer_length=8": "answer", "decide?decide=Speed&speed_prompt=32&speed_new=4": "ask_speed"}
 VIEWS |= {
-    "drop_lab?answer_length=8": ".st-key-steps",
+    "drop_lab?answer_length=8": ".st-key-keep_answers",
     "decide?decide=Speed&speed_prompt=32&speed_new=4": ".st-key-chart_speed_rounds .main-svg",
 }
 

@@ -37,7 +37,7 @@ def test_only_what_nothing_beats_is_on_the_front():
 @pytest.mark.parametrize("plan", [EMPTY, parse("a3"), parse("m9")])
 def test_the_front_is_valid_labelled_and_clickable(plan):
     result = found()
-    figure = charts.front(result, plan, "attentions and MLPs")
+    figure = charts.front(result, plan, "attention and MLP sublayers")
     drawn = json.loads(figure.to_json())
     assert "NaN" not in figure.to_json() and drawn["layout"]["uirevision"]
     assert all(axis.title.text for axis in axes(figure))
@@ -48,14 +48,14 @@ def test_the_front_is_valid_labelled_and_clickable(plan):
 
 
 def test_strategies_are_told_apart_without_colour():
-    figure = charts.front(found(), EMPTY, "attentions and MLPs")
+    figure = charts.front(found(), EMPTY, "attention and MLP sublayers")
     looks = [(trace.marker.symbol, trace.line.dash, trace.mode) for trace in figure.data if trace.name in charts.NAME.values()]
     assert len({*looks}) == len(looks) == len(STRATEGIES)
 
 
 def test_intervals_are_drawn_where_they_were_measured():
     result = found()
-    figure = charts.front(result, EMPTY, "attentions and MLPs")
+    figure = charts.front(result, EMPTY, "attention and MLP sublayers")
     (trace,) = [trace for trace in figure.data if trace.name == charts.NAME["swaps"]]
     np.testing.assert_allclose(trace.error_y.array, [0.02, 0.04], rtol=1e-3)
 
@@ -64,7 +64,7 @@ def test_what_is_known_so_far_is_drawn_and_clickable():
     shown = SoFar(
         ["a1", "a1,m2", "m3"], np.array([0.125, 0.25, 0.125]), np.array([0.1, 0.3, 0.4]), np.array([True, True, False]), 5
     )
-    figure = charts.partial(shown, "attentions and MLPs")
+    figure = charts.partial(shown, "attention and MLP sublayers")
     json.loads(figure.to_json())
     assert all(axis.title.text for axis in axes(figure))
     assert [[point[0] for point in trace.customdata] for trace in figure.data] == [["m3"], ["a1", "a1,m2"]]

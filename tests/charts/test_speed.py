@@ -12,7 +12,7 @@ from probes.speed.pace import SAME, pace
 from probes.speed.speed import Memory, SpeedResult
 from tests.charts.fakes import axes, clickable
 
-WHERE = Circumstances("cpu", "A CPU", "float32", "sdpa", 2, 2, 0.1, 0.4, 0.05, 0, True, "measured in quiet")
+WHERE = Circumstances("cpu", "A CPU", "float32", "sdpa", 2, 2, 0.1, 0.4, 0.05, 0, True, "measured on an otherwise idle machine")
 WEIGHED = Memory("resident set of the whole process", 500_000_000, 560_000_000, 500_000_000, 540_000_000,
                  270_000_000, 250_000_000, 30_000_000, 20_000_000, 30_000_000, 20_000_000)  # fmt: skip
 
@@ -67,7 +67,7 @@ def test_no_difference_is_told_in_the_chart_and_in_the_table():
     assert results["m1"].decode.says == SAME
     assert SAME in charts.ratios(results).data[1].customdata[0][1]
     (row,) = charts.table(results)
-    assert row["decode, verdict"] == SAME and row["measured"] == "measured in quiet"
+    assert row["decode, verdict"] == SAME and row["measured"] == "measured on an otherwise idle machine"
     assert row["decode, ms"] == pytest.approx(1e3 * results["m1"].decode.pruned) and row["KV cache, MB"] == 20.0
 
 

@@ -43,9 +43,9 @@ def test_every_kind_of_plan_is_called_what_it_does():
     assert {plan: trace.name for plan, trace in seen.items()} == {
         "": "Dense",
         "w:wanda@0.5": "Prune weights only",
-        "k:0.25/0.5": "Attend to few keys only",
+        "k:0.25/0.5": "Attend to fewer keys only",
         "a1,w:wanda@0.5": "Attention + prune weights",
-        "w:wanda@0.5,k:0.25/0.5": "Prune weights + attend to few keys",
+        "w:wanda@0.5,k:0.25/0.5": "Prune weights + attend to fewer keys",
         "a1,m2": "Attention + MLP",
     }
     looks = {(trace.marker.color, trace.marker.symbol) for trace in seen.values()}

@@ -219,7 +219,7 @@ def test_a_prompt_of_which_no_token_is_left_is_refused():
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.normalizer = normalizers.Replace(Regex("[^ -~]"), "")
     assert prompt_tokens(tokenizer, "Paris 巴黎", False).shape[1] > 0
-    with pytest.raises(Refusal, match="leaves no token of the prompt"):
+    with pytest.raises(Refusal, match="turns the prompt into no tokens"):
         prompt_tokens(tokenizer, "巴黎", False)
 
 

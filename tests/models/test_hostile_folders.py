@@ -45,7 +45,7 @@ def refused(folder, says):
 @pytest.mark.parametrize(
     "values, says",
     [
-        ({"model_type": ["llama"]}, "model_type in config.json must be a text"),
+        ({"model_type": ["llama"]}, "model_type in config.json must be a string"),
         ({"architectures": [1, 2]}, "architectures in config.json must be a list of names"),
         ({"architectures": "LlamaForCausalLM"}, "architectures in config.json must be a list of names"),
         ({"architectures": {"a": 1}}, "must be a list of names"),
@@ -60,7 +60,7 @@ def refused(folder, says):
         ({"hidden_size": True}, "hidden_size .* not True"),
         ({"hidden_size": 10**7}, "hidden_size .* from 1 to 1,048,576"),
         ({"hidden_size": 10**6}, "tokens of width 1,000,000, but the embeddings in the weights have the shape 287 × 32"),
-        ({"intermediate_size": 10**7}, "describes .* numbers, but its weights hold"),
+        ({"intermediate_size": 10**7}, "describes .* parameters, but its weights hold"),
         ({"vocab_size": 10**10}, "vocab_size .* not 10000000000"),
         ({"vocab_size": 10**8}, "100,000,000 tokens of width 32, but"),
         ({LAYERS: 10**9}, "num_hidden_layers .* from 1 to 1,000"),
@@ -182,7 +182,7 @@ def test_weights_without_an_embedding(copy):
     weights = load_file(copy / "model.safetensors")
     del weights["model.embed_tokens.weight"]
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    refused(copy, "hold no embedding of tokens")
+    refused(copy, "hold no token embedding")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_the_table_is_filtered_and_a_row_is_still_its_plan(measured):
     measured.at.text_input(key="plans_filter").set_value("nothing-like-that").run()
     assert "No plan matches (of 2)" in measured.texts()
     measured.at.text_input(key="plans_filter").set_value("size>3").run()
-    assert any("There are: saved, cache" in each for each in measured.errors()) and len(measured.table("same top token")) == 2
+    assert (
+        any("Choose one of: saved, cache" in each for each in measured.errors()) and len(measured.table("same top token")) == 2
+    )
 
 
 def test_what_a_search_chose_is_in_the_table(visit):
@@ -141,7 +143,7 @@ def test_an_export_outside_its_folder_is_refused(measured, folder):
 
 def test_a_format_that_cannot_say_the_plan_names_those_that_can(measured):
     measured.open("decide", "Export").at.text_input(key="plan").set_value("a1,k:0.5/0.5").run()
-    assert any("no checkpoint can say that" in each.value for each in measured.at.warning) and not measured.has("export")
+    assert any("no checkpoint can express that" in each.value for each in measured.at.warning) and not measured.has("export")
     measured.at.text_input(key="plan").set_value("a1").run()
     measured.at.selectbox(key="export_format").set_value("removed").run()
     assert any("noop" in each.value for each in measured.at.warning)
@@ -194,4 +196,4 @@ def test_a_point_of_a_running_search_becomes_the_plan(visit):
     visitor.point("partial", plan).look()
     assert visitor.plan == plan
     visitor.at.selectbox(key="search_unit").set_value("milliseconds").run()
-    assert "attentions and MLPs" in str(visitor.figures()["partial"]["layout"]["xaxis"]), "times are not known yet"
+    assert "attention and MLP sublayers" in str(visitor.figures()["partial"]["layout"]["xaxis"]), "times are not known yet"

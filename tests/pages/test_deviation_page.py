@@ -254,8 +254,8 @@ def test_a_step_leads_to_its_layer_and_the_layer_to_the_other_pages(deviation):
     assert asked["params"]["prompts"] == "the capital of France" and asked["params"]["chat"] == "off"
     links = visitor.links()
     assert links["Its heads"] == "key_rank?take_layer=2" and "What dropping it costs" in links
-    assert links["The answer with its block back"] == "drop_lab?take_plan="
-    assert links["The answer with its attention back"] == "drop_lab?take_plan=m2"
+    assert links["The answer with its block restored"] == "drop_lab?take_plan="
+    assert links["The answer with its attention restored"] == "drop_lab?take_plan=m2"
     click(visitor, 2)
     assert visitor.has("ask_step_layers") and "step_depth" not in visitor.figures(), "another step is another question"
     click(visitor, 1)
@@ -273,7 +273,7 @@ def test_the_costliest_sublayer_leads_to_the_other_pages(deviation):
 
 def test_a_prompt_is_brought_along_from_the_drop_lab(deviation, visit):
     lab = visit("drop_lab", plan="b1-3", prompt="the capital\nof France", answer_length=6, chat="false").click("answer").wait()
-    link = lab.links()["Where do the two part? → Deviation"]
+    link = lab.links()["Where do the two diverge? → Deviation"]
     page, _, query = link.partition("?")
     assert page == "deviation"
     there = visit("deviation", plan="b1-3", **dict(parse_qsl(query)))
@@ -285,7 +285,7 @@ def test_a_prompt_is_brought_along_from_the_drop_lab(deviation, visit):
     [apart] = re.findall(r"First difference at token (\d+)\.", lab.texts())
     assert dict(parse_qsl(query))["take_step"] == apart
     assert state["step"] == int(apart) and f"First difference at step {apart} " in there.texts()
-    assert "Where do the two part? → Deviation" not in visit("drop_lab", plan="").click("answer").wait().links()
+    assert "Where do the two diverge? → Deviation" not in visit("drop_lab", plan="").click("answer").wait().links()
 
 
 def test_what_a_link_brings_replaces_what_the_page_had_before(deviation):

@@ -205,7 +205,7 @@ def test_a_preset_says_that_it_replaces_and_when_there_is_no_more_of_it(lab):
     assert label() == "Drop these"
     lab.at.selectbox(key="preset").select("every other attention")
     lab.at.number_input(key="preset_count").set_value(3).run()
-    assert "There are 2 of these at most, so 2 are dropped and not 3." in lab.whole().texts()
+    assert "At most 2 can be dropped this way, not the 3 asked for." in lab.whole().texts()
     lab.at.number_input(key="preset_count").set_value(2).run()
     assert "at most, so" not in lab.whole().texts()
 
@@ -462,9 +462,9 @@ def test_an_answer_of_an_older_plan_or_setting_says_so(lab):
     lab.at.number_input(key="windows").set_value(1).run()
     assert "out of date" not in lab.texts()  # this plan learns nothing from the text
     lab.at.text_input(key="plan").set_value("a0").run()
-    assert "out of date: the plan changed since" in lab.texts()
+    assert "out of date because of changes to the plan." in lab.texts()
     lab.at.number_input(key="answer_length").set_value(5).run()
-    assert "out of date: the plan and the settings changed since" in lab.texts()
+    assert "out of date because of changes to the plan and the settings." in lab.texts()
     assert "out of date" not in lab.click("answer").wait().texts()
 
 
@@ -499,7 +499,7 @@ def test_only_an_answer_that_learns_says_what_is_learned(lab, monkeypatch):
     assert reached.wait(SECONDS)
     texts = lab.look().texts()
     gate.set()
-    assert texts.count("pruning layer 7") == 1 and texts.count("Waits for the other answers") == 2
+    assert texts.count("pruning layer 7") == 1 and texts.count("Waiting for the other answers") == 2
     lab.wait()
 
 

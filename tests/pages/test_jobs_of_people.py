@@ -83,7 +83,7 @@ def test_a_server_that_stops_ends_what_is_written_and_keeps_what_is_asked(asked)
     assert executor.begun.wait(60)
     bench.stop(5)
     assert live.over.wait(60) and live.error == "Stopped before the first token."
-    with pytest.raises(RuntimeError, match="takes no more questions"):
+    with pytest.raises(RuntimeError, match="is taking no more questions"):
         submit(bench.jobs, question, executor.write, "ann", bench.ledger)
     assert [line.owner for line in bench.ledger.interrupted(lambda key: False)] == ["ann"]
 

@@ -122,7 +122,7 @@ def test_what_is_there_no_more_of_is_told_and_so_is_that_it_is_added(measured):
     measured.at.text_input(key="plan").set_value("m0").run()
     labels = {button.key: button.label for button in measured.whole().at.button}
     assert labels["take"] == "Also drop the 4 most redundant attention layers" and labels["take_span"].startswith("Also drop")
-    assert "There are 4 of these at most, so 4 are dropped and not 8." in measured.texts()
+    assert "At most 4 can be dropped this way, not the 8 asked for." in measured.texts()
     measured.at.selectbox(key="take_kind").select("attention or MLP").run()
     assert "at most" not in measured.whole().texts()
 

@@ -16,7 +16,7 @@ def tour(link):
 def test_it_shows_real_charts_and_texts_without_a_model_and_without_the_store(tour):
     assert set(tour.figures()) == {"tour_importance"} and "hardly changes its direction" in tour.texts()
     tour.click("tour_next")
-    assert set(tour.figures()) == {"tour_tried"} and "times** as much as four attentions" in tour.texts()
+    assert set(tour.figures()) == {"tour_tried"} and "times** as much as four attention layers" in tour.texts()
     assert [each.label for each in tour.at.metric][:2] == ["KL(dense‖pruned), nats", "Perplexity"]
     tour.click("tour_next")
     assert any("Paris" in each.proto.body for each in tour.at.get("html")) and "KL 0." in tour.texts()
@@ -29,7 +29,7 @@ def test_it_shows_real_charts_and_texts_without_a_model_and_without_the_store(to
 def test_each_step_leads_to_a_page_with_its_plan(tour):
     assert tour.links()["Open this on Similarity"] == "similarity?take_plan=a25%2Ca26%2Ca28%2Ca29"
     tour.click("tour_next")
-    assert "Open the four attentions in the Drop lab" in tour.links() and "Leave the tour" in tour.links()
+    assert "Open this attention plan in the Drop lab" in tour.links() and "Leave the tour" in tour.links()
 
 
 def test_a_link_names_a_step(link):

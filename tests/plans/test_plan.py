@@ -146,10 +146,10 @@ def test_sentences_say_what_a_plan_does():
     assert "every block" in parse("b0-29").sentence(SHAPE)
     assert parse("b0-29").sentence() == "removes layers 0–29 (30 layers)", "how many there are is not known"
     assert parse("a3,w:wanda@2:4").sentence(SHAPE) == (
-        "removes the attention of layer 3; sets 2 of every 4 weights left to zero, chosen by Wanda"
+        "removes the attention of layer 3; sets 2 of every 4 remaining weights to zero, chosen by Wanda"
     )
     assert parse("b0-4,w:wanda@0.5").sentence(Shape(5)) == (
-        "removes every block; only the embedding, the final norm and the head are left; sets 50 % of the weights left to "
+        "removes every block; only the embedding, the final norm and the head are left; sets 50 % of the remaining weights to "
         "zero, chosen by Wanda"
     )
     assert parse("k:0.25/0.5/loki").sentence(SHAPE) == (

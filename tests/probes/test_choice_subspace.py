@@ -216,7 +216,7 @@ def test_letters_of_one_token_are_refused():
             ids = self.inner(text).input_ids
             return SimpleNamespace(input_ids=[*ids[:-1], 90, ids[-1]] if text[-1] in "AB" else ids)
 
-    with pytest.raises(Refusal, match="Item 0: this tokenizer writes two of the letters A to E with one token"):
+    with pytest.raises(Refusal, match="Item 0: this tokenizer encodes two of the letters A to E as the same token"):
         run(subject_of(reader().model, Blind()), "", [ITEMS[0]])
 
 
@@ -275,7 +275,7 @@ def test_progress_is_told_before_each_batch_and_may_stop_the_work():
 
     with pytest.raises(InterruptedError):
         PROBE.run(reader(), None, Plan(), ChoiceParams(lines(*items)), progress)
-    assert told[0] == (0, 60, "letters of 0 of 30 items") and (30, 60, "texts of 0 of 30 items") in told
+    assert told[0] == (0, 60, "letters: 0 of 30 items") and (30, 60, "texts: 0 of 30 items") in told
     assert [done for done, *_ in told] == sorted(done for done, *_ in told) and 4 <= len(told) < 10
 
 

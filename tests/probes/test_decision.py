@@ -217,7 +217,7 @@ def test_rows_are_found_by_words_and_conditions(asked, found):
     assert "".join("abc"[rows.index(row)] for row in matching(rows, asked)) == found
 
 
-@pytest.mark.parametrize(("asked", "says"), [("size>3", "There are: saved, cache"), ("kl<much", "is not a condition")])
+@pytest.mark.parametrize(("asked", "says"), [("size>3", "Choose one of: saved, cache"), ("kl<much", "is not a condition")])
 def test_a_filter_that_cannot_be_read_is_told(asked, says):
     with pytest.raises(Refusal, match=says):
         matching([], asked)

@@ -51,8 +51,8 @@ def test_what_failed_is_said_with_its_value():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_value_that_is_no_number_never_passes(value):
-    assert "cannot be told" in conditions(["kl<1"])[0].failure({"kl": value})
-    assert "cannot be told" in conditions(["kl>1"])[0].failure({"kl": value})
+    assert "cannot be checked" in conditions(["kl<1"])[0].failure({"kl": value})
+    assert "cannot be checked" in conditions(["kl>1"])[0].failure({"kl": value})
 
 
 def test_several_conditions_in_one_text_or_in_many():
@@ -62,7 +62,7 @@ def test_several_conditions_in_one_text_or_in_many():
 
 @pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
 def test_a_series_without_numbers_never_passes(values):
-    assert "cannot be told" in Condition("values.max", ">", 100.0).failure({"values": np.array(values)})
+    assert "cannot be checked" in Condition("values.max", ">", 100.0).failure({"values": np.array(values)})
 
 
 @pytest.mark.parametrize("text", ["kl", "kl>", ">0.1", "kl=0.1", "kl>a", "kl>nan", "0.1<kl", "kl>0.1>0", "kl>0.1;tokens<3"])
@@ -76,7 +76,7 @@ def test_fields_are_the_single_numbers_dotted_where_nested():
     refuse_unknown(Outer, conditions(["inner.low>0,kl>0,values.max>0"]))
     for text in ("inner>0", "word>0", "values>0", "inner.names>0", "kl.x>0", "kl.max>0", "values.median>0", "max>0"):
         with pytest.raises(
-            Refusal, match=r"There are: kl, tokens, inner\.low, inner\.sure\. Of values there are \.min, \.max, "
+            Refusal, match=r"Choose one of: kl, tokens, inner\.low, inner\.sure\. For values, use \.min, \.max or \.mean\."
         ):
             refuse_unknown(Outer, conditions([text]))
 

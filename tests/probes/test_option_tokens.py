@@ -48,7 +48,7 @@ def test_a_tokenizer_that_closes_each_text():
     [
         ({"q": [1], "q a": [1, 7], "q b": [1, 7]}, "Item 4: two of its options are the same tokens"),
         ({"q": [1], "q a": [3, 7], "q b": [2, 7]}, "Item 4: its question is too short"),
-        ({"q": [1, 5], "q a": [1, 5], "q b": [1, 5, 9]}, "Item 4: this model's tokenizer leaves no token of the option 'a'"),
+        ({"q": [1, 5], "q a": [1, 5], "q b": [1, 5, 9]}, "Item 4: this model's tokenizer turns the option 'a' into no tokens"),
         ({"q": [], "q a": [], "q b": [9]}, "Item 4: its question is too short"),
         ({"q": [1], "q a": [1] * 65, "q b": [1, 2]}, "Item 4 has 65 tokens, but this model reads at most 64"),
     ],

@@ -33,7 +33,7 @@ def test_a_plan_is_exported_as_it_was_measured(capsys, tiny_folder, own_data, mo
         (["--plan", "b1", "--format", "zip", "out"], "There is no format 'zip'"),
         (["--plan", "x1", "--format", "removed", "out"], "'x1' is not part of a plan"),
         (["--plan", "b1", "--format", "removed", "../out"], "is not a folder inside"),
-        (["--plan", "a1", "--format", "removed", "out"], "Formats that can: noop, llm-drop, zeroed"),
+        (["--plan", "a1", "--format", "removed", "out"], "Formats that can express it: noop, llm-drop, zeroed"),
         (["--plan", "b1", "--format", "removed", "--corpus", "novels", "out"], "no text 'novels'"),
     ],
 )

@@ -208,7 +208,7 @@ def test_another_job_meanwhile_is_noticed(tiny_folder, monkeypatch):
 
     monkeypatch.setattr(machines, "QUIET", 1e9)  # other processes may do what they like
     with leases.lease(ModelRef(str(tiny_folder), device="cpu")) as subject:
-        assert run(subject).circumstances.says == "measured in quiet"
+        assert run(subject).circumstances.says == "measured on an otherwise idle machine"
         monkeypatch.setattr(speed, "timed", busy)
         found = run(subject).circumstances
     assert not found.quiet and found.others == 1 and "1 other job ran in this process" in found.says
@@ -241,7 +241,7 @@ def test_work_of_other_processes_is_noticed(monkeypatch):
     monkeypatch.setattr(machines, "_ours", lambda: next(ours))
     found = machines.Watch().over(torch.device("cpu"), torch.float32, "sdpa")
     assert found.busy_elsewhere == pytest.approx(2.0) and not found.quiet
-    assert found.says == "not measured in quiet: other processes took 2.0 cores"
+    assert found.says == "measured on a busy machine: other processes took 2.0 cores"
 
 
 # What is refused

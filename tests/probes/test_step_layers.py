@@ -138,4 +138,4 @@ def test_the_layer_is_where_a_space_parts_most():
         "0.0200 to 0.500."
     )
     found.cumulative.h_cosine[:] = found.cumulative.p_cosine[:] = [1] * 5
-    assert charts.sentence(found) == "At this step the two models do not part in any layer."
+    assert charts.sentence(found) == "At this step the two models do not diverge in any layer."

@@ -107,7 +107,7 @@ def test_killed_it_says_so_and_the_next_question_starts_another(store, worker, q
     def kill(done, total, text=""):
         os.kill(worker._process.pid, signal.SIGKILL)
 
-    with pytest.raises(Refusal, match="the system killed it, perhaps for its memory"):
+    with pytest.raises(Refusal, match="the system killed it, perhaps because it used too much memory"):
         worker.answer(asked(question, store), kill)
     assert worker.residents() == []
     worker.answer(asked(question, store), silent)

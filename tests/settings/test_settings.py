@@ -114,7 +114,7 @@ def test_a_file_by_name(tmp_path, monkeypatch, file):
         ("WINDOWS = 8", "no setting WINDOWS in prunescope.toml"),
         ("[windows]\na = 1", "windows in prunescope.toml is .* Write a whole number from 1"),
         ("memory = 5", "memory in prunescope.toml is 5, .* Write a size for each memory"),
-        ("trust = 5", "trust in prunescope.toml is 5, .* Write names with commas"),
+        ("trust = 5", "trust in prunescope.toml is 5, .* Write comma-separated names"),
         ('executor = "cluster"', "executor in prunescope.toml is 'cluster', .* Write threads"),
     ],
 )
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_read(file, text, says):
         ("STORE", "1KB", "PRUNESCOPE_STORE is '1KB', .* 1MB or more"),
         ("DEMO", "perhaps", "PRUNESCOPE_DEMO is 'perhaps', .* Write yes or no"),
         ("PATHS", "all", "PRUNESCOPE_PATHS is 'all', .* Write auto, any or listed"),
-        ("PROXIES", "proxy", "PRUNESCOPE_PROXIES is 'proxy', .* Write addresses or networks"),
+        ("PROXIES", "proxy", "PRUNESCOPE_PROXIES is 'proxy', .* Write comma-separated addresses or networks"),
         ("UPLOAD", "5000", "PRUNESCOPE_UPLOAD is '5000', .* from 1 to 2048"),
         ("EXECUTOR", "cluster", "PRUNESCOPE_EXECUTOR is 'cluster', .* Write threads"),
         ("RAY", "local", "PRUNESCOPE_RAY is 'local', .* Write an address such as"),

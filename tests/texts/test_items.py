@@ -62,10 +62,10 @@ def test_an_answer_is_a_place_a_text_or_a_letter(answer, place):
         (lines(GOOD | {"category": 3}), "line 2: its category is not text"),
         (lines(GOOD | {"question": "a\ud800"}), "line 2: its question is not text"),
         (lines(GOOD | {"options": ["a", "\udfff"], "answer": 0}), "line 2: an option is not text"),
-        (lines(GOOD | {"options": "ab"}), "line 2: its options are not a list of 2 to 5 texts"),
-        (lines(GOOD | {"options": ["a"]}), "not a list of 2 to 5 texts"),
-        (lines(GOOD | {"options": list("abcdef")}), "not a list of 2 to 5 texts"),
-        (lines(GOOD | {"options": ["a", None]}), "an option is neither a text nor a number"),
+        (lines(GOOD | {"options": "ab"}), "line 2: its options are not a list of 2 to 5 strings"),
+        (lines(GOOD | {"options": ["a"]}), "not a list of 2 to 5 strings"),
+        (lines(GOOD | {"options": list("abcdef")}), "not a list of 2 to 5 strings"),
+        (lines(GOOD | {"options": ["a", None]}), "an option is neither a string nor a number"),
         (lines(GOOD | {"options": ["a", " "]}), "an option is empty"),
         (lines(GOOD | {"options": ["a", "a "]}), "two of its options are equal"),
         (lines(GOOD | {"answer": 2}), "its answer 2 is not an index from 0 to 1"),
@@ -85,7 +85,7 @@ def test_a_bad_line_is_told_by_its_number(line, says):
 
 
 def test_many_bad_lines_are_told_together():
-    with pytest.raises(Refusal, match=r"line 1: .*; line 5: this is not JSON; and 3 more\. Write one item per line, as"):
+    with pytest.raises(Refusal, match=r"line 1: .*; line 5: this is not JSON; and 3 more\. Write one item per line, like"):
         read_items("x\n" * 8)
 
 

@@ -17,8 +17,8 @@ def test_lines_are_prompts_and_nothing_means_the_built_in_ones():
     [
         (" \n\n", "all lines are blank"),
         ("x\n" * 257, "257 prompts are too many .* at most 256"),
-        ("a\nb\udcff", "half of a surrogate pair"),
-        ('{"prompt": "\\ud800"}', "half of a surrogate pair"),
+        ("a\nb\udcff", "a lone surrogate"),
+        ('{"prompt": "\\ud800"}', "a lone surrogate"),
     ],
 )
 def test_refusals(text, says):

@@ -36,16 +36,18 @@ def refuse_odd_config(raw: dict[str, Any]) -> None:
     """
     kind = raw.get("model_type")
     if kind is not None and not isinstance(kind, str):
-        raise Refusal(f"model_type in config.json must be a text, not {_shown(kind)}.")
+        raise Refusal(f"model_type in config.json must be a string, not {_shown(kind)}.")
     names = raw.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise Refusal(f'architectures in config.json must be a list of names, as ["LlamaForCausalLM"], not {_shown(names)}.')
+        raise Refusal(
+            f'architectures in config.json must be a list of names, such as ["LlamaForCausalLM"], not {_shown(names)}.'
+        )
     for key in _OBJECTS:
         if raw.get(key) is not None and not isinstance(raw[key], dict):
             raise Refusal(f"{key} in config.json must be an object in braces or null, not {_shown(raw[key])}.")
     for key in ("dtype", "torch_dtype"):
         if raw.get(key) is not None and not isinstance(raw[key], str):
-            raise Refusal(f"{key} in config.json must be the name of a dtype, as bfloat16, not {_shown(raw[key])}.")
+            raise Refusal(f"{key} in config.json must be the name of a dtype, such as bfloat16, not {_shown(raw[key])}.")
     if raw.get("transformers_weights") is not None:
         raise Refusal("config.json names weights of its own choice (transformers_weights). Call them model.safetensors.")
     _refuse_sizes(raw)

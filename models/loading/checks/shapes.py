@@ -60,7 +60,9 @@ def refuse_mismatch(source: Source, config: PreTrainedConfig, family: Family, ga
         if needs > max(expected.free, expected.needs):  # made up for the sublayers that are missing, before they are left out
             raise Refusal(f"{source.name} needs {format_bytes(needs)} to be opened, and {format_bytes(expected.free)} is free.")
     elif weights > stored * _SLACK:
-        raise Refusal(f"config.json of {source.name} describes {weights:,} numbers, but its weights hold {stored:,}. {_AGAIN}")
+        raise Refusal(
+            f"config.json of {source.name} describes {weights:,} parameters, but its weights hold {stored:,}. {_AGAIN}"
+        )
     if buffers > stored + _BUFFERS:
         raise Refusal(f"config.json of {source.name} asks for tables of {buffers:,} numbers, more than any model has. {_AGAIN}")
 
@@ -75,7 +77,7 @@ def _refuse_layers_and_embedding(
         raise Refusal(f"config.json says {text.num_hidden_layers:,} layers, but the weights hold {there}. {_AGAIN}")
     found = next((shape for name, shape in shapes.items() if _EMBEDDING.fullmatch(name) and len(shape) == 2), None)
     if found is None:
-        raise Refusal(f"The weights hold no embedding of tokens, as embed_tokens.weight. {_AGAIN}")
+        raise Refusal(f"The weights hold no token embedding, such as embed_tokens.weight. {_AGAIN}")
     wanted = text.vocab_size, getattr(text, "word_embed_proj_dim", None) or text.hidden_size
     if found != wanted:
         raise Refusal(

@@ -67,7 +67,7 @@ FORMAT = Format(
         Runtime("llama.cpp", True, "llama-server -m FILE"),
         Runtime("Ollama", True, "by the llama.cpp inside it: FROM FILE in a Modelfile"),
         Runtime("LM Studio", True, "by the llama.cpp inside it"),
-        Runtime("vLLM", False, "not tried with these files; `removed` and `noop` are for it"),
+        Runtime("vLLM", False, "not tested with these files; `removed` and `noop` are for it"),
         Runtime("transformers", False, "only if whole blocks are all that is gone: each of its layers has both sublayers"),
     ),
     cannot=_cannot,

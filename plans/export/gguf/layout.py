@@ -101,7 +101,7 @@ def layout(reader: GGUFReader, plan: Plan) -> Layout:
         return Layout(arch, keys, tuple(_tensors(reader, kept, Drops())), kept)
     _check_sublayers(reader, arch)
     if drops.attention >= set(kept):
-        raise Refusal("The plan removes every attention, and llama.cpp runs no model without one. Keep an attention.")
+        raise Refusal("The plan removes every attention sublayer, and llama.cpp runs no model without one. Keep at least one.")
     keys = {f"{DECI}.{key.removeprefix(arch + '.')}" if key.startswith(f"{arch}.") else key: keys[key] for key in keys}
     return Layout(DECI, keys | _by_layer(reader, kept, drops), tuple(_tensors(reader, kept, drops)), kept)
 
@@ -112,15 +112,15 @@ def _check_places(reader: GGUFReader, arch: str, kept: tuple[int, ...]) -> None:
         return
     tied = [key for key in _TIES if of_arch(reader, key)]
     if tied:
-        raise Refusal(f"In this {arch} file layers depend on their place ({tied[0]}), so no block can be removed from it.")
+        raise Refusal(f"In this {arch} file layers depend on their position ({tied[0]}), so no block can be removed from it.")
     periods = {of_arch(reader, key) for key in _PERIOD_KEYS if not listed(reader, f"{arch}.{key}")} - {None}
     if reader.get_field(f"{arch}.{_PERIOD_KEYS[0]}") is None:
         periods |= {_PERIODS.get(arch, 1)}
     period = lcm(*(max(int(each), 1) for each in periods))
     if any(place % period != old % period for place, old in enumerate(kept)):
         raise Refusal(
-            f"In this {arch} file one layer in {period} is of another kind, and the runtime tells it by its place; after this "
-            f"plan layers would stand in wrong places. Remove blocks in runs of {period}, or the last ones."
+            f"In this {arch} file one layer in {period} is of another kind, and the runtime identifies it by its position; "
+            f"after this plan, layers would end up in the wrong positions. Remove blocks in runs of {period}, or the last ones."
         )
 
 

@@ -99,8 +99,8 @@ def spoilt_on_the_way(form, change):
 @pytest.mark.parametrize(
     "change, says",
     [
-        (lambda tensors: tensors["model.layers.1.mlp.up_proj.weight"].mul_(1.01), "a log-probability differs by"),
-        (lambda tensors: tensors["model.norm.weight"].fill_(float("nan")), "differs by nan nats"),
+        (lambda tensors: tensors["model.layers.1.mlp.up_proj.weight"].mul_(1.01), "log-probabilities differ by up to"),
+        (lambda tensors: tensors["model.norm.weight"].fill_(float("nan")), "differ by up to nan nats"),
         (lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"), "do not match the config"),
         (lambda tensors: tensors.update(extra=torch.zeros(2)), "do not match the config"),
     ],
@@ -196,18 +196,18 @@ def test_a_disk_that_fills_up_on_the_way_is_told(folder, own_exports):
     "plan, form, says",
     [
         ("", "removed", "nothing to export"),
-        ("a1", "removed", "without whole blocks. Formats that can: noop, llm-drop, zeroed"),
+        ("a1", "removed", "only whole blocks can be removed. Formats that can express it: noop, llm-drop, zeroed"),
         ("b0-4", "removed", "without any block"),
-        ("b1,k:0.25/0.5", "removed", "changes how the model computes and not its weights"),
+        ("b1,k:0.25/0.5", "removed", "changes how the model computes rather than its weights"),
         ("k:0.25/0.5", "zeroed", "No other format can"),
-        ("w:wanda@0.5", "zeroed", "drops nothing, so no projection has to be zero. Formats that can: removed"),
+        ("w:wanda@0.5", "zeroed", "drops nothing, so no projection has to be zero. Formats that can express it: removed"),
         ("w:wanda@0.5", "noop", "drops nothing"),
         ("w:wanda@0.5", "llm-drop", "drops nothing"),
         ("a0", "noop", "needs the attention of layer 0 to start. Keep a0 out of the plan"),
         ("b0,a1", "noop", "needs the attention of layer 1, the first one left, to start"),
         ("b0-4", "noop", "without any block"),
         ("a9", "noop", "names layer 9"),
-        ("a1", "onnx", "There is no format 'onnx'. There are: removed, noop"),
+        ("a1", "onnx", "There is no format 'onnx'. Choose one of: removed, noop"),
     ],
 )
 def test_plans_that_a_format_has_no_words_for(folder, plan, form, says):

@@ -57,7 +57,7 @@ def both(folder, plan, form, target, dtype="auto"):
 @pytest.mark.parametrize("name", TINY)
 def test_every_family(folders, tmp_path, name, form, plan):
     if name == SCALED and form == "removed":
-        with pytest.raises(Refusal, match=r"scales attention by the number of its layer.*Formats that can: zeroed"):
+        with pytest.raises(Refusal, match=r"scales attention by the number of its layer.*Formats that can express it: zeroed"):
             both(folders(name), plan, form, tmp_path / "out")
         return
     found, live = both(folders(name), plan, form, tmp_path / "out")

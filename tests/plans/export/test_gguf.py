@@ -149,7 +149,7 @@ def test_nothing_is_left_of_what_failed(tiny, tmp_path):
         ("b1,w:magnitude@0.5", "quantised again"),
         ("k:0.25/0.5", "no such attention"),
         ("b0-3", "Keep a block"),
-        ("b0,a1,a2,a3", "Keep an attention"),
+        ("b0,a1,a2,a3", "Keep at least one"),
         ("b4", "layers 0 to 3"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_plan_without_words_is_refused(tiny, tmp_path, plan, says):
         ({"arch": "qwen2"}, "a1", "this one is qwen2.*whole blocks"),
         ({"arch": "gemma2"}, "b1", "one layer in 2 .*runs of 2"),
         ({"arch": "gemma3", "attention__sliding_window_pattern": 3}, "b0-1", "one layer in 3 "),
-        ({"attention__shared_kv_layers": 2}, "b1", "depend on their place"),
+        ({"attention__shared_kv_layers": 2}, "b1", "depend on their position"),
         ({"nextn_predict_layers": 1}, "b3", "layers 0 to 2"),
         ({"split__count": 3}, "b1", "llama-gguf-split --merge"),
         ({"endian": GGUFEndian.BIG}, "b1", "big-endian"),
