@@ -110,7 +110,7 @@ def _rivals(result: SearchResult, places: list[int], best: int) -> str:
     if not alike:
         return "It differs significantly from every other choice."
     return (
-        f"On {plural(result.judged_windows, 'window')} it does not differ significantly from the choice of: {', '.join(alike)}."
+        f"On {plural(result.judged_windows, 'window')} it does not differ significantly from the choice of: {'; '.join(alike)}."
     )
 
 
