@@ -27,7 +27,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     return float(binomtest(only_first, only_first + only_second).pvalue)
 
 
-_LEAST, _CHANCE = 6, 0.05  # below six samples, all of them on one side are no rarer than 5 % by chance
+LEAST, _CHANCE = 6, 0.05  # below six samples, all of them on one side are no rarer than 5 % by chance
 
 
 def verdict(difference: float, low: float, high: float, samples: int, p: float | None = None) -> int:
@@ -42,7 +42,7 @@ def verdict(difference: float, low: float, high: float, samples: int, p: float |
     p : float, optional
         Of a test that counts instead of the interval.
     """
-    told = p < _CHANCE if p is not None else samples >= _LEAST and (low > 0 or high < 0)
+    told = p < _CHANCE if p is not None else samples >= LEAST and (low > 0 or high < 0)
     return int(np.sign(difference)) if told else 0
 
 
@@ -50,6 +50,6 @@ def in_words(found: int, difference: float, samples: int, p: float | None = None
     """What to say where `verdict` found nothing."""
     if found:
         return ""
-    if samples < _LEAST and p is None:
+    if samples < LEAST and p is None:
         return "too few windows to tell"
     return "no difference" if difference == 0 and p in (None, 1.0) else "no significant difference"

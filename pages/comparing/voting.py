@@ -86,15 +86,17 @@ def _result(comparison: Comparison, votes: list[Vote], texts: list[list[str]]) -
     percent = st.column_config.NumberColumn(format="percent")
     columns = {"preferred": percent, "from": percent, "to": percent}
     columns |= {name: three for name in ("strength", "strength from", "strength to")}
+    taken = [comparison.columns[each.second] for each in found]
+    plans = [column.plan if column.plan and column.model == comparison.columns[0].model else None for column in taken]
     shell.table(
         charts.table(found, names, strengths(votes, len(names))), key="vote_table", alt="Votes as a table",
         column_config=columns, selection_mode="single-row",
-        on_select=shell.row_plan("vote_table", [comparison.columns[each.second].plan for each in found]),
+        on_select=shell.row_plan("vote_table", plans),
     )  # fmt: skip
     st.caption(
         "A tie counts as half. Intervals are 95 %, by bootstrap over prompts; with votes on fewer than six prompts there is no "
         "verdict. Identical answers are not voted on. Strength: Bradley–Terry over all pairs, in log-odds against dense. "
-        "Select a row to make it the plan."
+        "Select a row to make its plan the plan; plans for other models stay where they are."
     )
     _files(comparison, votes)
 

@@ -119,11 +119,12 @@ def _there(above) -> None:
         with above:
             shell.introduce("export")
         return
+    here = shell.model_ref().name
     shell.table(
         [_row(each) for each in found], key="exports", alt="Exports on this server", selection_mode="single-row",
-        on_select=shell.row_plan("exports", [each.plan for each in found]),
+        on_select=shell.row_plan("exports", [each.plan if each.model == here else None for each in found]),
     )  # fmt: skip
-    st.caption("Select a row to make its plan the plan.")
+    st.caption("Select a row to make its plan the plan, if it was made for the model in the sidebar.")
 
 
 def _row(each: Found) -> dict:

@@ -5,7 +5,7 @@ import streamlit as st
 from charts import style
 from charts.search import search as charts
 from measures.significance.intervals import bootstrap
-from measures.significance.paired import verdict
+from measures.significance.paired import LEAST, verdict
 from models.anatomy import Anatomy
 from pages import shell
 from pages.decision import stability
@@ -107,6 +107,9 @@ def _rivals(result: SearchResult, places: list[int], best: int) -> str:
             alike.append(charts.NAME[result.strategies[i]])
     if len(seen) == 1:
         return ""
+    if result.judged_windows < LEAST:
+        on = plural(result.judged_windows, "held-out window")
+        return f"With {on} no plan can be told from another: measure on {2 * LEAST - 1} windows or more."
     if not alike:
         return "It differs significantly from every other choice."
     return (

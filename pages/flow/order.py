@@ -83,8 +83,8 @@ PLACES = {
     ),
     "storage": Place(
         "Storage", "database",
-        "What is stored on this machine, and what is running? Every answer is listed here with its size and age until "
-        "somebody forgets it, and is never computed twice.",
+        "What is stored on this machine, and what is running? Every answer is listed here with its size and age, and "
+        "found again by whoever asks the same, until it is forgotten.",
         "Measure similarity",
     ),
     "tour": Place("Tour", "tour"),

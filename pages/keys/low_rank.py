@@ -1,5 +1,7 @@
 """Attention to few keys chosen in few dimensions: what it would save, what it costs, and on to the drop lab with it."""
 
+from contextlib import suppress
+
 import streamlit as st
 
 from charts import style
@@ -45,7 +47,7 @@ def _choice(grid: list[float]) -> LowRank:
     chosen = {}
     for name, (title, why) in fields.items():
         # Also those of a link, else the field would forget them before the grid is known.
-        offered = {*_SHARES, *(f"{share:g}" for share in grid), state.get(name) or "0.25"}
+        offered = {*_SHARES, *(f"{share:g}" for share in grid), state.get(name) or _linked(name) or "0.25"}
         options = sorted(offered, key=float, reverse=True)
         if st.query_params.get(name) not in options:
             state.setdefault(name, "0.25")  # not the field's own default, which must not be there where a click writes it
@@ -60,6 +62,14 @@ def _choice(grid: list[float]) -> LowRank:
         "see and the damage looks far smaller. Off: k_f of the keys that a token sees, as decoding does.",
     )  # fmt: skip
     return LowRank(**{name: float(share) for name, share in chosen.items()}, whole=bool(whole))
+
+
+def _linked(name: str) -> str:
+    """The share that a link names; empty: none."""
+    given = st.query_params.get(name, "")
+    with suppress(ValueError):
+        return given if 0 < float(given) <= 1 else ""
+    return ""
 
 
 def _savings(result: KeyRankResult, anatomy: Anatomy, chosen: LowRank, found: LowRankResult | None) -> None:

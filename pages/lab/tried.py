@@ -20,10 +20,12 @@ def table(dense: Anatomy, there: dict[str, Answer]) -> None:
         return
     rows.sort(key=lambda row: row["kl"])
     st.markdown("**Plans tried on this model and text**")
-    by = st.segmented_control(
-        "Saved", list(charts.SAVED), default="nonzero", key="tried_by", required=True, format_func=charts.SAVED.get, **KEPT,
+    names = {what: name for name, what in charts.SAVED.items()}  # a link holds what is shown
+    chosen = st.segmented_control(
+        "Saved", list(names), default=charts.SAVED["nonzero"], key="tried_by", required=True, **KEPT,
         help="What the chart counts. Pruned weights are zero and keep their place; chosen keys stay in the cache.",
     )  # fmt: skip
+    by = names[chosen]
     counted = [row for row in rows if row["parameters"] is not None]
     shell.clickable(
         charts.tried(counted, by), "tried", f"KL against {charts.SAVED[by]} kept", on_select=lambda: shell.point_plan("tried")

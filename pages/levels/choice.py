@@ -73,7 +73,7 @@ def draw(results: dict[str, ChoiceResult | None]) -> None:
     _table(rows, "choices", "Accuracy, agreement and margins by plan", selection_mode="single-row", on_select=pick)
     st.caption(
         "Right: share of items answered correctly. Margin: best score minus second best, in nats; by text, in nats per byte. "
-        "Mass: total probability of the options, before renormalising."
+        "Mass: total probability of the options, before renormalising. Select a row to make its plan the plan in the sidebar."
     )
     _flipped(there, way)
     left, right = shell.beside("items")

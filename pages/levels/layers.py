@@ -91,5 +91,5 @@ def alone(layers: dict[str, TransitionsResult | None]) -> None:
         )  # fmt: skip
         st.caption(
             "Parallel and orthogonal parts: norm of the change relative to the norm of h or z. KL in nats. Select a row to "
-            "drop its sublayer, or to put it back."
+            "change the plan in the sidebar: its sublayer is dropped as well, or put back."
         )

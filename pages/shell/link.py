@@ -102,7 +102,7 @@ def linked() -> Iterator[None]:
 
 def not_taken(name: str, given: str, taken: Any, place=st) -> None:
     """Say that a link's value is not possible, and what is used."""
-    place.warning(plain(f"The link asks for {name}={given}, which is not valid; {name}={taken} is used instead."))
+    place.warning(plain(f"The link asks for {name}={given}, which is not possible here; {name}={taken} is used instead."))
 
 
 def _same(taken: Any, given: str) -> bool:

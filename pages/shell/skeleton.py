@@ -105,7 +105,7 @@ def metrics(cells: list[tuple[str, str, str | None, str]]) -> None:
 
 def about(*labels: str) -> str:
     """What numbers with such labels are, for the help of a line that has several of them."""
-    return "\n\n".join(entry.brief for entry in map(explained, labels) if entry)
+    return "\n\n".join(dict.fromkeys(explained(label).brief for label in labels))
 
 
 def table(rows: Sequence[dict], *, key: str, alt: str, column_config: dict | None = None, place=st, **more: Any):

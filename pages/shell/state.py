@@ -85,13 +85,13 @@ def point_plan(chart: str) -> None:
         set_plan(custom[0])
 
 
-def row_plan(table: str, plans: Sequence[str]) -> Callable[[], None]:
-    """Callback of a table whose rows are plans: the one that is selected becomes the plan."""
+def row_plan(table: str, plans: Sequence[str | None]) -> Callable[[], None]:
+    """Callback of a table whose rows are plans: the one that is selected becomes the plan, unless it is None."""
 
     def pick() -> None:
         chosen = st.session_state[table].selection.rows
-        if chosen and chosen[0] < len(plans):
-            set_plan(plans[chosen[0]])
+        if chosen and chosen[0] < len(plans) and (plan := plans[chosen[0]]) is not None:
+            set_plan(plan)
 
     return pick
 

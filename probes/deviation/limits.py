@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from measures.significance.intervals import bootstrap
+from measures.significance.paired import LEAST
 from probes.choice.choice_subspace import ChoiceResult
 from probes.choice.choices import Choices
 from probes.deviation.generation_drift import DriftResult
@@ -19,7 +20,6 @@ NEAR, FAR = 0.1, 1.0  # nats of KL per step, teacher-forced
 REPEATED, MORE_REPEATED = 0.3, 0.1  # share of 4-grams that were there before; how much more than in the dense texts
 AGREEMENT, LOST = 0.9, 0.05  # share of equal choices; accuracy lost
 GUESSING = 0.1  # accuracy above chance from which choices mean something
-LEAST = 6  # samples, below which all of them on one side are no rarer than 5 % by chance
 _ROUNDING = 1e-9  # 1 − 0.98 is a little more than 0.02, and so is a mean of equal numbers
 
 THRESHOLDS = (
@@ -78,7 +78,7 @@ def _interval(low: float, high: float, show: Callable[[float], str] | None = Non
 def generation(found: DriftResult) -> Judged | None:
     """None at another temperature than 1, if no text repeats itself: KL falls with its square, and what is written does not."""
     again = _repetition(found)
-    if again.word == BADLY or (found.temperature != 1 and again.word == UNSURE):
+    if again.word == BADLY or (found.temperature != 1 and repeats(found)):
         return again
     if found.temperature != 1:
         return None
@@ -89,10 +89,10 @@ def generation(found: DriftResult) -> Judged | None:
 def _repetition(found: DriftResult) -> Judged:
     """Whether the plan makes texts turn in circles; texts that are too short do not."""
     ours, dense = np.asarray(found.repetition, float), np.asarray(found.dense_repetition, float)
-    kept = np.isfinite(ours) & np.isfinite(dense)
-    ours, more = ours[kept], (ours - dense)[kept]
-    if not len(ours):
+    if not np.isfinite(ours).any():
         return Judged(WELL, "")
+    ours, dense = np.nan_to_num(ours), np.nan_to_num(dense)
+    more = ours - dense
     sides = [_side(*map(float, bootstrap(each)), limit, len(ours)) for each, limit in ((ours, REPEATED), (more, MORE_REPEATED))]
     shares = _interval(*map(float, bootstrap(ours)), percent)
     evidence = f"{percent(ours.mean())} of 4-grams are repeated{shares}, {plural(len(ours), 'prompt')}"

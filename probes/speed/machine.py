@@ -14,6 +14,7 @@ import torch
 
 from models.lease import others_at_work
 
+_RESOLUTION = 0.01 * (os.cpu_count() or 1)  # seconds of all cores: the system counts in hundredths
 QUIET = 0.2  # cores that other processes may take before a timing is called disturbed; an idle desktop takes less
 
 
@@ -107,7 +108,7 @@ class Watch:
     def over(self, device: torch.device, dtype: torch.dtype, attention: str = "unknown") -> Circumstances:
         """What it was like."""
         wall = max(time.monotonic() - self._begun, 1e-9)
-        elsewhere = max(0.0, (_busy() - self._busy - (_ours() - self._ours)) / wall)
+        elsewhere = max(0.0, (_busy() - self._busy - (_ours() - self._ours) - _RESOLUTION) / wall)
         self.look()
         others = max(self._others, others_at_work()[1] - self._seen)
         quiet = others == 0 and elsewhere <= QUIET

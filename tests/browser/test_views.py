@@ -1,4 +1,4 @@
-"""Every page: no word is cut or broken and nothing overlaps at three widths, and axe finds no barrier in either theme."""
+"""Every page: no word is cut or broken and nothing overlaps at four widths, and axe finds no barrier in either theme."""
 
 from pathlib import Path
 

@@ -100,7 +100,7 @@ def test_values_that_no_model_has(tiny_folder, tmp_path, more, says):
 @pytest.mark.parametrize("more", [{"feed_forward_length": 10**7}, {"vocab_size": 10**8}, {"feed_forward_length": [64, 64]}])
 def test_values_that_its_tensors_do_not_have(tiny_folder, tmp_path, more):
     path = write_tiny(tiny_folder, tmp_path / "a.gguf", **more)
-    with pytest.raises(Refusal, match=r"describes .* numbers|could not be opened|do not match"):
+    with pytest.raises(Refusal, match=r"describes .* parameters|could not be opened|do not match"):
         load(ModelRef(str(path), device="cpu"))
 
 

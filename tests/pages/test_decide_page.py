@@ -34,6 +34,12 @@ def test_the_budget_moves_through_the_front_without_a_question(searched):
     assert searched.plan in points(searched)
 
 
+def test_plans_are_told_apart_from_six_judging_windows_on(searched, visit):
+    assert "With 2 held-out windows no plan can be told from another: measure on 11 windows or more." in searched.texts()
+    enough = visit("decide", windows=11, length=16, **SMALL).click("ask_search").wait()
+    assert "told from another" not in enough.texts() and "differ significantly" in enough.texts().replace("differs", "differ")
+
+
 def test_every_plan_and_what_was_spent_is_listed(searched):
     count = len(points(searched))
     rows = searched.open("search_view", "Plans found").table("KL when chosen")

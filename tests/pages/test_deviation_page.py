@@ -170,7 +170,7 @@ def test_no_items_are_the_built_in_ones(deviation):
 def test_a_temperature_of_a_link_that_cannot_be_is_told(visit, given):
     visitor = visit("deviation", plan="a1", T=given)
     assert visitor.at.session_state["T"] == "1"
-    assert [f"T={given}, which is not valid; T=1 is used" in each.value for each in visitor.at.warning] == [True]
+    assert [f"T={given}, which is not possible here; T=1 is used" in each.value for each in visitor.at.warning] == [True]
 
 
 def test_a_temperature_of_a_link_that_is_not_on_the_dial_is_taken(visit):

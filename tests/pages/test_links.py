@@ -82,7 +82,7 @@ def test_a_setting_of_a_page_that_is_not_possible_is_told(visit, page, name, giv
     visit()
     visitor = visit(page, **{name: given})
     assert visitor.at.session_state[name] == taken
-    assert any(f"{name}={given}, which is not valid" in each.value.replace("\\", "") for each in visitor.at.warning)
+    assert any(f"{name}={given}, which is not possible here" in each.value.replace("\\", "") for each in visitor.at.warning)
 
 
 def test_a_number_may_be_written_otherwise_in_a_link(visit):
@@ -155,7 +155,7 @@ def test_the_app_may_be_started_from_any_folder(visit, tmp_path, monkeypatch):
 def test_a_number_of_a_link_that_no_computer_holds_is_told(name, given, told):
     visitor = Visitor(**{name: given})
     assert visitor.at.session_state[name] == {"windows": 8, "length": 512}[name]
-    assert any(f"{name}={told}, which is not valid" in each.value for each in visitor.at.warning)
+    assert any(f"{name}={told}, which is not possible here" in each.value for each in visitor.at.warning)
 
 
 @pytest.mark.parametrize("plan", ["a" + "9" * 5000, "w:wanda@2:" + "9" * 5000], ids=range(2))
@@ -241,4 +241,4 @@ def test_what_a_link_inside_the_app_brings_and_a_field_does_not_take_is_told(vis
     visit()
     visitor = visit("deviation", plan="a1", **{f"take_{name}": given})
     assert f"take_{name}" not in visitor.at.query_params and visitor.at.session_state[name] == taken
-    assert [f"{name}={given}, which is not valid" in unmarked(each.value) for each in visitor.at.warning] == [True]
+    assert [f"{name}={given}, which is not possible here" in unmarked(each.value) for each in visitor.at.warning] == [True]

@@ -35,7 +35,7 @@ def test_each_step_leads_to_a_page_with_its_plan(tour):
 def test_a_link_names_a_step(link):
     assert "A number says how much changed" in Visitor("tour", tour_step="3 · How it reads", **link).texts()
     first = Visitor("tour", tour_step="9", **link)
-    assert "hardly changes its direction" in first.texts() and "tour_step=9, which is not valid" in first.texts()
+    assert "hardly changes its direction" in first.texts() and "tour_step=9, which is not possible here" in first.texts()
 
 
 def test_its_end_loads_the_bundled_model_whatever_the_sidebar_names(tour, monkeypatch):

@@ -240,7 +240,7 @@ def test_progress_counts_every_pass_and_can_cancel(subject, corpus):
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"dims": "half"}, "'half' is not a number. Write shares of the dimensions"),
+        ({"dims": "half"}, "'half' is not a number. Write comma-separated shares of the dimensions"),
         ({"dims": "0.5,0"}, "share of 0 of the dimensions is not valid"),
         ({"top": "1.5"}, "share of 1.5 of the keys is not valid"),
         ({"top": "nan"}, "share of nan of the keys is not valid"),

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ def shell(tmp_path, tiny_folder):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))  # a bar needs room
     environment = os.environ | {"PRUNESCOPE_DATA": str(tmp_path / "data"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "probes", *map(str, asked), "--device", "cpu"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=theirs)
+    # A shell makes what it starts in the background deaf to Ctrl-C, and with it whatever that starts.
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=theirs, preexec_fn=hears)
     os.close(theirs)
     yield process, ours
     process.kill()

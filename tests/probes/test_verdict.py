@@ -268,6 +268,12 @@ def test_repetition_of_a_single_text_is_no_repetition_of_the_plan():
     assert words(said) == {GENERATION: UNSURE} and "38 % of 4-grams are repeated (95 %: " in said.uses[GENERATION].evidence
 
 
+def test_texts_that_are_too_short_to_repeat_do_not():
+    said = verdict(drift=steps(kl=0.05, repeated=(0.0,) * 3 + (np.nan,) * 5))
+    assert words(said) == {GENERATION: "well"}
+    assert verdict(drift=steps(kl=0.05, repeated=(1.0,) * 8)).uses[GENERATION].word == "badly"
+
+
 def test_repetition_in_two_texts_of_eight_is_not_yet_well():
     """25 % on average is below the limit, and the interval reaches far beyond it."""
     said = verdict(drift=steps(kl=0.05, repeated=(0.0,) * 6 + (1.0,) * 2))
