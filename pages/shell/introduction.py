@@ -54,9 +54,9 @@ def _picture(page: str) -> None:
         st.html(answers.answer(pruned, dense))
         return
     if page == "storage":
-        rows = ((answer.about["question"]["probe"], answer.about["seconds"]) for answer in shipped().values())
-        st.markdown("\n".join(["| probe | computed in |", "|---|---|", *(f"| {name} | {seconds:.1f} s |" for name, seconds in
-                                                                             islice(rows, _ROWS))]))  # fmt: skip
+        took = {answer.about["question"]["probe"]: answer.about["seconds"] for answer in shipped().values()}
+        rows = (f"| {probe} | {seconds:.1f} s |" for probe, seconds in islice(took.items(), _ROWS))
+        st.markdown("\n".join(("| probe | computed in |", "|---|---|", *rows)))
         return
     skeleton.picture(_chart(page), f"thumbnail_{page}", f"What one sees here, small: {page.replace('_', ' ')}")
 
