@@ -43,21 +43,12 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
     for part, name, colour in _PARTS:
         if not any(row.get(part, 0) for row in rows):
             continue
-        kind = part if part in LETTERS else "block"
-        gone, letter = style.dropped_layers(plan, kind), LETTERS[kind]
+        gone = style.dropped_layers(plan, part if part in LETTERS else "block")
         figure.add_bar(
             x=[row["layer"] for row in rows],
             y=[row.get(part, 0) for row in rows],
             marker=style.marker(colour, [row["layer"] in gone for row in rows]),
-            customdata=[
-                [
-                    f"{letter}{row['layer']}",
-                    f"<b>{name} of layer {row['layer']}</b>: {style.count(row.get(part, 0))} parameters<br>"
-                    f"{100 * row.get(part, 0) / total:.2f} % of the parameters of all layers<br>"
-                    + style.invitation(row["layer"] in gone),
-                ]
-                for row in rows
-            ],
+            customdata=[_item(row, part, name, total, row["layer"] in gone) for row in rows],
             hovertemplate="%{customdata[1]}<extra></extra>",
             name=name,
             **style.UNFADED,
@@ -70,3 +61,13 @@ def sizes(rows: Sequence[dict], plan: Plan | None = None) -> go.Figure:
     figure.update_xaxes(scales.layer_axis(len(rows), "layer"))
     figure.update_yaxes(style.axis("parameters", nticks=4, exponentformat="SI"))
     return style.frame(figure, 240, "sizes", finding=finding, barmode="stack", bargap=0.2, legend_traceorder="normal")
+
+
+def _item(row: dict, part: str, name: str, total: float, gone: bool) -> list[str]:
+    """A bar's part of a plan, and its sentence."""
+    count = row.get(part, 0)
+    return [
+        f"{LETTERS[part if part in LETTERS else 'block']}{row['layer']}",
+        f"<b>{name} of layer {row['layer']}</b>: {style.count(count)} parameters<br>"
+        f"{100 * count / total:.2f} % of the parameters of all layers<br>{style.invitation(gone)}",
+    ]

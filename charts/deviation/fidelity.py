@@ -51,13 +51,19 @@ def damage(result: FidelityResult, pieces: list[list[str]] | None, window: int) 
     mean, ends = float(kl.mean()), [0.5, len(kl) + 0.5]
     look = {"mode": "lines", "line": {"color": style.MUTED, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}
     figure.add_scatter(x=ends, y=[mean, mean], name=f"window mean: {style.number(mean)} nats", **look)
-    for i in _worst(kl) if texts else ():
-        label = style.shortened(texts[i + 1].strip() or "␣")
-        look = {"showarrow": False, "yshift": 9, "xanchor": _side(i, len(kl)), "font": {"size": 12}}
-        figure.add_annotation(x=i + 1, y=kl[i], text=label, **look)
+    if texts:
+        _name_worst(figure, kl, texts)
     figure.update_xaxes(style.axis("position in the window (tokens)", showgrid=False, nticks=12, range=ends))
     figure.update_yaxes(style.axis("KL (nats)", rangemode="tozero", nticks=5))
     return style.frame(figure, 320, f"damage-{window}", 16, finding=_concentrated(kl), hovermode="x", bargap=0.1)
+
+
+def _name_worst(figure: go.Figure, kl: np.ndarray, texts: list[str]) -> None:
+    """Write over the highest bars which tokens they are."""
+    for i in _worst(kl):
+        label = style.shortened(texts[i + 1].strip() or "␣")
+        look = {"showarrow": False, "yshift": 9, "xanchor": _side(i, len(kl)), "font": {"size": 12}}
+        figure.add_annotation(x=i + 1, y=kl[i], text=label, **look)
 
 
 def _concentrated(kl: np.ndarray) -> str:

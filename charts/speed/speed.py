@@ -1,5 +1,7 @@
 """Times of dense and pruned model round by round, how many times as fast plans are, and the memory they take."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -68,23 +70,17 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
     looks = zip(PHASES.items(), (style.BLOCK, style.ATTENTION), ("circle", "square"), (-0.12, 0.12), strict=True)
     for (phase, title), colour, symbol, shift in looks:
         paces: list[Pace] = [getattr(results[plan], phase) for plan in plans]
+        said = [f"{title}, {name}: {each.says}" for name, each in zip(names, paces, strict=True)]
         figure.add_scatter(
             x=[style.rounded(each.ratio) for each in paces],
             y=[i + shift for i in range(len(plans))],
             mode="markers",
             name=title,
             marker={"size": 10, "color": colour, "symbol": [symbol + "-open" * (plan in disturbed) for plan in plans]},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [each.ratio_high - each.ratio for each in paces],
-                "arrayminus": [each.ratio - each.ratio_low for each in paces],
-                "color": colour,
-                "thickness": 2,
-            },
+            error_x=_intervals(paces, colour),
             customdata=[
-                [plan, f"{title}, {name}: {each.says}" + (f"<br>{disturbed[plan]}" if plan in disturbed else "")]
-                for plan, name, each in zip(plans, names, paces, strict=True)
+                [plan, text + (f"<br>{disturbed[plan]}" if plan in disturbed else "")]
+                for plan, text in zip(plans, said, strict=True)
             ],
             hovertemplate="%{customdata[1]}<extra></extra>",
             **style.UNFADED,
@@ -99,6 +95,12 @@ def ratios(results: dict[str, SpeedResult]) -> go.Figure:
     fastest = max(plans, key=lambda plan: results[plan].decode.ratio, default="")
     finding = f"Fastest at decoding, {style.plan_name(fastest)}: {results[fastest].decode.says}" if plans else ""
     return style.frame(figure, 130 + 44 * len(plans), "ratios", finding=finding)
+
+
+def _intervals(paces: Sequence[Pace], colour: str) -> dict:
+    """The 95 % intervals of ratios, as error bars."""
+    above, below = [each.ratio_high - each.ratio for each in paces], [each.ratio - each.ratio_low for each in paces]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": colour, "thickness": 2}
 
 
 def memory(found: Memory) -> go.Figure:
